@@ -1,0 +1,50 @@
+"""What can go wrong with a vendor, named by what happens next. Texts are sentences for the person who must act.
+
+A connector raises these; `connectors.runner` turns them into an Outcome. Nothing else leaves a connector on purpose.
+"""
+
+
+class Failure(Exception):
+    """Base of everything that a vendor, its answer or a person's data can cause."""
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code  # the vendor's own code, for filters and support
+
+
+class Missing(Failure):
+    """A trait or input that the action needs is not there: the execution is skipped."""
+
+
+class Rejected(Failure):
+    """The vendor (or our own look before) says no for good, in words for the designer."""
+
+
+class BadCredentials(Failure):
+    """The vendor does not accept our key: the connection needs attention and its executions wait for it."""
+
+
+class Temporary(Failure):
+    """It may work later. `after` is the vendor's own wish, in seconds."""
+
+    def __init__(self, message: str, *, after: float | None = None, code: str = "", sent: bool = True) -> None:
+        super().__init__(message, code=code)
+        self.after = after
+        self.sent = sent  # False: nothing of the request can have reached the vendor (no connection, or a 429)
+
+
+class Undocumented(Failure):
+    """The vendor answered, and not with what its documentation says: never success."""
+
+
+class AlreadyDone(Failure):
+    """The vendor says that it is as we wanted it already: done, and nothing was done twice."""
+
+
+class NotAllowed(Failure):
+    """The door refuses the request: a private address, an over-large answer, a path that cannot be quoted."""
+
+
+class LostClaim(Exception):  # noqa: N818 - says what happened, and no vendor caused it
+    """This worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""

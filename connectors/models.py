@@ -1,0 +1,95 @@
+"""A vendor account of an App, and the vendor's rows that fill dropdowns."""
+
+import uuid
+from typing import Any
+
+from engage.tenancy.models import App, User
+from django.db import models
+from django.db.models import Q
+
+from engage.vault.models import Sealed
+
+
+class Health(models.TextChoices):
+    """What the last calls said of a connection."""
+
+    UNKNOWN = "unknown", "Not tested"
+    HEALTHY = "healthy", "Healthy"
+    ATTENTION = "attention", "Needs attention"
+
+
+class Connection(Sealed):
+    """A configured vendor account. Its settings that are no secrets are in `settings`, the others are sealed."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="connections")
+    connector = models.CharField(max_length=40)  # no `choices`: a new vendor is no migration
+    name = models.CharField(max_length=80, blank=True)  # only where an App may have several
+    settings = models.JSONField(default=dict)
+    active = models.BooleanField(default=False)
+    health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN)
+    attention = models.TextField(blank=True)  # the sentence of what is wrong
+    held_since = models.DateTimeField(null=True)  # since when its executions wait
+    tested_at = models.DateTimeField(null=True)
+    tested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    test_passed = models.BooleanField(null=True)
+    test_result = models.JSONField(default=list)  # [[ok, text], ...]
+    secrets_set_at = models.DateTimeField(null=True)
+    secrets_set_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    last_success_at = models.DateTimeField(null=True)
+    next_free_at = models.DateTimeField(null=True)  # rate limit: the next instant at which a request may leave
+    closed_until = models.DateTimeField(null=True)  # circuit breaker
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["app", "connector", "name"], name="one_connection_per_connector")]
+
+    def __str__(self) -> str:
+        from connectors.registry import connector_or_none
+
+        declared = connector_or_none(self.connector)
+        return self.name or (declared.label if declared else self.connector)
+
+    def everything(self) -> dict[str, Any]:
+        """Return settings and secrets together, as the connector's methods take them.
+
+        Raises:
+            Unreadable: the encryption key does not fit, or the secrets belong to another row.
+        """
+        return {**self.settings, **self.secrets()}
+
+
+class CatalogueState(models.Model):
+    """When a catalogue of a connection was last read, and what went wrong."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="catalogue_states")
+    catalogue = models.CharField(max_length=40)
+    refreshed_at = models.DateTimeField(null=True)
+    tried_at = models.DateTimeField(null=True)
+    error = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "catalogue"], name="catalogue_state_once")]
+
+
+class CatalogueEntry(models.Model):
+    """A row of the vendor, e.g. an offer. One that has vanished stays, so that a saved choice can be shown as such."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="catalogue_entries")
+    catalogue = models.CharField(max_length=40)
+    key = models.CharField(max_length=200)
+    label = models.CharField(max_length=300)
+    data = models.JSONField(default=dict)
+    position = models.PositiveIntegerField(default=0)
+    vanished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "catalogue", "key"], name="catalogue_entry_once")]
+        indexes = [
+            models.Index(fields=["connection", "catalogue", "position"], name="catalogue_offered", condition=Q(vanished_at=None))
+        ]
+        verbose_name_plural = "catalogue entries"
+
+    def __str__(self) -> str:
+        return self.label

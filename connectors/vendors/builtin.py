@@ -1,0 +1,38 @@
+"""Built-in actions: they need no connection."""
+
+from django import forms
+
+from connectors.base import Action, Category, Connector, HandedOver, Inputs, Json, ProbeLine, Replay, Support
+from connectors.http import Api
+
+
+class Redirect(Action):
+    """Send the person's browser or app to an address."""
+
+    key, label = "redirect", "Redirect"
+    description = "Opens a page in the browser, or a deep link in the app, once the person has answered."
+    replay = Replay.NATURAL
+    replay_proof = "Following a link twice opens the same page; nothing is sent to a vendor."
+
+    class Inputs(forms.Form):
+        """Where to."""
+
+        url = forms.URLField(label="Address", assume_scheme="https", help_text="Opened in the same window.")
+
+    def perform(self, api: Api, user: Json, inputs: Inputs) -> HandedOver:
+        """Hand the address over to the client."""
+        return HandedOver({"kind": "redirect", "url": inputs["url"]}, f"Redirects to {inputs['url']}")
+
+
+class BuiltIn(Connector):
+    """What needs no vendor."""
+
+    key, label, category = "builtin", "Built in", Category.BUILT_IN
+    description = "Actions that need no vendor account."
+    support = Support.CONTRACT
+    needs_connection = False
+    actions = (Redirect,)
+
+    def probe(self, api: Api) -> list[ProbeLine]:
+        """There is nothing to test."""
+        return [ProbeLine(True, "Built-in actions are always on.")]

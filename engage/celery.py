@@ -1,0 +1,27 @@
+"""The Celery application: it only rings the bell, the rows in the database are the queue."""
+
+import os
+
+from celery import Celery
+from celery.signals import beat_init, worker_init
+from celery.signals import setup_logging as setup_logging_signal
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "engage.settings")
+
+app = Celery("engage")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks(["prompts", "sync", "connectors"])
+
+
+@setup_logging_signal.connect
+def keep_our_logging(**_: object) -> None:
+    """Celery leaves logging alone once somebody listens here; Django's LOGGING holds."""
+
+
+@worker_init.connect
+@beat_init.connect
+def verify_key(**_: object) -> None:
+    """A process with the wrong encryption key stops before it does anything."""
+    from engage.vault.canary import verify_or_exit
+
+    verify_or_exit()

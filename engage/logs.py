@@ -1,0 +1,45 @@
+"""Structured logs: one JSON object a line, with the ids of the event and execution at hand, and nothing personal."""
+
+import json
+import logging
+from contextlib import contextmanager
+from collections.abc import Iterator
+from contextvars import ContextVar
+from datetime import UTC, datetime
+from typing import Any
+
+_about: ContextVar[dict[str, str]] = ContextVar("engage_log_about")
+
+
+@contextmanager
+def about(**ids: object) -> Iterator[None]:
+    """Put ids (`event`, `execution`, `connection`, ...) on every line logged inside the block."""
+    token = _about.set({**_about.get({}), **{name: str(value) for name, value in ids.items()}})
+    try:
+        yield
+    finally:
+        _about.reset(token)
+
+
+class JsonFormatter(logging.Formatter):
+    """Format a record as one JSON object: time, level, logger, message, ids, and the exception's type and place."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line. An exception's own text is left out: it may quote what a person or a vendor sent."""
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_about.get({}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["exception"] = record.exc_info[0].__name__
+            frames = []
+            traceback = record.exc_info[2]
+            while traceback:
+                code = traceback.tb_frame.f_code
+                frames.append(f"{code.co_filename}:{traceback.tb_lineno} {code.co_name}")
+                traceback = traceback.tb_next
+            line["where"] = frames
+        return json.dumps(line, ensure_ascii=False)

@@ -1,0 +1,281 @@
+"""Settings of the Engage project, read from the environment (and from `.env` beside `manage.py` where that exists).
+
+Nothing is needed for a first look: the embedded set-up keeps everything below `var/`. `docs/configuration.md` lists the
+variables. Secrets are read raw, since django-environ takes a value that begins with `$` as a reference to another one.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import environ
+from celery.schedules import schedule
+from django.core.exceptions import ImproperlyConfigured
+from django.urls import reverse_lazy
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+environ.Env.read_env(BASE_DIR / ".env")
+
+
+def strict_bool(name: str, *, default: bool) -> bool:
+    """Read a switch; a word that is neither yes nor no is refused instead of counting as no."""
+    value = os.environ.get(name, "").strip().lower()
+    if value in {"", "1", "true", "yes", "on", "0", "false", "no", "off"}:
+        return value in {"1", "true", "yes", "on"} if value else default
+    raise ImproperlyConfigured(f"{name} is neither true nor false.")
+
+
+def word_list(name: str) -> list[str]:
+    """Read a comma-separated list; blanks around and between the words do not count."""
+    return [word.strip() for word in os.environ.get(name, "").split(",") if word.strip()]
+
+
+def required_secret(name: str) -> str:
+    """Read a secret that has no default.
+
+    Raises:
+        ImproperlyConfigured: it is not set.
+    """
+    value = os.environ.get(name, "")
+    if not value:
+        raise ImproperlyConfigured(f"{name} is not set. `make demo` makes one for a first look; see docs/configuration.md.")
+    return value
+
+
+VAR_DIR = Path(os.environ.get("ENGAGE_VAR_DIR") or BASE_DIR / "var")
+VAR_DIR.mkdir(parents=True, exist_ok=True)
+
+DEBUG = strict_bool("DEBUG", default=False)
+SECRET_KEY = required_secret("SECRET_KEY")
+# The first key encrypts, all of them decrypt (`manage.py rotate_keys` moves everything to the first).
+FIELD_ENCRYPTION_KEY = [key.strip() for key in required_secret("FIELD_ENCRYPTION_KEY").split(",") if key.strip()]
+# Where people reach this installation: links in e-mails, the allowed host, and whether cookies are for HTTPS only.
+ENGAGE_BASE_URL = os.environ.get("ENGAGE_BASE_URL", "http://localhost:8000").rstrip("/")
+_base = urlsplit(ENGAGE_BASE_URL)
+HTTPS = _base.scheme == "https"
+ALLOWED_HOSTS = word_list("ALLOWED_HOSTS") or [_base.hostname or "localhost", "localhost", "127.0.0.1"]
+CSRF_TRUSTED_ORIGINS = [ENGAGE_BASE_URL]
+
+INSTALLED_APPS = [
+    "engage",
+    "engage.vault",
+    "engage.tenancy",
+    "engage.audit",
+    "engage.schedules",
+    "connectors",
+    "sync",
+    "prompts",
+    "unfold.apps.BasicAppConfig",  # its templates come before those of django.contrib.admin
+    "unfold.contrib.forms",
+    "unfold.contrib.filters",
+    "engage.console.ConsoleConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.humanize",
+    "django_celery_beat",
+    "axes",
+    "corsheaders",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "corsheaders.middleware.CorsMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "engage.tenancy.middleware.CurrentAppMiddleware",
+    "axes.middleware.AxesMiddleware",
+]
+
+ROOT_URLCONF = "engage.urls"
+WSGI_APPLICATION = "engage.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "engage.tenancy.context.current_app",
+            ],
+        },
+    },
+]
+
+# --- database ---------------------------------------------------------------------------------------------------------
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+DATABASES: dict[str, dict[str, Any]] = {
+    "default": env.db_url("DATABASE_URL", default=f"sqlite:///{VAR_DIR / 'engage.sqlite3'}"),
+}
+_database = DATABASES["default"]
+_database["CONN_MAX_AGE"] = 600
+_database["CONN_HEALTH_CHECKS"] = True
+if _database["ENGINE"] == "django.db.backends.sqlite3":
+    # WAL lets people read while a worker writes; FULL, since NORMAL may lose the last commits at a power failure;
+    # IMMEDIATE, so that a transaction that reads first and writes later waits for its turn instead of failing.
+    _database["OPTIONS"] = {
+        "timeout": 20,
+        "transaction_mode": "IMMEDIATE",
+        "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
+    }
+
+# --- cache: tokens of vendors and API limits, never the engine's own bookkeeping ----------------------------------------
+CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://engage")}
+
+# --- Celery rings the bell; the database row is the queue -----------------------------------------------------------------
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_DEFAULT_QUEUE = "engage"
+CELERY_TIMEZONE = "UTC"
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_MAX_LOOP_INTERVAL = 5
+if CELERY_BROKER_URL.startswith("filesystem:"):
+    _queue = VAR_DIR / "broker"
+    for folder in ("messages", "processed", "control"):
+        (_queue / folder).mkdir(parents=True, exist_ok=True)
+    CELERY_BROKER_TRANSPORT_OPTIONS: dict[str, Any] = {
+        "data_folder_in": _queue / "messages",
+        "data_folder_out": _queue / "messages",
+        "processed_folder": _queue / "processed",
+        "control_folder": _queue / "control",
+        "polling_interval": 0.1,
+    }
+else:
+    # Ringing must never hold up an answer; what could not be rung for is found by the sweep.
+    CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 5, "max_retries": 0}
+CELERY_BROKER_CONNECTION_TIMEOUT = 0.5
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
+    "engage: sweep executions": {"task": "prompts.sweep", "schedule": schedule(5.0), "options": {"expires": 5}},
+    "engage: ask held connections": {"task": "connectors.probe_held", "schedule": schedule(600.0), "options": {"expires": 300}},
+    "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30.0), "options": {"expires": 30}},
+}
+
+# --- people -------------------------------------------------------------------------------------------------------------
+AUTH_USER_MODEL = "tenancy.User"
+AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+]
+for _validator in AUTH_PASSWORD_VALIDATORS:
+    if _validator["NAME"].endswith("MinimumLengthValidator"):
+        _validator["OPTIONS"] = {"min_length": 12}  # type: ignore[assignment]
+LOGIN_URL = reverse_lazy("admin:login")
+LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
+PASSWORD_RESET_TIMEOUT = 60 * 60 * 24
+# Five failures of one person from one address lock that pair for a quarter of an hour.
+AXES_FAILURE_LIMIT = 5
+AXES_COOLOFF_TIME = 0.25
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_USERNAME_FORM_FIELD = "username"
+AXES_RESET_ON_SUCCESS = True
+AXES_VERBOSE = False
+AXES_LOCKOUT_CALLABLE = "engage.tenancy.lockout.locked_out"
+SESSION_COOKIE_AGE = 60 * 60 * 12
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SECURE_SSL_REDIRECT = strict_bool("SECURE_SSL_REDIRECT", default=False)
+SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else None
+X_FRAME_OPTIONS = "DENY"
+
+# --- e-mail ---------------------------------------------------------------------------------------------------------------
+_email = env.email_url("EMAIL_URL", default="consolemail://")
+EMAIL_BACKEND = _email["EMAIL_BACKEND"]
+EMAIL_HOST, EMAIL_PORT = _email.get("EMAIL_HOST") or "localhost", _email.get("EMAIL_PORT") or 25
+EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_USER") or "", _email.get("EMAIL_HOST_PASSWORD") or ""
+EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_TLS")), bool(_email.get("EMAIL_USE_SSL"))
+EMAIL_TIMEOUT = 10
+EMAIL_IS_SET_UP = bool(os.environ.get("EMAIL_URL"))
+DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", f"engage@{_base.hostname or 'localhost'}")
+
+# --- files and languages --------------------------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATIC_ROOT = VAR_DIR / "static"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+WHITENOISE_USE_FINDERS = True
+LANGUAGE_CODE = "en-us"
+USE_I18N = False
+TIME_ZONE = "UTC"
+USE_TZ = True
+# A batch of events or an uploaded file has its own limit where it is read; nothing else is larger than this.
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- the runtime API ------------------------------------------------------------------------------------------------------
+# Which origins are answered depends on the App: engage.tenancy.domains decides by signal.
+CORS_URLS_REGEX = r"^/api/"
+CORS_ALLOW_CREDENTIALS = False
+CORS_ALLOWED_ORIGINS: list[str] = []
+ENGAGE_API_BODY_LIMIT = 64 * 1024
+ENGAGE_API_RATE = os.environ.get("ENGAGE_API_RATE", "600/min")
+
+# --- the door out ---------------------------------------------------------------------------------------------------------
+
+
+def vendor_urls() -> dict[str, str]:
+    """Read ENGAGE_VENDOR_URLS: connector key -> base URL that replaces the vendor's own (a sandbox or a recorder)."""
+    try:
+        urls = json.loads(os.environ.get("ENGAGE_VENDOR_URLS") or "{}")
+    except ValueError as error:
+        raise ImproperlyConfigured(f"ENGAGE_VENDOR_URLS is not JSON: {error}") from None
+    if not isinstance(urls, dict) or not all(isinstance(url, str) and urlsplit(url).hostname for url in urls.values()):
+        raise ImproperlyConfigured('ENGAGE_VENDOR_URLS must look like {"cleeng": "http://127.0.0.1:9000/cleeng"}.')
+    return urls
+
+
+ENGAGE_VENDOR_URLS = vendor_urls()
+# host:port pairs on private networks that the product may call all the same.
+ENGAGE_PRIVATE_HOSTS = word_list("ENGAGE_PRIVATE_HOSTS")
+
+# --- the engine's times, in seconds (docs/engine.md says what each is for) ----------------------------------------------
+ENGAGE_LEASE = 60
+ENGAGE_ATTEMPT_TIMEOUT = 30
+ENGAGE_RETRY_DELAYS = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600, 21600]
+ENGAGE_POLL_DELAYS = [5, 30, 120, 600, 3600]
+ENGAGE_WORKER_THREADS = int(os.environ.get("ENGAGE_WORKER_THREADS", "4"))
+
+# --- logs -----------------------------------------------------------------------------------------------------------------
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"json": {"()": "engage.logs.JsonFormatter"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}},
+    "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
+    "loggers": {
+        # urllib3 writes request paths at DEBUG; a path may carry an id of a person.
+        "urllib3": {"level": "WARNING"},
+        "botocore": {"level": "WARNING"},
+        "django.server": {"level": "WARNING"},
+        # Its lines name the person who failed to sign in.
+        "axes": {"level": "ERROR"},
+    },
+}
+
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Engage",
+    "SITE_HEADER": "Engage",
+    "SITE_SYMBOL": "bolt",
+    "SHOW_HISTORY": False,
+    "SHOW_VIEW_ON_SITE": False,
+    "BORDER_RADIUS": "8px",
+    "STYLES": ["engage.tenancy.context.console_stylesheet"],
+    "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "engage.navigation.sidebar"},
+}

@@ -1,0 +1,28 @@
+"""What every console page shows of the App at hand."""
+
+from typing import Any
+
+from django.http import HttpRequest
+from django.templatetags.static import static
+
+from engage.tenancy import current
+from engage.tenancy.models import User
+from engage.tenancy.roles import Right
+
+
+def current_app(request: HttpRequest) -> dict[str, Any]:
+    """Template context: `engage_app`, `engage_role`, `engage_apps` (to switch), `engage_may` (right name -> bool)."""
+    app = current.current_app_or_none(request)
+    if app is None or not isinstance(request.user, User):
+        return {}
+    return {
+        "engage_app": app,
+        "engage_role": current.current_role(request),
+        "engage_apps": current.apps_of(request.user),
+        "engage_may": {right.name.lower(): current.may(request, right) for right in Right},
+    }
+
+
+def console_stylesheet(request: HttpRequest) -> str:
+    """The one stylesheet that the console adds to unfold's."""
+    return static("console.css")

@@ -1,0 +1,100 @@
+"""The base of every page and list in the console: default deny, and nothing of another App."""
+
+from typing import Any, ClassVar
+
+from django.contrib.admin import AdminSite
+from django.db import models
+from django.http import HttpRequest
+from unfold.admin import ModelAdmin, TabularInline
+from unfold.views import UnfoldModelAdminViewMixin
+
+from engage.tenancy import current
+from engage.tenancy.roles import Right
+
+
+class ScopedModelAdmin(ModelAdmin):  # type: ignore[misc]
+    """A ModelAdmin that shows the rows of the App at hand, and only to roles that have the rights named here.
+
+    `app_path` is the lookup from the model to its App. Rights that are None are nobody's: a subclass opens what it means
+    to open.
+    """
+
+    app_path: ClassVar[str] = "app"
+    view_right: ClassVar[Right | None] = Right.LOOK
+    add_right: ClassVar[Right | None] = None
+    change_right: ClassVar[Right | None] = None
+    delete_right: ClassVar[Right | None] = None
+    list_fullwidth = True
+    warn_unsaved_form = True
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Any]:
+        """Return the rows of the App at hand; none for somebody without an App."""
+        rows: models.QuerySet[Any] = super().get_queryset(request)
+        app = current.current_app_or_none(request)
+        return rows.filter(**{self.app_path: app}) if app else rows.none()
+
+    def _allowed(self, request: HttpRequest, right: Right | None) -> bool:
+        return right is not None and current.may(request, right)
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        """Whether the model appears at all."""
+        return self._allowed(request, self.view_right)
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether rows may be seen (and offered by an autocomplete)."""
+        return self._allowed(request, self.view_right)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Whether a row may be added."""
+        return self._allowed(request, self.add_right)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether a row may be changed."""
+        return self._allowed(request, self.change_right)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """Whether a row may be removed."""
+        return self._allowed(request, self.delete_right)
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Offer only rows of the App at hand, as their own admin page would show them."""
+        related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django itself asks
+        if related is not None and "queryset" not in kwargs:
+            kwargs["queryset"] = related.get_queryset(request)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+
+class ScopedTabularInline(TabularInline):  # type: ignore[misc]
+    """Rows below a scoped row, with the rights of the page that they stand on."""
+
+    extra = 0
+
+    def _parent(self) -> ScopedModelAdmin:
+        admin: ScopedModelAdmin = self.admin_site._registry[self.parent_model]  # noqa: SLF001
+        return admin
+
+    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As on the page."""
+        return self._parent().has_view_permission(request, obj)
+
+    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        """As on the page."""
+        return self._parent().has_change_permission(request, obj)
+
+    has_change_permission = has_delete_permission = has_add_permission
+
+
+class ConsoleViewMixin(UnfoldModelAdminViewMixin):  # type: ignore[misc]
+    """A page of our own inside the console: name its `title`, `template_name` and the `right` that it needs."""
+
+    right: ClassVar[Right | None] = None
+
+    def has_permission(self) -> bool:
+        """Default deny: a page without a right is nobody's."""
+        return self.right is not None and current.may(self.request, self.right)
+
+    @property
+    def site(self) -> AdminSite:
+        """The console's AdminSite."""
+        site: AdminSite = self.model_admin.admin_site
+        return site

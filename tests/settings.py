@@ -1,0 +1,25 @@
+"""Settings of the test suite: the product's own, with secrets made for the run. Servers are taken from the environment
+(DATABASE_URL, CELERY_BROKER_URL, CACHE_URL); without them everything is embedded."""
+
+import os
+import tempfile
+from pathlib import Path
+
+_var = Path(tempfile.mkdtemp(prefix="engage-test-"))
+os.environ.setdefault("SECRET_KEY", "only for the test suite, and long enough to be one")
+os.environ.setdefault("FIELD_ENCRYPTION_KEY", "dGVzdHMtb25seS1rZXktMzItYnl0ZXMtbG9uZy4uLi4=")
+os.environ.setdefault("ENGAGE_VAR_DIR", str(_var))
+os.environ.setdefault("ENGAGE_BASE_URL", "http://testserver")
+os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
+
+from engage.settings import *  # noqa: E402, F403
+from engage.settings import DATABASES, UNFOLD  # noqa: E402
+
+# Threads and other processes open the test database too, so it is a file, and one for each pytest-xdist worker.
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(_var / "test.sqlite3")}
+    # No test pulls the plug; waiting for the disk would only make the suite slow.
+    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+AXES_ENABLED = True
