@@ -1,0 +1,89 @@
+"""Which hosts the product may call: public ones, and those that the operator listed.
+
+A name is resolved once, every address is checked, and the connection is opened to a checked address; so a name that
+resolves to something else a moment later ("rebinding") changes nothing. When in doubt the answer is no.
+"""
+
+import ipaddress
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import TimeoutError as TookTooLong
+from functools import cache
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from connectors.failures import NotAllowed, Temporary
+
+RESOLVE_SECONDS = 5
+# RFC 6052 and RFC 8215: addresses in which a NAT64 gateway finds an IPv4 address; RFC 3056: 6to4; RFC 4380: Teredo.
+TUNNELS = tuple(
+    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96")
+)
+
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@cache
+def _resolvers() -> ThreadPoolExecutor:
+    # getaddrinfo has no time-out of its own; a thread that hangs in it is left behind.
+    return ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
+
+
+def is_public(address: Address) -> bool:
+    """Whether an address belongs to the public internet and hides no other address inside."""
+    if not address.is_global or address.is_multicast or address.is_reserved:
+        return False
+    return isinstance(address, ipaddress.IPv4Address) or not any(address in network for network in TUNNELS)
+
+
+def listed(host: str, port: int) -> bool:
+    """Whether the operator allows this host and port, wherever it is (ENGAGE_PRIVATE_HOSTS, ENGAGE_VENDOR_URLS)."""
+    if f"{host.lower()}:{port}" in {entry.lower() for entry in settings.ENGAGE_PRIVATE_HOSTS}:
+        return True
+    for url in settings.ENGAGE_VENDOR_URLS.values():
+        parts = urlsplit(url)
+        if (parts.hostname or "").lower() == host.lower() and (parts.port or (443 if parts.scheme == "https" else 80)) == port:
+            return True
+    return False
+
+
+def resolve(host: str, port: int) -> list[str]:
+    """Return the addresses of `host`, in the resolver's order.
+
+    Raises:
+        Temporary: the name does not resolve, or not within 5 seconds.
+    """
+    try:
+        found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(RESOLVE_SECONDS)
+    except (OSError, UnicodeError):
+        raise Temporary(f"The name {host} does not resolve.", sent=False) from None
+    except TookTooLong:
+        raise Temporary(f"The name {host} did not resolve within {RESOLVE_SECONDS} seconds.", sent=False) from None
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def checked_addresses(host: str, port: int) -> list[str]:
+    """Return the addresses to which a connection to `host` may be opened.
+
+    Raises:
+        NotAllowed: one of its addresses is not public, and the operator did not list the host.
+        Temporary: the name does not resolve.
+    """
+    host = host.strip("[]")
+    addresses = resolve(host, port)
+    if not addresses:
+        raise Temporary(f"The name {host} has no address.", sent=False)
+    if listed(host, port):
+        return addresses
+    for address in addresses:
+        try:
+            public = is_public(ipaddress.ip_address(address))
+        except ValueError:  # e.g. a zone index, which only local addresses have
+            public = False
+        if not public:
+            raise NotAllowed(
+                f"{host} is on a private network, which Engage does not call. If it is yours and meant, "
+                f"the operator adds {host}:{port} to ENGAGE_PRIVATE_HOSTS."
+            )
+    return addresses
