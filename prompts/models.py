@@ -194,9 +194,11 @@ class PromptEvent(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "event_id"], name="event_once")]
         indexes = [
-            models.Index(fields=["app", "-id"], name="event_live"),
-            models.Index(fields=["subscriber", "-id"], name="event_subscriber"),
-            models.Index(fields=["prompt", "-id"], name="event_prompt"),
+            models.Index(fields=["app", "-received_at", "-id"], name="event_live"),
+            # Impressions outnumber answers by far, and Live leaves them out.
+            models.Index(fields=["app", "-received_at", "-id"], name="event_answers", condition=~Q(interaction="impression")),
+            models.Index(fields=["subscriber", "-received_at", "-id"], name="event_subscriber"),
+            models.Index(fields=["prompt", "-received_at", "-id"], name="event_prompt"),
             models.Index(fields=["app", "reference"], name="event_reference"),
         ]
 
