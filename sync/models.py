@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from engage.tenancy.models import App
@@ -17,10 +18,14 @@ class Subscriber(models.Model):
     app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="subscribers")
     user_id = models.CharField(max_length=200)
     traits = models.JSONField(default=dict)
-    is_test = models.BooleanField(default=False, help_text="Served while the App's delivery mode is “Test subscribers only”.")
+    is_test = models.BooleanField(
+        default=False, help_text="Served while the App's delivery mode is “Test subscribers only”."
+    )
     test_note = models.CharField(max_length=200, blank=True)
     test_until = models.DateTimeField(null=True, blank=True)
-    test_added_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    test_added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -50,6 +55,7 @@ class Trait(models.Model):
     description = models.CharField(max_length=200, blank=True)
     personal = models.BooleanField(default=True, help_text="Masked for people who may only read.")
     confirmed = models.BooleanField(default=True)
+    origin = models.CharField(max_length=80, blank=True, editable=False)  # who named it first
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -78,9 +84,11 @@ class Source(Sealed):
     endpoint_url = models.URLField(blank=True)
     access_key_id = models.CharField(max_length=128, blank=True)  # the secret access key is sealed
     id_column = models.CharField(max_length=120)
-    mapping = models.JSONField(default=dict)  # column -> trait name; "" leaves the column out; not named: its own name in snake_case
+    # column -> trait name; "" leaves the column out; one not named here becomes a trait of its own name in snake_case
+    mapping = models.JSONField(default=dict)
     mode = models.CharField(max_length=10, choices=SourceMode.choices, default=SourceMode.CHANGES)
-    time_zone = models.CharField(max_length=60, default="UTC")
+    time_zone = models.CharField(max_length=60, default="UTC")  # of dates in the files; a crontab row has its own
+    schedule_since = models.DateTimeField(default=timezone.now, editable=False)  # no slot before this is due
     crontab = models.ForeignKey(CrontabSchedule, null=True, blank=True, on_delete=models.SET_NULL)
     interval = models.ForeignKey(IntervalSchedule, null=True, blank=True, on_delete=models.SET_NULL)
     paused = models.BooleanField(default=False)
@@ -136,7 +144,9 @@ class ImportRun(models.Model):
     merged_through = models.BigIntegerField(default=0)  # cursor: the last line merged; commits with its rows
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["source", "object_key", "etag", "size"], name="object_once_per_source")]
+        constraints = [
+            models.UniqueConstraint(fields=["source", "object_key", "etag", "size"], name="object_once_per_source")
+        ]
         indexes = [models.Index(fields=["app", "-id"], name="import_run_app")]
 
     def __str__(self) -> str:
