@@ -7,8 +7,6 @@ class Migration(migrations.Migration):
 
     dependencies = [
         ('prompts', '0002_initial'),
-        ('sync', '0003_event_indexes_by_time'),
-        ('tenancy', '0001_initial'),
     ]
 
     operations = [
