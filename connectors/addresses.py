@@ -18,7 +18,8 @@ from connectors.failures import NotAllowed, Temporary
 RESOLVE_SECONDS = 5
 # RFC 6052 and RFC 8215: addresses in which a NAT64 gateway finds an IPv4 address; RFC 3056: 6to4; RFC 4380: Teredo.
 TUNNELS = tuple(
-    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96")
+    ipaddress.ip_network(network)
+    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96")
 )
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -43,7 +44,9 @@ def listed(host: str, port: int) -> bool:
         return True
     for url in settings.ENGAGE_VENDOR_URLS.values():
         parts = urlsplit(url)
-        if (parts.hostname or "").lower() == host.lower() and (parts.port or (443 if parts.scheme == "https" else 80)) == port:
+        if (parts.hostname or "").lower() == host.lower() and (
+            parts.port or (443 if parts.scheme == "https" else 80)
+        ) == port:
             return True
     return False
 
@@ -53,6 +56,7 @@ def resolve(host: str, port: int) -> list[str]:
 
     Raises:
         Temporary: the name does not resolve, or not within 5 seconds.
+
     """
     try:
         found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(RESOLVE_SECONDS)
@@ -69,6 +73,7 @@ def checked_addresses(host: str, port: int) -> list[str]:
     Raises:
         NotAllowed: one of its addresses is not public, and the operator did not list the host.
         Temporary: the name does not resolve.
+
     """
     host = host.strip("[]")
     addresses = resolve(host, port)

@@ -11,19 +11,18 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import requests
 from django import forms
 from django.db import models
+from requests.auth import AuthBase
 
+from connectors.auth import NoAuth
 from connectors.failures import Failure, Missing
 
 if TYPE_CHECKING:
     from connectors.http import Answer, Api
 
-Settings = Mapping[str, Any]
-"""A connection's cleaned settings and secrets together, as its `Settings` form declares them."""
-Inputs = Mapping[str, Any]
-"""An action's cleaned inputs."""
+Values = Mapping[str, Any]
+"""Cleaned values of a form: a connection's settings and secrets together, or an action's inputs."""
 Json = dict[str, Any]
 
 
@@ -57,7 +56,7 @@ class Replay(Enum):
         return self.value
 
 
-# --- what an action needs of a person -------------------------------------------------------------------------------------
+# --- what an action needs of a person -------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -85,6 +84,7 @@ class Needs:
 
         Raises:
             Missing: a group of which none is known; the message names it.
+
         """
         known = {name: traits[name] for name in self.traits if traits.get(name) not in (None, "")}
         for group in self.groups:
@@ -106,7 +106,7 @@ def all_of(*names: str) -> Needs:
 NOTHING = Needs()
 
 
-# --- form fields that only a declaration needs ------------------------------------------------------------------------------
+# --- form fields that only a declaration needs ----------------------------------------------------
 
 
 class SecretField(forms.CharField):
@@ -114,10 +114,10 @@ class SecretField(forms.CharField):
 
     def __init__(self, *, usual_length: int | None = None, **options: Any) -> None:
         self.usual_length = usual_length  # another length is warned about, not refused
-        options.setdefault("widget", forms.PasswordInput(render_value=False, attrs={"autocomplete": "off", "data-secret": ""}))
+        options.setdefault(
+            "widget", forms.PasswordInput(render_value=False, attrs={"autocomplete": "off", "data-secret": ""})
+        )
         super().__init__(strip=True, **options)
-
-
 
 
 def identity(form_field: forms.Field) -> forms.Field:
@@ -137,14 +137,20 @@ class CatalogueField(forms.ChoiceField):
 
     def __init__(self, *, catalogue: str, **options: Any) -> None:
         self.catalogue = catalogue
+        self.is_bound = False
         super().__init__(**options)
 
     def bind_catalogue(self, choices: Iterable[tuple[str, str]]) -> None:
         """Offer these rows (key, label)."""
+        self.is_bound = True
         self.choices = [("", "---------"), *choices]
 
+    def valid_value(self, value: Any) -> bool:
+        """Any value passes where no rows are at hand: at run time the vendor is the judge of what was saved."""
+        return not self.is_bound or super().valid_value(value)
 
-# --- what a connector answers -----------------------------------------------------------------------------------------------
+
+# --- what a connector answers ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -196,11 +202,11 @@ class Action:
             if cls.replay is Replay.CHECK and cls.already_done is Action.already_done:
                 raise TypeError(f"{cls.__name__} is CHECK and has no `already_done`.")
 
-    def already_done(self, api: "Api", user: Json, inputs: Inputs) -> "str | Pending | None":
+    def already_done(self, api: "Api", user: Json, inputs: Values) -> "str | Pending | None":
         """Look whether it is so already. Returns the sentence that says so, or the job under way, or None."""
         raise NotImplementedError
 
-    def perform(self, api: "Api", user: Json, inputs: Inputs) -> Result:
+    def perform(self, api: "Api", user: Json, inputs: Values) -> Result:
         """Do it. `user` has the needed traits; the sentence returned holds a value taken out of the vendor's answer."""
         raise NotImplementedError
 
@@ -208,7 +214,7 @@ class Action:
         """Ask what became of a job, by reads only: the sentence when it is done, Pending while it is not; raise Rejected."""
         raise NotImplementedError
 
-    def check_inputs(self, api: "Api", inputs: Inputs) -> list[str]:
+    def check_inputs(self, api: "Api", inputs: Values) -> list[str]:
         """Look at the vendor whether fixed inputs are valid, when a binding is saved. Returns what is wrong, as sentences."""
         return []
 
@@ -238,14 +244,6 @@ class ProbeLine:
     text: str
 
 
-class NoAuth(requests.auth.AuthBase):
-    """For connectors without credentials."""
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        """Return the request as it is."""
-        return request
-
-
 class Connector:
     """A vendor: its settings, how to sign a request, how to read its failures, and its actions."""
 
@@ -260,30 +258,31 @@ class Connector:
     catalogues: ClassVar[Mapping[str, Catalogue]] = {}
     setup_steps: ClassVar[tuple[str, ...]] = ()
     import_steps: ClassVar[tuple[str, ...]] = ()  # how this vendor is made to drop CSVs in S3
-    forbidden_is_bad_credentials: ClassVar[bool] = False
+    forbidden_is_bad_credentials: ClassVar[bool] = False  # 403 is Rejected, unless the vendor's file says otherwise
+    idempotency_header: ClassVar[str] = ""  # where the key of a `Replay.KEY` action goes
     needs_connection: ClassVar[bool] = True
     timeout: ClassVar[float] = 8.0  # seconds for one request
 
     class Settings(forms.Form):
         """No settings, unless the connector declares some."""
 
-    def environment(self, settings: Settings) -> str:
+    def environment(self, settings: Values) -> str:
         """Return in which environment an action would act, in one word for people ("Production", "Sandbox")."""
         return "Production"
 
-    def is_sandbox(self, settings: Settings) -> bool:
+    def is_sandbox(self, settings: Values) -> bool:
         """Whether what is done here costs nobody anything."""
         return False
 
-    def base_url(self, settings: Settings) -> str:
+    def base_url(self, settings: Values) -> str:
         """Return the URL that the segments of a request are appended to, without a trailing slash."""
         raise NotImplementedError
 
-    def auth(self, settings: Settings) -> requests.auth.AuthBase:
+    def auth(self, settings: Values) -> AuthBase:
         """Return what signs a request: the only place where credentials touch one."""
         return NoAuth()
 
-    def headers(self, settings: Settings) -> Mapping[str, str]:
+    def headers(self, settings: Values) -> Mapping[str, str]:
         """Return headers of every request, without credentials."""
         return {"Accept": "application/json"}
 
@@ -292,7 +291,7 @@ class Connector:
         raise NotImplementedError
 
     def failure(self, answer: "Answer") -> Failure | None:
-        """Read a vendor's refusal out of a 4xx or a 200 that is none. None: it is as its status says."""
+        """Read the vendor's own words out of an answer that is a refusal, whatever its status. None: as the status says."""
         return None
 
     def action(self, key: str) -> Action:
@@ -300,6 +299,7 @@ class Connector:
 
         Raises:
             KeyError: there is none (it may have been taken out of the declaration since).
+
         """
         for declared in self.actions:
             if declared.key == key:

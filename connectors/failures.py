@@ -4,13 +4,14 @@ A connector raises these; `connectors.runner` turns them into an Outcome. Nothin
 """
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - named by what happens next, not by being an error
     """Base of everything that a vendor, its answer or a person's data can cause."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
         super().__init__(message)
         self.message = message
         self.code = code  # the vendor's own code, for filters and support
+        self.status = 0  # the HTTP status that it was read from, where there was one
 
 
 class Missing(Failure):
@@ -47,4 +48,4 @@ class NotAllowed(Failure):
 
 
 class LostClaim(Exception):  # noqa: N818 - says what happened, and no vendor caused it
-    """This worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""
+    """The worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""

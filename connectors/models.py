@@ -3,10 +3,10 @@
 import uuid
 from typing import Any
 
-from engage.tenancy.models import App, User
 from django.db import models
 from django.db.models import Q
 
+from engage.tenancy.models import App, User
 from engage.vault.models import Sealed
 
 
@@ -43,7 +43,9 @@ class Connection(Sealed):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        constraints = [models.UniqueConstraint(fields=["app", "connector", "name"], name="one_connection_per_connector")]
+        constraints = [
+            models.UniqueConstraint(fields=["app", "connector", "name"], name="one_connection_per_connector")
+        ]
 
     def __str__(self) -> str:
         from connectors.registry import connector_or_none
@@ -56,6 +58,7 @@ class Connection(Sealed):
 
         Raises:
             Unreadable: the encryption key does not fit, or the secrets belong to another row.
+
         """
         return {**self.settings, **self.secrets()}
 
@@ -87,7 +90,9 @@ class CatalogueEntry(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection", "catalogue", "key"], name="catalogue_entry_once")]
         indexes = [
-            models.Index(fields=["connection", "catalogue", "position"], name="catalogue_offered", condition=Q(vanished_at=None))
+            models.Index(
+                fields=["connection", "catalogue", "position"], name="catalogue_offered", condition=Q(vanished_at=None)
+            )
         ]
         verbose_name_plural = "catalogue entries"
 

@@ -26,6 +26,7 @@ def connector(key: str) -> Connector:
 
     Raises:
         KeyError: there is none.
+
     """
     return _by_key()[key]
 

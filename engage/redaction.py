@@ -32,7 +32,9 @@ def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
     known = tuple(secrets)
     if isinstance(value, Mapping):
         return {
-            mask(str(name), known): MASK if SECRET_NAME.search(str(name)) and item not in (None, "", [], {}) else redact(item, known)
+            mask(str(name), known): MASK
+            if SECRET_NAME.search(str(name)) and item not in (None, "", [], {})
+            else redact(item, known)
             for name, item in value.items()
         }
     if isinstance(value, (list, tuple)):

@@ -39,10 +39,13 @@ def required_secret(name: str) -> str:
 
     Raises:
         ImproperlyConfigured: it is not set.
+
     """
     value = os.environ.get(name, "")
     if not value:
-        raise ImproperlyConfigured(f"{name} is not set. `make demo` makes one for a first look; see docs/configuration.md.")
+        raise ImproperlyConfigured(
+            f"{name} is not set. `make demo` makes one for a first look; see docs/configuration.md."
+        )
     return value
 
 
@@ -164,7 +167,11 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 0.5
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "engage: sweep executions": {"task": "prompts.sweep", "schedule": schedule(5.0), "options": {"expires": 5}},
-    "engage: ask held connections": {"task": "connectors.probe_held", "schedule": schedule(600.0), "options": {"expires": 300}},
+    "engage: ask held connections": {
+        "task": "connectors.probe_held",
+        "schedule": schedule(600.0),
+        "options": {"expires": 300},
+    },
     "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30.0), "options": {"expires": 30}},
 }
 
@@ -173,7 +180,12 @@ AUTH_USER_MODEL = "tenancy.User"
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
-    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator")
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
 ]
 for _validator in AUTH_PASSWORD_VALIDATORS:
     if _validator["NAME"].endswith("MinimumLengthValidator"):
@@ -194,7 +206,9 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = strict_bool("SECURE_SSL_REDIRECT", default=False)
 SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else None
+SECURE_PROXY_SSL_HEADER = (
+    ("HTTP_X_FORWARDED_PROTO", "https") if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else None
+)
 X_FRAME_OPTIONS = "DENY"
 
 # --- e-mail ---------------------------------------------------------------------------------------------------------------

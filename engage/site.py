@@ -15,4 +15,8 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the person is signed in, active, and has a role somewhere."""
-        return not isinstance(request.user, AnonymousUser) and request.user.is_active and current.current_role(request) is not None
+        return (
+            not isinstance(request.user, AnonymousUser)
+            and request.user.is_active
+            and current.current_role(request) is not None
+        )

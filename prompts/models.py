@@ -66,29 +66,50 @@ class Prompt(models.Model):
     title = models.CharField(max_length=200, help_text="May hold traits: {{ first_name }}.")
     message = models.TextField(blank=True, help_text="May hold traits: {{ first_name }}.")
     accept_label = models.CharField("accept button", max_length=60, default="Yes, please")
-    secondary_label = models.CharField("second accept button", max_length=60, blank=True, help_text="Empty: no second button.")
+    secondary_label = models.CharField(
+        "second accept button", max_length=60, blank=True, help_text="Empty: no second button."
+    )
     decline_label = models.CharField("decline button", max_length=60, blank=True, help_text="Empty: no decline button.")
-    timeout_seconds = models.PositiveIntegerField(null=True, blank=True, help_text="Empty: it stays until it is answered.")
-    inputs = models.JSONField(default=list, blank=True)  # [{"name", "label", "type": "text|email|number|choice", "required", "choices"}]
-    url_pattern = models.CharField(max_length=300, blank=True, help_text="Paths on which it is shown, with * as wildcard, e.g. /account*. Empty: on all.")
+    timeout_seconds = models.PositiveIntegerField(
+        null=True, blank=True, help_text="Empty: it stays until it is answered."
+    )
+    inputs = models.JSONField(
+        default=list, blank=True
+    )  # [{"name", "label", "type": "text|email|number|choice", "required", "choices"}]
+    url_pattern = models.CharField(
+        max_length=300,
+        blank=True,
+        help_text="Paths on which it is shown, with * as wildcard, e.g. /account*. Empty: on all.",
+    )
     starts_at = models.DateTimeField(null=True, blank=True)
     ends_at = models.DateTimeField(null=True, blank=True)
     limit = models.CharField("limit per subscriber", max_length=10, choices=LimitKind.choices, default=LimitKind.ONCE)
     limit_days = models.PositiveIntegerField(null=True, blank=True)
     text_done = models.CharField("text when done", max_length=200, default="Done. Thank you!")
-    text_follows = models.CharField("text when it will follow", max_length=200, default="Thank you. This will take effect shortly.")
-    text_not_possible = models.CharField("text when not possible", max_length=200, default="Sorry, this was not possible.")
+    text_follows = models.CharField(
+        "text when it will follow", max_length=200, default="Thank you. This will take effect shortly."
+    )
+    text_not_possible = models.CharField(
+        "text when not possible", max_length=200, default="Sorry, this was not possible."
+    )
     version = models.PositiveIntegerField(default=1, editable=False)
     archived_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
-    updated_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+")
+    updated_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["app", "key"], name="prompt_key_in_app"),
-            models.CheckConstraint(condition=~Q(limit=LimitKind.EVERY_DAYS) | Q(limit_days__gt=0), name="prompt_limit_has_days"),
-            models.CheckConstraint(condition=Q(ends_at=None) | Q(starts_at=None) | Q(ends_at__gt=F("starts_at")), name="prompt_ends_after_start"),
+            models.CheckConstraint(
+                condition=~Q(limit=LimitKind.EVERY_DAYS) | Q(limit_days__gt=0), name="prompt_limit_has_days"
+            ),
+            models.CheckConstraint(
+                condition=Q(ends_at=None) | Q(starts_at=None) | Q(ends_at__gt=F("starts_at")),
+                name="prompt_ends_after_start",
+            ),
         ]
 
     def __str__(self) -> str:
@@ -124,10 +145,19 @@ class Binding(models.Model):
     updated_at = models.DateTimeField(auto_now=True)
 
     class Meta:
-        indexes = [models.Index(fields=["prompt", "interaction", "position"], name="binding_lane", condition=Q(archived_at=None))]
+        indexes = [
+            models.Index(
+                fields=["prompt", "interaction", "position"], name="binding_lane", condition=Q(archived_at=None)
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.connector}.{self.action}"
+
+    @property
+    def app(self) -> App:
+        """The App that its prompt belongs to."""
+        return self.prompt.app
 
 
 class PromptVersion(models.Model):
@@ -182,7 +212,9 @@ class PromptEvent(models.Model):
     interaction = models.CharField(max_length=16)  # an Interaction, or IMPRESSION
     inputs = models.JSONField(default=dict)
     context = models.JSONField(default=dict)
-    digest = models.CharField(max_length=64)  # of prompt, interaction, user id and inputs: another body under the same id is a 409
+    digest = models.CharField(
+        max_length=64
+    )  # of prompt, interaction, user id and inputs: another body under the same id is a 409
     source = models.CharField(max_length=8, choices=EventSource.choices, default=EventSource.API)
     mode = models.CharField(max_length=10)  # the App's delivery mode when it came
     is_test = models.BooleanField(default=False)  # of a test subscriber, or from the console's *Run for real*
@@ -196,7 +228,9 @@ class PromptEvent(models.Model):
         indexes = [
             models.Index(fields=["app", "-received_at", "-id"], name="event_live"),
             # Impressions outnumber answers by far, and Live leaves them out.
-            models.Index(fields=["app", "-received_at", "-id"], name="event_answers", condition=~Q(interaction="impression")),
+            models.Index(
+                fields=["app", "-received_at", "-id"], name="event_answers", condition=~Q(interaction="impression")
+            ),
             models.Index(fields=["subscriber", "-received_at", "-id"], name="event_subscriber"),
             models.Index(fields=["prompt", "-received_at", "-id"], name="event_prompt"),
             models.Index(fields=["app", "reference"], name="event_reference"),
@@ -239,8 +273,12 @@ class Execution(models.Model):
     app = models.ForeignKey(App, on_delete=models.CASCADE, related_name="executions", db_index=False)
     event = models.ForeignKey(PromptEvent, on_delete=models.CASCADE, related_name="executions")
     subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="executions", db_index=False)
-    binding = models.ForeignKey(Binding, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False)  # null: a forwarder
-    connection = models.ForeignKey(Connection, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False)
+    binding = models.ForeignKey(
+        Binding, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False
+    )  # null: a forwarder
+    connection = models.ForeignKey(
+        Connection, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False
+    )
     batch = models.ForeignKey("Batch", null=True, on_delete=models.SET_NULL, related_name="executions")
     rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns")
 
@@ -265,7 +303,9 @@ class Execution(models.Model):
     fence = models.PositiveIntegerField(default=0)
 
     # What makes a repeat safe.
-    may_have_acted = models.BooleanField(default=False)  # a write of some attempt left us, and its answer did not settle it
+    may_have_acted = models.BooleanField(
+        default=False
+    )  # a write of some attempt left us, and its answer did not settle it
     first_write_at = models.DateTimeField(null=True)
     steps = models.JSONField(default=dict)  # step -> {"generation", "method", "path", "body", "query"}
     traits = models.JSONField(default=dict)  # what the attempt that wrote was given; kept for the later ones
@@ -290,9 +330,13 @@ class Execution(models.Model):
             models.UniqueConstraint(fields=["event", "connection"], condition=Q(binding=None), name="forwarded_once"),
         ]
         indexes = [
-            models.Index(fields=["due_at"], name="execution_due", condition=Q(state__in=["queued", "waiting", "pending"])),
+            models.Index(
+                fields=["due_at"], name="execution_due", condition=Q(state__in=["queued", "waiting", "pending"])
+            ),
             models.Index(fields=["lease_until"], name="execution_leased", condition=Q(state="running")),
-            models.Index(fields=["due_at"], name="execution_unreported", condition=Q(state="handed_over", due_at__isnull=False)),
+            models.Index(
+                fields=["due_at"], name="execution_unreported", condition=Q(state="handed_over", due_at__isnull=False)
+            ),
             models.Index(fields=["connection", "due_at"], name="execution_held", condition=Q(state="held")),
             models.Index(
                 fields=["app", "state", "-created_at"],
@@ -354,6 +398,8 @@ class Refusal(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["app", "hour", "endpoint", "reason", "detail"], name="refusal_per_hour", nulls_distinct=False)
+            models.UniqueConstraint(
+                fields=["app", "hour", "endpoint", "reason", "detail"], name="refusal_per_hour", nulls_distinct=False
+            )
         ]
         indexes = [models.Index(fields=["app", "-last_at"], name="refusal_recent")]

@@ -2,7 +2,7 @@
 
 from django import forms
 
-from connectors.base import Action, Category, Connector, HandedOver, Inputs, Json, ProbeLine, Replay, Support
+from connectors.base import Action, Category, Connector, HandedOver, Json, ProbeLine, Replay, Support, Values
 from connectors.http import Api
 
 
@@ -19,7 +19,7 @@ class Redirect(Action):
 
         url = forms.URLField(label="Address", assume_scheme="https", help_text="Opened in the same window.")
 
-    def perform(self, api: Api, user: Json, inputs: Inputs) -> HandedOver:
+    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand the address over to the client."""
         return HandedOver({"kind": "redirect", "url": inputs["url"]}, f"Redirects to {inputs['url']}")
 

@@ -29,7 +29,9 @@ def plain(value: Any) -> Any:
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> Changes:
     """Return field -> [old, new] for what differs."""
-    return {name: [before.get(name), after.get(name)] for name in {**before, **after} if before.get(name) != after.get(name)}
+    return {
+        name: [before.get(name), after.get(name)] for name in {**before, **after} if before.get(name) != after.get(name)
+    }
 
 
 def record(
@@ -47,6 +49,7 @@ def record(
         verb: past tense, in the words of a person: "created", "changed", "replaced the API key".
         changes: field -> [old, new]; for a secret {"api_key": [None, "replaced"]}.
         request: whose user and address are recorded; without it `actor` says who it was ("create_company").
+
     """
     app = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing  # noqa: SLF001 - Django's public name
     company = app.company if app is not None else getattr(thing, "company", thing)

@@ -28,7 +28,9 @@ def apps_of(user: User) -> QuerySet[App]:
 def role_in(user: User, app: App) -> Role | None:
     """Return the role of a person in an App: the company-wide one before that in the App."""
     roles = set(
-        Membership.objects.filter(Q(app=app) | Q(app=None, company=app.company_id), user=user).values_list("role", flat=True)
+        Membership.objects.filter(Q(app=app) | Q(app=None, company=app.company_id), user=user).values_list(
+            "role", flat=True
+        )
     )
     return next((role for role in Role if role in roles), None)
 
@@ -55,6 +57,7 @@ def current_app(request: HttpRequest) -> App:
 
     Raises:
         PermissionDenied: the person belongs to no App.
+
     """
     app = current_app_or_none(request)
     if app is None:
@@ -77,6 +80,9 @@ def require(request: HttpRequest, right: Right) -> None:
 
     Raises:
         PermissionDenied: the role does not have it.
+
     """
     if not may(request, right):
-        raise PermissionDenied("Your role does not allow this. An administrator of this App can do it or change your role.")
+        raise PermissionDenied(
+            "Your role does not allow this. An administrator of this App can do it or change your role."
+        )

@@ -87,7 +87,9 @@ class App(models.Model):
     time_zone = models.CharField(max_length=60, default="UTC")
     delivery_mode = models.CharField(max_length=10, choices=DeliveryMode.choices, default=DeliveryMode.TEST)
     domains = models.JSONField(
-        default=list, blank=True, help_text="Origins from which browsers may call the runtime API, e.g. https://www.example.com"
+        default=list,
+        blank=True,
+        help_text="Origins from which browsers may call the runtime API, e.g. https://www.example.com",
     )
     created_at = models.DateTimeField(auto_now_add=True)
 
@@ -158,7 +160,7 @@ class Invitation(models.Model):
 class KeyKind(models.TextChoices):
     """Who holds an API key."""
 
-    SECRET = "secret", "Secret key (servers)"  # noqa: S105 - a word for people
+    SECRET = "secret", "Secret key (servers)"
     PUBLISHABLE = "publishable", "Publishable key (browsers)"
 
 
@@ -183,7 +185,9 @@ class ApiKey(models.Model):
     def make(cls, app: App, kind: str, created_by: User | None = None) -> tuple["ApiKey", str]:
         """Make a key. Returns the row and the key itself, which nobody can see again."""
         token = new_token(cls.PREFIXES[kind])
-        return cls.objects.create(app=app, kind=kind, hint=token[:8], hashed=token_hash(token), created_by=created_by), token
+        return cls.objects.create(
+            app=app, kind=kind, hint=token[:8], hashed=token_hash(token), created_by=created_by
+        ), token
 
 
 class IdentitySecret(Sealed):

@@ -21,6 +21,7 @@ def fits(using: str = DEFAULT_DB_ALIAS) -> bool:
 
     Raises:
         Unreadable: the key does not fit.
+
     """
     return all(canary.text == TEXT for canary in Canary.objects.using(using).all())
 
@@ -46,6 +47,7 @@ def after_migrate(using: str = DEFAULT_DB_ALIAS, **_: object) -> None:
     Raises:
         Unreadable: the key does not fit. A database that holds secrets and no canary is refused as well: a new canary
             would hide that its key is lost.
+
     """
     if not Canary.objects.using(using).exists():
         if any(model.objects.using(using).exclude(sealed=None).exists() for model in sealed_models()):

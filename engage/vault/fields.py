@@ -32,6 +32,7 @@ class SealedTextField(encryption.EncryptedTextField):  # type: ignore[misc]
 
         Raises:
             Unreadable: it is not ours, or encrypted with a key that we do not have.
+
         """
         if value is None:
             return None

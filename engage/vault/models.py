@@ -42,6 +42,7 @@ class Sealed(models.Model):
 
         Raises:
             Unreadable: wrong key, or the blob was made for another row.
+
         """
         if not self.sealed:
             return {}
