@@ -1,0 +1,334 @@
+"""A vendor account of an App: saving, testing and switching it, and whether it is healthy.
+
+Nothing here changes a row that somebody else has changed meanwhile: each change names the state of the row that it was
+decided on (`updated_at`, which only a person's save moves) and looks at the row count.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Case, F, Q, Value, When
+from django.db.models.functions import Coalesce
+from django.dispatch import Signal
+from django.http import HttpRequest
+from django.utils import timezone
+
+from connectors import catalogues, runner
+from connectors.base import Connector, ProbeLine
+from connectors.forms import SettingsForm
+from connectors.models import Connection, Health
+from connectors.registry import connector_or_none
+from connectors.runner import ProbeReport
+from engage.audit.record import Changes, differences, record
+from engage.tenancy.models import App, User
+from engage.vault.fields import Unreadable
+
+switched_on = Signal()
+"""A connection was switched on. Sent in the transaction that does it, with `connection`, `choice` ("run", "review" or
+"close": what becomes of its held actions) and `by` (the person's e-mail address)."""
+
+became_healthy = Signal()
+"""An active connection that needed attention passed its test. Sent in the transaction that says so, with `connection` and
+`held_since` (since when its actions waited)."""
+
+# Of executions, which belong to a higher room: the states in which one waits for its connection, or is on its way.
+WAITING_STATES = ("queued", "waiting", "pending", "running", "held", "blocked")
+HELD = "held"
+ITSELF = "Engage"  # who did it, in the history, where no person did
+
+
+class ChangedMeanwhile(Exception):  # noqa: N818 - says what happened
+    """Somebody saved the connection after this person had opened it. Nothing was changed."""
+
+    def __init__(self, connection: Connection | None) -> None:
+        super().__init__("The connection was changed meanwhile.")
+        self.connection = connection
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person wants of the switch when they save: `held` is one of `forms.HELD_CHOICES`."""
+
+    active: bool
+    untested: bool = False
+    held: str = "review"
+
+
+@dataclass(frozen=True)
+class Saved:
+    """What came of a save. `report` is None where no test was run."""
+
+    connection: Connection
+    changed: bool
+    report: ProbeReport | None = None
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------------
+
+
+def of_app(app: App, declared: Connector) -> Connection | None:
+    """Return the App's connection of this connector, if it is set up."""
+    return (
+        Connection.objects.select_related("app", "tested_by", "secrets_set_by")
+        .filter(app=app, connector=declared.key, name="")
+        .first()
+    )
+
+
+def stamp(connection: Connection | None) -> str:
+    """Return what a form carries, to find out at saving whether somebody saved in between."""
+    return connection.updated_at.isoformat() if connection else ""
+
+
+def live_prompts(connection: Connection) -> int:
+    """Return how many live prompts use a connection."""
+    used = connection.bindings.filter(archived_at=None, prompt__status="live", prompt__archived_at=None)
+    return used.values("prompt").distinct().count()
+
+
+def waiting_executions(connection: Connection) -> int:
+    """Return how many executions are on their way through a connection."""
+    return connection.executions.filter(state__in=WAITING_STATES).count()
+
+
+def held_executions(connection: Connection) -> int:
+    """Return how many executions are on hold."""
+    return connection.executions.filter(state=HELD).count()
+
+
+# --- testing ----------------------------------------------------------------------------------------------------------------
+
+
+def probe_typed(form: SettingsForm) -> ProbeReport:
+    """Test what is typed, before anything is saved. A secret left blank is the stored one, for the same account only."""
+    try:
+        settings = {**form.new_settings, **form.secrets_in_force()}
+    except Unreadable:
+        return _unreadable()
+    return runner.probe(form.declared, settings)
+
+
+def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeReport:
+    """Test what is stored, and keep what came of it.
+
+    A test that passes clears attention. One that finds the credentials refused by the vendor sets it where the connection
+    is active; any other failure may be over in a minute and only stands in the result.
+    """
+    declared = connector_or_none(connection.connector)
+    if declared is None:
+        text = "This version of Engage has no such connector any more."
+        return ProbeReport(False, text, [ProbeLine(False, text)])
+    try:
+        report = runner.probe(declared, connection.everything())
+    except Unreadable:
+        report = _unreadable()
+    kept = Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).update(
+        tested_at=timezone.now(),
+        tested_by=by,
+        test_passed=report.passed,
+        test_result=[[line.ok, line.text] for line in report.lines],
+    )
+    if kept and report.passed:
+        mark_healthy(connection.pk)
+    elif kept and connection.active and report.bad_credentials:
+        mark_attention(connection.pk, report.message)
+    connection.refresh_from_db()
+    return report
+
+
+def _unreadable() -> ProbeReport:
+    text = "The stored secrets cannot be opened. Enter them again."
+    return ProbeReport(False, text, [ProbeLine(False, text)], bad_credentials=True)
+
+
+# --- saving -----------------------------------------------------------------------------------------------------------------
+
+
+def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRequest) -> Saved:
+    """Store what was typed, then test it, then switch.
+
+    The row comes first: whatever happens at the vendor, the typing is kept. Active needs a passed test of exactly what is
+    stored, or the wish to go without; a connection that is on already and fails after a change stays on and needs
+    attention: its actions wait, and go on by themselves when a later test passes.
+
+    Args:
+        form: a valid form of the App's connection.
+        seen: `stamp()` of the row that the person had opened.
+        request: whose person is recorded.
+
+    Raises:
+        ChangedMeanwhile: somebody else saved in between.
+
+    """
+    connection, changed = _store(app, form, seen=seen, request=request)
+    by = request.user if isinstance(request.user, User) else None
+    if not wish.active:
+        if connection.active:
+            switch_off(connection, request=request)
+        return Saved(connection, changed)
+    if wish.untested and not connection.active:
+        switch_on(connection, choice=wish.held, request=request)
+        return Saved(connection, changed)
+    report = probe_stored(connection, by=by)
+    if report.passed:
+        if not connection.active:
+            switch_on(connection, choice=wish.held, request=request)
+        if changed:
+            catalogues.refresh(connection)
+    elif connection.active and changed:
+        mark_attention(connection.pk, report.message)
+    connection.refresh_from_db()
+    return Saved(connection, changed, report)
+
+
+@transaction.atomic
+def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> tuple[Connection, bool]:
+    """Store settings and secrets. Returns the row and whether anything changed."""
+    row = Connection.objects.select_for_update().filter(app=app, connector=form.declared.key, name="").first()
+    if stamp(row) != seen:
+        raise ChangedMeanwhile(row)
+    if row is None:
+        return _create(app, form, request), True
+    form.connection = row
+    if form.is_as_stored:
+        return row, False
+    before = dict(row.settings)
+    row.settings = form.new_settings
+    secrets = form.secrets_in_force()
+    if form.identity_changed:
+        row.generation += 1
+        catalogues.forget(row)
+    if form.typed_secrets or form.identity_changed:
+        row.seal(secrets)
+        row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
+    row.tested_at = row.tested_by = row.test_passed = None
+    row.test_result = []
+    if row.health == Health.HEALTHY:
+        row.health = Health.UNKNOWN
+    row.save()
+    record("changed", row, {**differences(before, row.settings), **_replaced(form)}, request=request)
+    return row, True
+
+
+def _create(app: App, form: SettingsForm, request: HttpRequest) -> Connection:
+    row = Connection(app=app, connector=form.declared.key, settings=form.new_settings)
+    row.seal(form.typed_secrets)
+    if form.typed_secrets:
+        row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
+    try:
+        with transaction.atomic():
+            row.save(force_insert=True)
+    except IntegrityError:
+        raise ChangedMeanwhile(of_app(app, form.declared)) from None
+    record("created", row, {**differences({}, row.settings), **_replaced(form)}, request=request)
+    return row
+
+
+def _replaced(form: SettingsForm) -> Changes:
+    return {name: [None, "replaced"] for name in form.typed_secrets}
+
+
+def _person(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
+
+
+# --- switching --------------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def switch_on(connection: Connection, *, choice: str, request: HttpRequest) -> None:
+    """Let a connection's actions leave from now on; what becomes of the held ones, `choice` says.
+
+    Raises:
+        ChangedMeanwhile: it is no longer the row that was tested.
+
+    """
+    waiting = Case(When(health=Health.ATTENTION, then=F("held_since")), default=Value(None))
+    _switch(connection, on=True, held_since=waiting)
+    record("switched on", connection, {"active": [False, True]}, request=request)
+    person = _person(request)
+    switched_on.send(sender=Connection, connection=connection, choice=choice, by=person.email if person else "")
+
+
+@transaction.atomic
+def switch_off(connection: Connection, *, request: HttpRequest) -> None:
+    """Hold a connection's actions from now on.
+
+    Raises:
+        ChangedMeanwhile: it is no longer the row that the person looked at.
+
+    """
+    _switch(connection, on=False, held_since=Coalesce("held_since", timezone.now()))
+    record("switched off", connection, {"active": [True, False]}, request=request)
+
+
+def _switch(connection: Connection, *, on: bool, held_since: Case | Coalesce) -> None:
+    unchanged = Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at, active=not on)
+    if not unchanged.update(active=on, held_since=held_since, updated_at=timezone.now()):
+        raise ChangedMeanwhile(Connection.objects.filter(pk=connection.pk).first())
+    connection.refresh_from_db()
+
+
+# --- health -----------------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def mark_attention(connection_id: UUID, sentence: str) -> bool:
+    """Say that a connection needs somebody: its actions wait. Returns whether it did not need anybody before."""
+    rows = Connection.objects.filter(pk=connection_id)
+    newly = rows.exclude(health=Health.ATTENTION).update(
+        health=Health.ATTENTION, attention=sentence, held_since=Coalesce("held_since", timezone.now())
+    )
+    if newly:
+        record("needs attention", rows.select_related("app").get(), {"attention": ["", sentence]}, actor=ITSELF)
+    else:
+        rows.filter(health=Health.ATTENTION).exclude(attention=sentence).update(attention=sentence)
+    return bool(newly)
+
+
+@transaction.atomic
+def mark_healthy(connection_id: UUID) -> bool:
+    """Say that a connection's test passed. Returns whether it had needed attention."""
+    rows = Connection.objects.filter(pk=connection_id)
+    before = rows.filter(health=Health.ATTENTION).values_list("attention", "held_since").first()
+    # What is switched off goes on waiting.
+    waiting = Case(When(active=False, then=F("held_since")), default=Value(None))
+    if before is None or not rows.filter(health=Health.ATTENTION).update(
+        health=Health.HEALTHY, attention="", held_since=waiting
+    ):
+        rows.exclude(health__in=[Health.HEALTHY, Health.ATTENTION]).update(health=Health.HEALTHY)
+        return False
+    connection = rows.select_related("app").get()
+    sentence, held_since = before
+    record("is healthy again", connection, {"attention": [sentence, ""]}, actor=ITSELF)
+    if connection.active:
+        became_healthy.send(sender=Connection, connection=connection, held_since=held_since)
+    return True
+
+
+def probe_held() -> int:
+    """Test every active connection that needs attention. Returns how many are healthy again."""
+    held = Connection.objects.filter(Q(active=True), health=Health.ATTENTION)
+    passed = 0
+    for connection in held.select_related("app"):
+        report = probe_stored(connection)
+        passed += report.passed
+        if not report.passed:
+            mark_attention(connection.pk, report.message)
+    return passed
+
+
+def last_problem(connection: Connection) -> tuple[str, datetime | None]:
+    """Return the sentence of what went wrong last, and since when; empty where all is well."""
+    if connection.health == Health.ATTENTION:
+        return connection.attention, connection.held_since
+    if connection.test_passed is False:
+        return next(
+            (text for ok, text in connection.test_result if ok is False), "The last test failed."
+        ), connection.tested_at
+    for state in connection.catalogue_states.all():
+        if state.error:
+            return state.error, state.tried_at
+    return "", None

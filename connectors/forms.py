@@ -1,0 +1,250 @@
+"""The forms that people fill in: a connection's settings and an action's inputs, made from the declarations."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from django import forms
+from django.utils.safestring import SafeString
+from unfold.widgets import CHECKBOX_CLASSES, INPUT_CLASSES, SELECT_CLASSES, SWITCH_CLASSES, TEXTAREA_CLASSES
+
+from connectors import catalogues
+from connectors.base import Action, CatalogueField, Connector, SecretField
+from connectors.models import Connection
+from engage.audit.record import plain
+
+# Words by which password managers are told to leave a field alone; browsers put sign-in passwords into key fields.
+NO_AUTOFILL = {
+    "autocomplete": "off",
+    "autocapitalize": "off",
+    "autocorrect": "off",
+    "spellcheck": "false",
+    "data-1p-ignore": "",
+    "data-bwignore": "",
+    "data-lpignore": "true",
+    "data-form-type": "other",
+}
+
+
+class SecretInput(forms.PasswordInput):
+    """A field for a credential: never rendered with a value, hidden while typed, and no password field to a browser."""
+
+    input_type = (
+        "text"  # a "password" is filled in by browsers whatever `autocomplete` says; console.css hides the text
+    )
+
+    def __init__(self, *, usual_length: int | None = None) -> None:
+        attrs: dict[str, Any] = {
+            **NO_AUTOFILL,
+            "data-secret": "",
+            "class": " ".join([*INPUT_CLASSES, "eg-secret-input"]),
+        }
+        if usual_length:
+            attrs["data-usual-length"] = usual_length
+        super().__init__(attrs=attrs, render_value=False)
+
+
+CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
+    (forms.CheckboxInput, SWITCH_CLASSES),
+    (forms.CheckboxSelectMultiple, CHECKBOX_CLASSES),
+    (forms.Select, SELECT_CLASSES),
+    (forms.Textarea, TEXTAREA_CLASSES),
+    (forms.TextInput, INPUT_CLASSES),
+)
+
+
+def dress(form: forms.BaseForm) -> None:
+    """Give the fields of a declared form the console's look; secrets get a field that browsers leave alone."""
+    for form_field in form.fields.values():
+        if isinstance(form_field, SecretField):
+            form_field.widget = SecretInput(usual_length=form_field.usual_length)
+            continue
+        for kind, classes in CLASSES:
+            if isinstance(form_field.widget, kind):
+                form_field.widget.attrs["class"] = " ".join(
+                    [*classes, form_field.widget.attrs.get("class", "")]
+                ).strip()
+                break
+
+
+@dataclass(frozen=True)
+class Row:
+    """A field of the settings form, as the page shows it."""
+
+    field: forms.BoundField
+    secret: bool
+    identity: bool
+    stored_length: int  # of a secret; 0: none is stored
+    rendered: SafeString
+
+
+class SettingsForm(forms.Form):
+    """A connector's `Settings`, with the rules of secrets.
+
+    A stored secret that is left blank stays what it is, unless a setting that chooses the account or host (`identity`)
+    differs from what is stored: then it is asked for again, so that a kept secret never goes to a newly typed place.
+    """
+
+    declared: Connector
+    connection: Connection | None
+    identity_changed = False
+
+    def prepare(self, declared: Connector, connection: Connection | None) -> None:
+        """Take on the connector and its stored connection, if there is one."""
+        self.declared, self.connection = declared, connection
+        dress(self)
+        for name in self.stored_secrets:
+            self.fields[name].required = False
+
+    @property
+    def secret_names(self) -> list[str]:
+        """The fields that are secrets."""
+        return [name for name, form_field in self.fields.items() if isinstance(form_field, SecretField)]
+
+    @property
+    def stored_secrets(self) -> dict[str, int]:
+        """Name -> length of the secrets that are stored."""
+        stored = self.connection.secrets_set if self.connection else {}
+        return {name: stored[name] for name in self.secret_names if name in stored}
+
+    def clean(self) -> dict[str, Any]:
+        """Find out whether the account changes; if it does, ask for the secrets again."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        if self.connection is None:
+            return cleaned
+        stored = self.connection.settings
+        choosers = [name for name, form_field in self.fields.items() if getattr(form_field, "is_identity", False)]
+        changed = [name for name in choosers if name in cleaned and plain(cleaned[name]) != stored.get(name)]
+        self.identity_changed = bool(changed)
+        if changed:
+            which = " and ".join(str(self.fields[name].label or name) for name in changed)
+            for name in self.stored_secrets:
+                if not cleaned.get(name) and name not in self.errors and type(self).base_fields[name].required:
+                    self.add_error(
+                        name,
+                        f"{which} has changed, so enter this again: a stored secret is never sent to another account.",
+                    )
+        return cleaned
+
+    @property
+    def new_settings(self) -> dict[str, Any]:
+        """The typed settings that are no secrets, as JSON holds them."""
+        return {name: plain(value) for name, value in self.cleaned_data.items() if name not in self.secret_names}
+
+    @property
+    def typed_secrets(self) -> dict[str, str]:
+        """The secrets that were typed."""
+        return {name: self.cleaned_data[name] for name in self.secret_names if self.cleaned_data.get(name)}
+
+    @property
+    def is_as_stored(self) -> bool:
+        """Whether what is typed is what is stored."""
+        return self.connection is not None and not self.typed_secrets and self.new_settings == self.connection.settings
+
+    def secrets_in_force(self) -> dict[str, str]:
+        """The typed secrets, and where one was left blank for the same account, the stored one.
+
+        Raises:
+            Unreadable: the stored ones cannot be opened.
+
+        """
+        if self.connection is None or self.identity_changed:
+            return self.typed_secrets
+        kept = {name: value for name, value in self.connection.secrets().items() if name in self.secret_names}
+        return {**kept, **self.typed_secrets}
+
+    @property
+    def warnings(self) -> list[str]:
+        """What is unusual and yet accepted, as sentences."""
+        found = []
+        for name, value in self.typed_secrets.items():
+            usual = cast("SecretField", self.fields[name]).usual_length
+            if usual and len(value) != usual:
+                found.append(
+                    f"{self.fields[name].label} has {len(value)} characters; {usual} are usual. Is it complete?"
+                )
+        return found
+
+    def rows(self) -> Iterator[Row]:
+        """The fields as the page shows them."""
+        for bound in self:
+            name = bound.name
+            yield Row(
+                bound,
+                isinstance(bound.field, SecretField),
+                getattr(bound.field, "is_identity", False),
+                self.stored_secrets.get(name, 0),
+                bound.as_widget(attrs={"data-identity": ""} if getattr(bound.field, "is_identity", False) else None),
+            )
+
+
+def settings_form(
+    connection: Connection | None, connector: Connector, data: Mapping[str, Any] | None = None
+) -> SettingsForm:
+    """Return the form of a connector's settings, bound to `data` if there is any.
+
+    Args:
+        connection: what is stored; None where the connector is not set up.
+        connector: whose `Settings` are asked for.
+        data: what was typed (a POST); None for an unbound form.
+
+    """
+    made = cast(
+        "type[SettingsForm]", type(f"{type(connector).__name__}Settings", (SettingsForm, connector.Settings), {})
+    )
+    initial = (
+        {name: value for name, value in connection.settings.items() if name in made.base_fields} if connection else None
+    )
+    form = made(data, initial=initial)
+    form.prepare(connector, connection)
+    return form
+
+
+def inputs_form(
+    action: Action | type[Action],
+    connection: Connection | None,
+    data: Mapping[str, Any] | None = None,
+    initial: Mapping[str, Any] | None = None,
+    prefix: str | None = None,
+) -> forms.Form:
+    """Return the form of an action's inputs, its dropdowns filled from the connection's synced rows.
+
+    Args:
+        action: whose `Inputs` are asked for.
+        connection: whose catalogues fill the dropdowns; None leaves them empty.
+        initial: the saved inputs; a saved choice that has vanished at the vendor is still offered, and says so.
+
+    """
+    form = action.Inputs(data, initial=dict(initial or {}), prefix=prefix)
+    for name, form_field in form.fields.items():
+        if isinstance(form_field, CatalogueField):
+            saved = str((initial or {}).get(name) or "")
+            form_field.bind_catalogue(
+                catalogues.choices(connection, form_field.catalogue, saved=saved) if connection else []
+            )
+    dress(form)
+    return form
+
+
+HELD_CHOICES = [
+    ("run", "Run them now"),
+    ("review", "Leave them on hold; I look at them one by one in Live"),
+    ("close", "Close them; they are not carried out"),
+]
+
+
+class SwitchForm(forms.Form):
+    """What stands beside the settings when a connection is saved: for which App, on which state of it, and its switch."""
+
+    app = forms.IntegerField(widget=forms.HiddenInput)
+    seen = forms.CharField(widget=forms.HiddenInput, required=False)
+    active = forms.BooleanField(label="Active", required=False)
+    untested = forms.BooleanField(label="Activate untested", required=False)
+    held = forms.ChoiceField(choices=HELD_CHOICES, widget=forms.RadioSelect, required=False, label="Actions on hold")
+
+    prefix = "connection"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        dress(self)
+        self.fields["untested"].widget.attrs["class"] = " ".join(CHECKBOX_CLASSES)
