@@ -1,0 +1,50 @@
+"""Fixtures of the whole suite."""
+
+from collections.abc import Callable
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+
+from engage.tenancy.models import App, User
+from engage.tenancy.roles import Role
+from tests import factories
+
+# axes asks for a request when somebody signs in; tests that are not about signing in go past it.
+BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """The cache is a process's memory, and a test begins without one."""
+    cache.clear()
+
+
+@pytest.fixture
+def app(db: None) -> App:
+    """An App of a company of its own."""
+    return factories.AppFactory(name="Streamly", key="streamly", company__name="Example Media")
+
+
+@pytest.fixture
+def other_app(db: None) -> App:
+    """An App of somebody else."""
+    return factories.AppFactory(name="Elsewhere", key="elsewhere", company__name="Another Company")
+
+
+@pytest.fixture
+def signed_in() -> Callable[[User], Client]:
+    """Return a browser in which this person is signed in."""
+
+    def browser(user: User) -> Client:
+        client = Client()
+        client.force_login(user, backend=BACKEND)
+        return client
+
+    return browser
+
+
+@pytest.fixture
+def console(app: App, signed_in: Callable[[User], Client]) -> Callable[[Role], Client]:
+    """Return a browser in which somebody with this role in `app` is signed in."""
+    return lambda role: signed_in(factories.person(app, role))
