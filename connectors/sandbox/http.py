@@ -1,0 +1,163 @@
+"""Requests and answers as vendors see them, and what can go wrong on the way back."""
+
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields
+from http import HTTPStatus
+from typing import Any, Literal, Self
+from urllib.parse import parse_qs
+
+from connectors.sandbox.store import Json, Store
+
+SECRET_HEADERS = frozenset({"authorization", "x-publisher-token", "x-api-key", "cookie", "proxy-authorization"})
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a vendor is asked. `path` is below the vendor's base URL."""
+
+    method: str
+    path: str
+    query_string: str
+    headers: dict[str, str]  # names in lower case
+    content: bytes
+
+    @property
+    def query(self) -> dict[str, list[str]]:
+        """The query's parameters; blank ones are there."""
+        return parse_qs(self.query_string, keep_blank_values=True)
+
+    def first(self, name: str, default: str = "") -> str:
+        """Return the first value of a query parameter."""
+        return self.query.get(name, [default])[0]
+
+    def json(self) -> Any:
+        """Return the body.
+
+        Raises:
+            Refusal: it is not JSON.
+
+        """
+        try:
+            return json.loads(self.content or b"null")
+        except ValueError:
+            raise Refusal(HTTPStatus.BAD_REQUEST, {"message": "The body is not JSON."}) from None
+
+    def for_the_log(self) -> Json:
+        """Return what is written down of it: no secret in full."""
+        headers = {name: mask(value) if name in SECRET_HEADERS else value for name, value in self.headers.items()}
+        try:
+            body = json.loads(self.content) if self.content else None
+        except ValueError:
+            body = self.content.decode("utf-8", "replace")
+        return {"method": self.method, "path": self.path, "query": self.query, "headers": headers, "body": body}
+
+
+def mask(secret: str) -> str:
+    """Return how long a secret was, and nothing of it."""
+    return f"({len(secret)} characters)"
+
+
+@dataclass(frozen=True)
+class Response:
+    """What a vendor answers: `body` is JSON, `raw` any text in its place."""
+
+    status: int = HTTPStatus.OK
+    body: Any = None
+    headers: dict[str, str] = field(default_factory=dict)
+    raw: str | None = None
+    content_type: str = "application/json"
+
+    @property
+    def content(self) -> bytes:
+        """The bytes on the wire."""
+        return (json.dumps(self.body) if self.raw is None else self.raw).encode()
+
+
+class Refusal(Exception):  # noqa: N818 - a vendor's no is no error of the sandbox
+    """A vendor says no."""
+
+    def __init__(self, status: int, body: Any) -> None:
+        super().__init__(status)
+        self.response = Response(status, body)
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One scripted misbehaviour, for the next `times` requests that match.
+
+    Without anything else the vendor's own answer goes out. `act` says whether the vendor carries the request out although
+    what comes back is not its own answer: a lost answer with `act` is the case in which a repeat would act twice.
+    """
+
+    method: str = ""  # any
+    path: str = ""  # regular expression, searched in the path below the vendor's base URL
+    vendor: str = ""
+    skip: int = 0  # let this many matching requests pass first
+    times: int = 1
+    act: bool = False
+    delay: float = 0  # seconds before the answer, and after the effect
+    then: Literal["answer", "hang", "reset", "trickle"] = "answer"
+    hang: float = 60  # seconds, for "hang"
+    pause: float = 0.5  # seconds between two bytes, for "trickle"
+    status: int | None = None
+    body: Any = None  # JSON, with `status`
+    raw: str | None = None  # text in place of the body: HTML, "null", half of a JSON
+    content_type: str = ""
+    headers: dict[str, str] = field(default_factory=dict)
+    retry_after: str = ""
+
+    @classmethod
+    def read(cls, asked: Json) -> Self:
+        """Make one from the control API's JSON.
+
+        Raises:
+            ValueError: something in it is no part of a fault.
+
+        """
+        unknown = set(asked) - {known.name for known in fields(cls)}
+        if unknown:
+            raise ValueError(f"A fault has no {', '.join(sorted(unknown))}.")
+        if asked.get("then", "answer") not in {"answer", "hang", "reset", "trickle"}:
+            raise ValueError("`then` is answer, hang, reset or trickle.")
+        try:
+            re.compile(asked.get("path", ""))
+        except re.error as error:
+            raise ValueError(f"`path` is no regular expression: {error}") from None
+        return cls(**asked)
+
+    @property
+    def keeps_the_answer(self) -> bool:
+        """Whether the vendor answers in its own words."""
+        return self.then in {"answer", "trickle"} and self.status is None and self.raw is None
+
+    def matches(self, vendor: str, request: Request) -> bool:
+        """Whether it is meant for this request."""
+        return (
+            self.vendor in {"", vendor}
+            and self.method.upper() in {"", request.method}
+            and re.search(self.path, request.path) is not None
+        )
+
+    def spoil(self, answer: Response) -> Response:
+        """Return what goes out in place of `answer`."""
+        headers = {**answer.headers, **self.headers, **({"Retry-After": self.retry_after} if self.retry_after else {})}
+        kept = answer if self.status is None and self.raw is None else Response(body=self.body, raw=self.raw)
+        return Response(
+            self.status or answer.status, kept.body, headers, kept.raw, self.content_type or kept.content_type
+        )
+
+
+def next_fault(store: Store, vendor: str, request: Request) -> Fault | None:
+    """Take the first queued fault that is meant for this request."""
+    with store.transaction():
+        for number, queued in store.faults():
+            fault = Fault.read(queued)
+            if not fault.matches(vendor, request):
+                continue
+            if fault.skip:
+                store.keep_fault(number, asdict(fault) | {"skip": fault.skip - 1})
+                continue
+            store.keep_fault(number, asdict(fault) | {"times": fault.times - 1} if fault.times > 1 else None)
+            return fault
+    return None
