@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -377,19 +378,26 @@ def check(connector: Connector, action: Action, connection: Connection | None, i
     return Check(unchecked=f"Could not check {shown or action.label}. {why} It is checked again tonight.")
 
 
+def as_stored(result: Check) -> tuple[str, datetime | None]:
+    """Return what a binding keeps of a check: `problem`, and when the vendor last answered."""
+    problem = " ".join(result.refused) or result.unchecked
+    return problem, None if result.unchecked else timezone.now()
+
+
 def recheck() -> int:
     """Ask the vendors again about the fixed inputs of every enabled binding. Returns how many have a problem."""
     rows = Binding.objects.filter(
         enabled=True, archived_at=None, prompt__archived_at=None, connection__active=True
     ).select_related("connection")
     bad = 0
-    for binding in rows.iterator():
+    for binding in list(rows):
         found = declared(binding)
         if found is None:
             continue
-        result = check(*found, binding.connection, binding.inputs)
-        problem = " ".join(result.refused) or result.unchecked
+        problem, checked_at = as_stored(check(*found, binding.connection, binding.inputs))
         bad += bool(problem)
         # Only where the inputs are still those that were asked about.
-        Binding.objects.filter(pk=binding.pk, inputs=binding.inputs).update(problem=problem, checked_at=timezone.now())
+        Binding.objects.filter(pk=binding.pk, inputs=binding.inputs).update(
+            problem=problem, checked_at=checked_at or binding.checked_at
+        )
     return bad

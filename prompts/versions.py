@@ -59,10 +59,11 @@ def publish(prompt: Prompt, by: str) -> PromptVersion:
 def _enabled(prompt: Prompt) -> list[dict[str, Any]]:
     """Return the enabled bindings as `PromptVersion` keeps them, lane by lane in their order."""
     rows = prompt.bindings.filter(archived_at=None, enabled=True).order_by("position", "id")
-    return [_kept(binding) for binding in sorted(rows, key=lambda binding: _LANES[binding.interaction])]
+    return [as_kept(binding) for binding in sorted(rows, key=lambda binding: _LANES[binding.interaction])]
 
 
-def _kept(binding: Binding) -> dict[str, Any]:
+def as_kept(binding: Binding) -> dict[str, Any]:
+    """Return a binding as a version keeps it, and as an event is planned from it."""
     return {
         "id": binding.pk,
         "interaction": binding.interaction,
