@@ -97,6 +97,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "engage.headers.ContentSecurityPolicyMiddleware",
     "engage.tenancy.middleware.CurrentAppMiddleware",
     "axes.middleware.AxesMiddleware",
 ]
@@ -197,10 +198,13 @@ PASSWORD_RESET_TIMEOUT = 60 * 60 * 24
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
-AXES_USERNAME_FORM_FIELD = "username"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 AXES_LOCKOUT_CALLABLE = "engage.tenancy.lockout.locked_out"
+AXES_USERNAME_CALLABLE = "engage.tenancy.lockout.username"
+# The time that the e-mail names holds, whatever is tried meanwhile.
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = False
 SESSION_COOKIE_AGE = 60 * 60 * 12
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SECURE_SSL_REDIRECT = strict_bool("SECURE_SSL_REDIRECT", default=False)
@@ -266,6 +270,11 @@ ENGAGE_RETRY_DELAYS = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600, 21600]
 ENGAGE_POLL_DELAYS = [5, 30, 120, 600, 3600]
 ENGAGE_WORKER_THREADS = int(os.environ.get("ENGAGE_WORKER_THREADS", "4"))
 
+# --- imports: a file with more rejected rows than this is not merged at all ----------------------------------------------
+ENGAGE_IMPORT_REJECTED_MOST = 1000
+ENGAGE_IMPORT_REJECTED_SHARE = 0.05  # and at least so many:
+ENGAGE_IMPORT_REJECTED_LEAST = 20
+
 # --- logs -----------------------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
@@ -291,5 +300,6 @@ UNFOLD: dict[str, Any] = {
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",
     "STYLES": ["engage.tenancy.context.console_stylesheet"],
+    "SCRIPTS": ["engage.tenancy.context.console_script"],
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "engage.navigation.sidebar"},
 }

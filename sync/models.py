@@ -141,6 +141,9 @@ class ImportRun(models.Model):
     rows_unchanged = models.BigIntegerField(default=0)
     rows_superseded = models.BigIntegerField(default=0)
     rows_rejected = models.BigIntegerField(default=0)
+    note = models.TextField(blank=True)  # what a person should know of a file that could be read
+    starts = models.PositiveIntegerField(default=0)  # since it last got on
+    last_line = models.BigIntegerField(default=0)  # of the staged ones
     merged_through = models.BigIntegerField(default=0)  # cursor: the last line merged; commits with its rows
 
     class Meta:

@@ -105,6 +105,16 @@ class SourceFactory(factory.django.DjangoModelFactory):
     bucket = "exports"
     prefix = "cleeng/"
     id_column = "Customer ID"
+    access_key_id = "AKIAREADER"
+
+    @classmethod
+    def _create(cls, model_class: type[Source], **fields: Any) -> Source:
+        """The reader's secret key is sealed."""
+        secrets = fields.pop("secrets", {"secret_access_key": "the-readers-secret-key-of-the-tests"})
+        source = model_class(**fields)
+        source.seal(secrets)
+        source.save(force_insert=True)
+        return source
 
 
 class PromptFactory(factory.django.DjangoModelFactory):

@@ -1,0 +1,380 @@
+"""S3 and what speaks its protocol: list the files under a prefix, stream one. The only module that imports boto3's world.
+
+Every connection is opened by the product's own address check (`connectors.addresses`). Proxy variables, configured endpoints and
+the instance's own credentials play no part: what is called, and with which key, is what the source says.
+"""
+
+import logging
+import socket
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, ClassVar
+from urllib.parse import urlsplit
+
+import botocore.session
+from botocore.awsrequest import (
+    AWSHTTPConnection,
+    AWSHTTPConnectionPool,
+    AWSHTTPSConnection,
+    AWSHTTPSConnectionPool,
+    AWSPreparedRequest,
+    AWSRequest,
+    AWSResponse,
+)
+from botocore.config import Config
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ReadTimeoutError,
+    ResponseStreamingError,
+    SSLError,
+)
+from botocore.httpsession import URLLib3Session
+from urllib3.exceptions import HTTPError as URLLib3Error
+from urllib3.exceptions import NewConnectionError
+
+from connectors.addresses import checked_addresses
+from connectors.failures import Failure
+
+log = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5
+READ_SECONDS = 30
+CHUNK = 256 * 1024
+# A CSV shrinks to a tenth, one of repeated ids to a fiftieth. What shrinks further is not a file of subscribers.
+BOMB_RATIO = 250
+BOMB_COUNTS_FROM = 16 * 1024 * 1024  # bytes; below this, no ratio is alarming
+LARGEST_FILE = 64 * 1024**3  # bytes, unpacked
+GZIP = b"\x1f\x8b"
+ZIP = b"PK\x03\x04"
+
+
+class StorageProblem(Exception):  # noqa: N818 - a word that people read in logs and tests
+    """The store said no, or could not be reached; the text says who must do what. `lasting`: a repeat will not help."""
+
+    def __init__(self, message: str, *, code: str = "", lasting: bool = True) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.lasting = lasting
+
+
+@dataclass(frozen=True)
+class Location:
+    """Where files are and the key that reads them. `endpoint_url` is empty for AWS itself."""
+
+    bucket: str
+    prefix: str
+    region: str
+    endpoint_url: str
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """One object as it was listed."""
+
+    key: str
+    etag: str
+    size: int  # bytes, as stored
+    modified_at: datetime
+
+    @property
+    def is_meant(self) -> bool:
+        """Whether it is a file at all: not a folder's marker, nor one of the `_SUCCESS` kind that tools leave behind."""
+        name = self.key.rsplit("/", 1)[-1]
+        return bool(name) and not name.startswith(("_", "."))
+
+
+# --- connections that only go to checked addresses --------------------------------------------------------------------------
+
+
+def _open_checked(connection: AWSHTTPConnection | AWSHTTPSConnection) -> socket.socket:
+    """Connect to the first checked address that answers; the host's name stays for SNI and the certificate."""
+    problem: OSError = OSError("no address")
+    for address in checked_addresses(connection.host, connection.port):
+        try:
+            opened = socket.create_connection((address, connection.port), CONNECT_SECONDS)
+        except OSError as error:
+            problem = error
+        else:
+            opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return opened
+    raise NewConnectionError(connection, str(problem))
+
+
+class _Connection(AWSHTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _open_checked(self)
+
+
+class _TlsConnection(AWSHTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _open_checked(self)
+
+
+class _Pool(AWSHTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _TlsPool(AWSHTTPSConnectionPool):
+    ConnectionCls = _TlsConnection
+
+
+class _Session(URLLib3Session):
+    """botocore's HTTP session with our connections and without proxies."""
+
+    pools: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _TlsPool}
+
+    def __init__(self) -> None:
+        timeouts: Any = (CONNECT_SECONDS, READ_SECONDS)  # the stubs know one number only
+        super().__init__(proxies={}, timeout=timeouts, max_pool_connections=2)
+        self._manager.pool_classes_by_scheme = self.pools
+
+    _manager: Any  # the stubs leave it out
+
+    def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
+        """Send it; what the address check refuses leaves as its own exception, which botocore does not retry."""
+        try:
+            return super().send(request)
+        except HTTPClientError as error:
+            cause = error.kwargs.get("error")
+            if isinstance(cause, Failure):
+                raise StorageProblem(cause.message, lasting=False) from None
+            raise
+
+
+class Bucket:
+    """The files of one location. Every method raises StorageProblem, with a sentence, for all that can go wrong outside."""
+
+    def __init__(self, location: Location) -> None:
+        self.location = location
+        session = _Session()
+        # `before-send` takes the request out of botocore's hands: its own session, which would heed proxies, sends nothing.
+        self._client = _client(location)
+        self._client.meta.events.register("before-send.s3", lambda request, **_: session.send(request))
+        self._client.meta.events.register("before-call.s3", _stay_in_region)
+
+    def files(self) -> list[StoredFile]:
+        """Return all files under the prefix, oldest first."""
+        found = []
+        with _Sentences(self.location, "list"):
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=self.location.bucket, Prefix=self.location.prefix
+            )
+            for page in pages:
+                found += [
+                    StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+                    for item in page.get("Contents", [])
+                ]
+        return sorted((file for file in found if file.is_meant), key=lambda file: (file.modified_at, file.key))
+
+    def open(self, file: StoredFile) -> "Download":
+        """Begin to read a file, just as it was listed: one that was replaced meanwhile is refused."""
+        with _Sentences(self.location, "read", file.key):
+            body = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)["Body"]
+        return Download(self.location, file, body)
+
+
+def _client(location: Location) -> Any:
+    if not (location.access_key_id and location.secret_access_key):
+        raise StorageProblem(
+            "No key is stored for this bucket. Enter the reader's access key id and secret access key."
+        )
+    session = botocore.session.Session()
+    options: dict[str, Any] = {
+        "signature_version": "s3v4",
+        "retries": {"mode": "standard", "total_max_attempts": 3},
+        "s3": {"addressing_style": "path" if location.endpoint_url else "auto"},
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
+        "ignore_configured_endpoint_urls": True,
+    }
+    try:
+        return session.create_client(
+            "s3",
+            region_name=location.region,
+            endpoint_url=location.endpoint_url or None,
+            aws_access_key_id=location.access_key_id,
+            aws_secret_access_key=location.secret_access_key,
+            config=Config(**options),
+        )
+    except (BotoCoreError, ValueError):
+        raise StorageProblem("The region or the endpoint URL cannot be used: look for a typo.") from None
+
+
+def _stay_in_region(context: dict[str, Any], **_: object) -> None:
+    # botocore would find the right region by itself, at the price of a failed request each time; people are told instead.
+    context.setdefault("s3_redirect", {})["redirected"] = True
+
+
+class Download:
+    """A file that is being read: iterate for its unpacked bytes. `received` counts the stored bytes so far."""
+
+    def __init__(self, location: Location, file: StoredFile, body: Any) -> None:
+        self.location, self.file, self.received, self._body = location, file, 0, body
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Unpacked bytes in pieces of at most 256 KB.
+
+        Raises:
+            StorageProblem: the connection broke, or it cannot be unpacked.
+        """
+        pieces = self._stored()
+        first = next(pieces, b"")
+        if first.startswith(ZIP):
+            raise StorageProblem("The file is a ZIP archive. Have it written as plain CSV or CSV compressed with gzip.")
+        if first.startswith(GZIP):
+            yield from self._gunzip(first, pieces)
+        else:
+            yield first
+            yield from pieces
+
+    def close(self) -> None:
+        """Let go of the connection, also when only the beginning was read."""
+        self._body.close()
+
+    def _stored(self) -> Iterator[bytes]:
+        with _Sentences(self.location, "read", self.file.key):
+            while piece := self._body.read(CHUNK):
+                self.received += len(piece)
+                if self.received > LARGEST_FILE:
+                    raise StorageProblem(f"The file is larger than {LARGEST_FILE >> 30} GB.")
+                yield piece
+
+    def _gunzip(self, piece: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        unpacked = 0
+        unpack = zlib.decompressobj(wbits=31)
+        while True:
+            try:
+                out = unpack.decompress(piece, CHUNK)
+            except zlib.error:
+                raise StorageProblem("The file begins as gzip and cannot be unpacked: it is damaged.") from None
+            unpacked += len(out)
+            if unpacked > LARGEST_FILE or (unpacked > BOMB_COUNTS_FROM and unpacked > BOMB_RATIO * self.received):
+                raise StorageProblem(
+                    f"The file unpacks to more than {BOMB_RATIO} times its size or {LARGEST_FILE >> 30} GB, which no "
+                    "export of subscribers does. It was not read further."
+                )
+            if out:
+                yield out
+            if unpack.eof:  # several members may stand one behind the other, and zeros behind the last
+                piece = unpack.unused_data.lstrip(b"\0") or next(
+                    filter(None, (more.lstrip(b"\0") for more in pieces)), b""
+                )
+                if not piece:
+                    return
+                unpack = zlib.decompressobj(wbits=31)
+                continue
+            piece = unpack.unconsumed_tail
+            if not piece and len(out) < CHUNK:
+                piece = next(pieces, b"")
+                if not piece:
+                    raise StorageProblem("The file ends in the middle of its gzip data: it was cut off when written.")
+
+
+# --- what went wrong, as a sentence -----------------------------------------------------------------------------------------
+
+# Codes of https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, as its texts explain them.
+_CODES = {
+    "InvalidAccessKeyId": "The store does not know the access key id {key}. Look for a typo, or whether the key was deleted.",
+    "SignatureDoesNotMatch": "The secret access key is not the one of access key id {key}. Enter the secret again.",
+    "NoSuchBucket": "There is no bucket {bucket}. Look for a typo in its name{endpoint}.",
+    "InvalidBucketName": "{bucket} is not a name that a bucket can have.",
+    "NoSuchKey": "The file {file} is no longer in the bucket.",
+    "PreconditionFailed": "The file {file} was replaced while it was about to be read. The next run takes the new one.",
+    "InvalidObjectState": "The file {file} is in an archive class and cannot be read until it is restored.",
+    "RequestTimeTooSkewed": "This server's clock is wrong by more than 15 minutes, so the store refuses its signatures.",
+    "ExpiredToken": "The key has expired. Enter a key that lasts.",
+    "InvalidToken": "The store does not accept this kind of key. Use the access key of an IAM user.",
+    "AccountProblem": "The account that the bucket belongs to is blocked at the store. Its owner must ask the store.",
+    "AllAccessDisabled": "The store has disabled all access to bucket {bucket}. Its owner must ask the store.",
+}
+_DENIED = {
+    "list": "The key is known, but may not list bucket {bucket} under “{prefix}”. Allow it s3:ListBucket there (see the policy).",
+    "read": "The key may list the bucket, but not read {file}. Allow it s3:GetObject there (see the policy).",
+}
+_PASSING = frozenset(
+    {"SlowDown", "ServiceUnavailable", "InternalError", "RequestTimeout", "503", "500", "502", "504", "429"}
+)
+_WRONG_REGION = frozenset(
+    {
+        "PermanentRedirect",
+        "AuthorizationHeaderMalformed",
+        "IllegalLocationConstraintException",
+        "TemporaryRedirect",
+        "301",
+        "307",
+    }
+)
+_HTTP_NAMES = {"403": "AccessDenied", "404": "NoSuchBucket", "AllAccessDisabledException": "AllAccessDisabled"}
+
+
+class _Sentences:
+    """Turns everything that botocore raises inside into a StorageProblem."""
+
+    def __init__(self, location: Location, doing: str, file: str = "") -> None:
+        self.location, self.doing, self.file = location, doing, file
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, ClientError):
+            raise self._answer(error) from None
+        if isinstance(error, BotoCoreError | URLLib3Error | OSError):
+            raise self._connection(error) from None
+
+    def _answer(self, error: ClientError) -> StorageProblem:
+        where = self.location
+        said: dict[str, Any] = dict(error.response.get("Error", {}))
+        meta = error.response.get("ResponseMetadata", {})
+        code = str(said.get("Code") or meta.get("HTTPStatusCode") or "")
+        code = _HTTP_NAMES.get(code, code)
+        if code in _WRONG_REGION:
+            right = said.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or ""
+            named = f"in the region {right}" if right else "in another region"
+            return StorageProblem(f"The bucket is {named}, not in {where.region}. Correct the region.", code=code)
+        if code in _PASSING:
+            return StorageProblem(
+                "The store is busy or has a problem of its own. The next run tries again.", code=code, lasting=False
+            )
+        text = _DENIED[self.doing] if code == "AccessDenied" else _CODES.get(code)
+        if text is None:
+            log.warning(
+                "s3 answered with an unexpected code", extra={"code": code, "status": meta.get("HTTPStatusCode")}
+            )
+            text = f"The store refused with “{code[:60]}”."
+        return StorageProblem(
+            text.format(
+                key=where.access_key_id,
+                bucket=where.bucket,
+                prefix=where.prefix,
+                file=self.file,
+                endpoint=f" and in the endpoint {where.endpoint_url}" if where.endpoint_url else "",
+            ),
+            code=code,
+            lasting=code != "PreconditionFailed",
+        )
+
+    def _connection(self, error: BaseException) -> StorageProblem:
+        where = self.location
+        host = urlsplit(where.endpoint_url).netloc or f"s3.{where.region}.amazonaws.com"
+        if isinstance(error, SSLError):
+            text = f"{host} does not show a certificate that this server trusts."
+        elif isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+            text = f"{host} cannot be reached from this server. Look for a typo in the endpoint URL, or for a firewall."
+        elif isinstance(error, ReadTimeoutError):
+            text = f"{host} did not answer within {READ_SECONDS} seconds."
+        elif isinstance(error, IncompleteReadError | ResponseStreamingError | URLLib3Error | OSError):
+            text = f"The connection to {host} broke while the file was being read. The next run tries again."
+        else:
+            text = f"{host} did not answer as an S3 store does. Look for a typo in the endpoint URL."
+        return StorageProblem(text, code=type(error).__name__, lasting=False)

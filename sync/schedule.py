@@ -1,0 +1,75 @@
+"""When a source is looked at: its slots, *Check now*, and what a process that died left behind."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from django.db.models import Q
+from django.utils import timezone
+
+from engage.schedules import slots
+from sync.imports import Busy, LostLease, import_source
+from sync.models import RunState, Source
+
+log = logging.getLogger(__name__)
+
+# How long a slot belongs to a run that said nothing since; a longer import still holds its source, so nothing runs twice.
+SLOT_LEASE = timedelta(minutes=10)
+
+
+def job_of(source: Source) -> str:
+    """Return the name under which a source's slots are claimed."""
+    return f"source:{source.pk}"
+
+
+def next_run(source: Source, now: datetime) -> datetime | None:
+    """Return when a source is looked at next by its schedule; None without one, or while it is paused."""
+    schedule = None if source.paused else slots.schedule_of(source.crontab, source.interval)
+    return schedule.following(now) if schedule else None
+
+
+def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
+    """Send every source whose slot is due, and every import that a process died over, to a worker. Returns how many.
+
+    Args:
+        now: the moment to look at.
+        send: called with source id, who started it and the slot (or an empty text), as `carry_out` takes them.
+    """
+    sent = 0
+    sources = Source.objects.filter(paused=False).filter(Q(crontab__isnull=False) | Q(interval__isnull=False))
+    for source in sources.select_related("crontab", "interval"):
+        try:
+            schedule = slots.schedule_of(source.crontab, source.interval)
+        except ValueError:
+            log.exception("a schedule cannot be read", extra={"source": str(source.pk)})
+            continue
+        start = slots.due(schedule, now=now, since=source.schedule_since) if schedule else None
+        if start and slots.claim(job_of(source), start, now=now, lease=SLOT_LEASE):
+            send(str(source.pk), "Schedule", start.isoformat())
+            sent += 1
+    for pk in left_behind(now):
+        send(str(pk), "Schedule", "")
+        sent += 1
+    return sent
+
+
+def left_behind(now: datetime) -> list[str]:
+    """Return the sources with an import that is called running while nobody holds the source's lease any more."""
+    died = Source.objects.filter(paused=False, lease_until__lt=now, runs__state=RunState.RUNNING)
+    return list(died.values_list("pk", flat=True).distinct())
+
+
+def carry_out(source_id: str, started_by: str, slot: str = "") -> None:
+    """Import what waits at a source; called by the worker. Completes the slot that it was for.
+
+    A source that is gone, or that another run is at, needs nothing.
+    """
+    source = Source.objects.select_related("app").filter(pk=source_id).first()
+    if source is None:
+        return
+    try:
+        import_source(source, started_by=started_by)
+    except (Busy, LostLease):
+        return
+    if slot:
+        slots.complete(job_of(source), datetime.fromisoformat(slot), now=timezone.now())
