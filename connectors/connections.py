@@ -5,7 +5,7 @@ decided on (`updated_at`, which only a person's save moves) and looks at the row
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
@@ -39,7 +39,7 @@ HELD = "held"
 ITSELF = "Engage"  # who did it, in the history, where no person did
 
 
-class ChangedMeanwhile(Exception):  # noqa: N818 - says what happened
+class ChangedMeanwhile(Exception):
     """Somebody saved the connection after this person had opened it. Nothing was changed."""
 
     def __init__(self, connection: Connection | None) -> None:
@@ -332,3 +332,9 @@ def last_problem(connection: Connection) -> tuple[str, datetime | None]:
         if state.error:
             return state.error, state.tried_at
     return "", None
+
+
+def note_success(connection_id: UUID) -> None:
+    """Remember that a call of this connection just succeeded; a minute's exactness is enough for people."""
+    stale = Q(last_success_at=None) | Q(last_success_at__lt=timezone.now() - timedelta(minutes=1))
+    Connection.objects.filter(stale, pk=connection_id).update(last_success_at=timezone.now())

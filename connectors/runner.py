@@ -54,7 +54,8 @@ class Outcome:
 
     result: Result
     message: str
-    after: float | None = None  # waiting: seconds that the next attempt must not come before
+    after: float | None = None  # waiting: the vendor's own wish, in seconds
+    not_before: float = 0.0  # waiting: seconds before which no attempt makes sense
     may_have_acted: bool = False  # a write left us in this attempt or an earlier one, and it is not known what it did
     job: Json | None = None  # pending
     instruction: Json | None = None  # handed over
@@ -62,7 +63,7 @@ class Outcome:
     reason: str = ""  # one word for filters: "missing", "credentials", "vendor", ...
 
 
-class Diverged(Exception):  # noqa: N818 - says what happened
+class Diverged(Exception):
     """A repeat would send something else than the attempt that may have acted: a journal's step says so."""
 
 
@@ -267,10 +268,10 @@ def _credentials(work: Work, error: BadCredentials, *, acted: bool) -> Outcome:
 def _temporary(work: Work, error: Temporary, *, acted: bool, this_one: bool) -> Outcome:
     if work.action.replay is Replay.NEVER and acted:
         return _uncertain(f"{error.message} It may have happened.")
-    after = error.after
-    if this_one and work.action.replay is Replay.CHECK:
-        after = max(after or 0.0, SETTLING)
-    return Outcome(Result.WAITING, error.message, after=after, may_have_acted=acted, reason="vendor")
+    wait = SETTLING if this_one and work.action.replay is Replay.CHECK else 0.0
+    return Outcome(
+        Result.WAITING, error.message, after=error.after, not_before=wait, may_have_acted=acted, reason="vendor"
+    )
 
 
 def _look_again(work: Work, api: Api, user: Json, inputs: Json, error: Failure) -> Outcome:

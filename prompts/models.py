@@ -160,6 +160,17 @@ class Binding(models.Model):
         return self.prompt.app
 
 
+class BindingDay(models.Model):
+    """How many executions of a binding began on a day (UTC), for its daily limit."""
+
+    binding = models.ForeignKey(Binding, on_delete=models.CASCADE, related_name="days")
+    day = models.DateField()
+    count = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["binding", "day"], name="binding_day_once")]
+
+
 class PromptVersion(models.Model):
     """A prompt with its bindings as they were shown: an answer names it, and for 24 h its bindings are what runs.
 
@@ -285,6 +296,7 @@ class Execution(models.Model):
     # Frozen when planned.
     connector = models.CharField(max_length=40)
     action = models.CharField(max_length=60)
+    is_forward = models.BooleanField(default=False)  # of an analytics connector: batched, outside order
     position = models.PositiveIntegerField(default=0)
     on_error = models.CharField(max_length=8, choices=OnError.choices, default=OnError.STOP)
     inputs = models.JSONField(default=dict)  # resolved values
@@ -324,10 +336,12 @@ class Execution(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["connection", "subscriber"],
-                condition=Q(state="running", binding__isnull=False),
+                condition=Q(state="running", is_forward=False),
                 name="one_at_a_time_per_person",
             ),
-            models.UniqueConstraint(fields=["event", "connection"], condition=Q(binding=None), name="forwarded_once"),
+            models.UniqueConstraint(
+                fields=["event", "connection"], condition=Q(is_forward=True), name="forwarded_once"
+            ),
         ]
         indexes = [
             models.Index(
@@ -351,6 +365,11 @@ class Execution(models.Model):
 
     def __str__(self) -> str:
         return f"{self.connector}.{self.action}"
+
+    @property
+    def wants_report(self) -> bool:
+        """Whether the client carries it out and has not said yet what came of it."""
+        return self.state == State.HANDED_OVER and self.due_at is not None
 
 
 class Attempt(models.Model):

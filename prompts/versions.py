@@ -43,6 +43,7 @@ def publish(prompt: Prompt, by: str) -> PromptVersion:
 
     Args:
         by: who changed it: a person's e-mail address, or a command.
+
     """
     with transaction.atomic():
         locked = Prompt.objects.select_for_update().get(pk=prompt.pk)
@@ -83,6 +84,7 @@ def current(prompt: Prompt) -> PromptVersion:
 
     Raises:
         PromptVersion.DoesNotExist: the prompt was never published.
+
     """
     version: PromptVersion = prompt.versions.get(superseded_at=None)
     return version
@@ -95,6 +97,7 @@ def to_run(prompt: Prompt, number: int | None, now: datetime) -> PromptVersion:
 
     Raises:
         PromptVersion.DoesNotExist: the prompt was never published.
+
     """
     candidates = {
         version.number: version for version in prompt.versions.filter(Q(superseded_at=None) | Q(number=number))

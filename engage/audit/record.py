@@ -51,7 +51,7 @@ def record(
         request: whose user and address are recorded; without it `actor` says who it was ("create_company").
 
     """
-    app = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing  # noqa: SLF001 - Django's public name
+    app = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing
     company = app.company if app is not None else getattr(thing, "company", thing)
     user = request.user if request is not None and request.user.is_authenticated else None
     return Entry.objects.create(
@@ -61,7 +61,7 @@ def record(
         actor=user.email if user else actor or "system",
         ip=request.META.get("REMOTE_ADDR") or None if request is not None else None,
         verb=verb,
-        kind=str(thing._meta.model_name),  # noqa: SLF001
+        kind=str(thing._meta.model_name),
         object_id=str(thing.pk),
         label=(label or str(thing))[:200],
         changes=changes or {},

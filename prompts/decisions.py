@@ -1,0 +1,263 @@
+"""What a person (or the App's client) decides about an execution.
+
+Each is a conditional UPDATE: what has changed since the person looked is not overwritten, but said (`NotPossible`).
+Who may do what, the pages check; the history is written where the person is known.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q, QuerySet
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from connectors.models import Connection
+from prompts import bell, bindings, executions
+from prompts.events import take_limit
+from prompts.models import TAKES_LIMIT, Execution, State
+from sync import traits
+
+
+class NotPossible(Exception):
+    """The execution is not (or no longer) in a state in which this can be done."""
+
+
+class Decision(StrEnum):
+    """What a person says of an execution that needs checking."""
+
+    HAPPENED = "happened"
+    RUN_AGAIN = "run_again"
+    CLOSE = "close"
+
+
+RUNS_AGAIN = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT)
+STOPPABLE = (State.WAITING, State.QUEUED, State.HELD)
+
+
+def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -> Execution:
+    """Carry an execution out again that ended without having happened.
+
+    Args:
+        todays_settings: make a new, linked execution with the binding's action and inputs as they are now, and a key of
+            its own; else the same one goes again as it was.
+
+    Returns the execution that now waits for its turn.
+
+    Raises:
+        NotPossible: it happened, is under way, or may have happened; or the person's limit is taken by another answer.
+
+    """
+    with transaction.atomic():
+        current = Execution.objects.select_for_update().select_related("event__prompt", "binding").get(pk=execution.pk)
+        if current.state not in RUNS_AGAIN:
+            raise NotPossible(f"It is “{current.get_state_display()}” now, so there is nothing to run again.")
+        if current.reruns.exists():
+            raise NotPossible("It was run again already, with the settings of that day.")
+        _take_limit_again(current)
+        if todays_settings:
+            again = _with_todays_settings(current, by)
+            bell.ring_on_commit(again.pk)
+            return again
+        _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by)
+        executions.go_on(current.event_id, State.QUEUED)
+        bell.ring_on_commit(current.pk)
+    current.refresh_from_db()
+    return current
+
+
+def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> Execution:
+    """Say what became of an execution that needs checking.
+
+    Raises:
+        NotPossible: it does not need checking (any more), or the note is empty.
+
+    """
+    if not note.strip():
+        raise NotPossible("Say in a note how you know.")
+    uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN)
+    decided = {"decided_by": by, "decided_at": Now(), "note": note.strip()}
+    with transaction.atomic():
+        match decision:
+            case Decision.HAPPENED:
+                done = {"state": State.DONE, "message": f"It happened, says {by}.", "may_have_acted": False}
+                changed = uncertain.update(**done, **decided, reason="", due_at=None, settled_at=Now())
+                state = State.DONE
+            case Decision.RUN_AGAIN:
+                # The person says that it did not happen: the next try is a new request, under a new key.
+                steps = {
+                    name: {"generation": step["generation"] + 1, "sent": None} for name, step in execution.steps.items()
+                }
+                changed = _requeue(uncertain, by=by, note=note.strip(), steps=steps, may_have_acted=False)
+                state = State.QUEUED
+            case Decision.CLOSE:
+                closed = {"state": State.CLOSED, "message": f"Closed by {by}.", "reason": "closed"}
+                changed = uncertain.update(**closed, **decided, due_at=None, settled_at=Now())
+                state = State.CLOSED
+        if not changed:
+            raise NotPossible("It does not need checking any more; look again.")
+        executions.go_on(execution.event_id, state)
+        if state == State.QUEUED:
+            bell.ring_on_commit(execution.pk)
+    execution.refresh_from_db()
+    return execution
+
+
+def try_now(execution: Execution, *, by: str) -> Execution:
+    """Try an execution at once that waits for its next try, or that is held for its age or the daily limit."""
+    waiting = Q(state=State.WAITING) | Q(state=State.HELD, reason__in=["too_old", "daily_limit"])
+    return _change(
+        execution,
+        Execution.objects.filter(waiting),
+        {"state": State.QUEUED, "due_at": Now(), "expires_at": None, "decided_by": by, "decided_at": Now()},
+        "It does not wait for another try any more.",
+        ring=True,
+    )
+
+
+def check_now(execution: Execution, *, by: str) -> Execution:
+    """Ask the vendor at once what became of a job."""
+    del by  # nothing is decided
+    return _change(
+        execution,
+        Execution.objects.filter(state=State.PENDING),
+        {"due_at": Now()},
+        "The vendor is not working on it any more.",
+        ring=True,
+    )
+
+
+def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
+    """Close an execution that waits for another try or is held. One that may have happened needs checking instead."""
+    if execution.may_have_acted:
+        return _change(
+            execution,
+            Execution.objects.filter(state__in=STOPPABLE),
+            {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer"},
+            "It is not waiting any more.",
+        )
+    closed = {"state": State.CLOSED, "reason": "closed", "message": f"Closed by {by}.", "settled_at": Now()}
+    return _change(
+        execution,
+        Execution.objects.filter(state__in=STOPPABLE),
+        {**closed, "due_at": None, "decided_by": by, "decided_at": Now(), "note": note.strip()},
+        "It is not waiting any more.",
+    )
+
+
+def report(execution: Execution, result: str, detail: dict[str, Any]) -> Execution:
+    """Store what the client says came of an action that was handed over to it: done, failed or cancelled. Once."""
+    states = {"done": State.DONE, "failed": State.REJECTED, "cancelled": State.SKIPPED}
+    words = {
+        "done": "The app carried it out.",
+        "failed": "The app could not do it.",
+        "cancelled": "The person cancelled.",
+    }
+    return _change(
+        execution,
+        Execution.objects.filter(state=State.HANDED_OVER, report=None),
+        {
+            "state": states[result],
+            "reason": "" if result == "done" else f"client_{result}",
+            "message": words[result],
+            "report": {"result": result, "detail": detail},
+            "due_at": None,
+            "settled_at": Now(),
+        },
+        "This action was reported already, or is not the client's to report.",
+    )
+
+
+def held(connection: Connection) -> QuerySet[Execution]:
+    """The executions that wait for this connection."""
+    return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=["inactive", "credentials"])
+
+
+def held_count(connection: Connection) -> int:
+    """How many executions wait for this connection."""
+    return held(connection).count()
+
+
+def release(connection: Connection, choice: str, *, by: str) -> int:
+    """Decide about the executions held for a connection that was switched on: "run", "close", or "review" (later)."""
+    waiting = held(connection)
+    if choice == "run":
+        return executions.let_go(waiting)
+    closed = 0
+    if choice == "close":
+        for execution in waiting.iterator():
+            stop_trying(execution, by=by)
+            closed += 1
+    return closed
+
+
+def _change(
+    execution: Execution, rows: QuerySet[Execution], values: dict[str, Any], otherwise: str, *, ring: bool = False
+) -> Execution:
+    with transaction.atomic():
+        if not rows.filter(pk=execution.pk).update(**values):
+            raise NotPossible(otherwise)
+        executions.go_on(execution.event_id, State(values.get("state", execution.state)))
+        if ring:
+            bell.ring_on_commit(execution.pk)
+    execution.refresh_from_db()
+    return execution
+
+
+def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
+    """Queue executions afresh: all tries before them, and whatever their age."""
+    return rows.update(
+        state=State.QUEUED,
+        reason="",
+        message="",
+        due_at=Now(),
+        settled_at=None,
+        attempts_made=0,
+        polls=0,
+        job=None,
+        pending_since=None,
+        expires_at=None,
+        decided_by=by,
+        decided_at=Now(),
+        **values,
+    )
+
+
+def _take_limit_again(execution: Execution) -> None:
+    """The limit was given back when nothing happened; running again needs it again."""
+    event = execution.event
+    if event.prompt is None or event.interaction not in TAKES_LIMIT or event.source != "api":
+        return
+    event.received_at = timezone.now()
+    if event.prompt.limits_taken.filter(event=event).exists() or event.limit_reached:
+        return
+    if not take_limit(event.prompt, event):
+        raise NotPossible(
+            "This person has accepted the prompt again since; the limit per subscriber does not allow both."
+        )
+
+
+def _with_todays_settings(execution: Execution, by: str) -> Execution:
+    binding = execution.binding
+    if binding is None or binding.archived_at is not None:
+        raise NotPossible("The action is no longer part of the prompt, so it has no settings of today.")
+    if execution.may_have_acted:
+        raise NotPossible("It may have happened: only as it was can it be repeated without acting twice.")
+    return Execution.objects.create(
+        app_id=execution.app_id,
+        event=execution.event,
+        subscriber_id=execution.subscriber_id,
+        binding=binding,
+        connection_id=binding.connection_id,
+        rerun_of=execution,
+        connector=binding.connector,
+        action=binding.action,
+        position=execution.position,
+        on_error=binding.on_error,
+        inputs=bindings.resolve(binding.inputs, traits.traits_of(execution.subscriber), execution.event.inputs),
+        state=State.QUEUED,
+        due_at=timezone.now(),
+        created_at=timezone.now(),
+        decided_by=by,
+        decided_at=timezone.now(),
+    )

@@ -1,0 +1,385 @@
+"""Record an event and plan its executions, in one transaction; say how an event stands."""
+
+import hashlib
+import json
+import secrets
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from connectors.failures import Missing
+from engage.tenancy.models import App, DeliveryMode
+from prompts import bell, bindings, order, versions
+from prompts.models import (
+    IMPRESSION,
+    NOTHING_HAPPENED,
+    TAKES_LIMIT,
+    Binding,
+    EventSource,
+    Execution,
+    Interaction,
+    LimitKind,
+    LimitTaken,
+    OnError,
+    Prompt,
+    PromptEvent,
+    PromptStatus,
+    PromptVersion,
+    State,
+)
+from sync import traits
+from sync.models import Subscriber
+
+INTERACTIONS = frozenset({*Interaction.values, IMPRESSION})
+LONGEST_INPUT = 1000
+# Without letters and digits that people mix up when they read a reference out.
+REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
+
+
+class UnknownPrompt(LookupError):
+    """The App has no prompt with this key."""
+
+
+class UnknownInteraction(ValueError):
+    """Neither one of the five interactions nor an impression."""
+
+
+class Conflict(ValueError):
+    """The event id is taken by another event."""
+
+
+class BadInputs(ValueError):
+    """What the person typed does not fit the prompt's inputs. `errors`: input name -> sentence."""
+
+    def __init__(self, errors: dict[str, str]) -> None:
+        super().__init__(" ".join(errors.values()))
+        self.errors = errors
+
+
+@dataclass(frozen=True)
+class Report:
+    """An event as it is reported. `version` is the prompt's version that was shown; `context` changes nothing."""
+
+    event_id: UUID
+    prompt: str
+    interaction: str
+    user_id: str
+    version: int | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+    def digest(self) -> str:
+        """Return what tells this event from another under the same id; a resend may come with another context."""
+        told = [self.prompt, self.interaction, self.user_id, dict(self.inputs)]
+        return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def record(
+    app: App,
+    report: Report,
+    *,
+    source: EventSource = EventSource.API,
+    reported_by: str = "",
+    only: Iterable[Binding] | None = None,
+    test: bool = False,
+) -> tuple[PromptEvent, bool]:
+    """Store an event and one execution for each of its bindings, and ring. Returns the event, and whether it is new.
+
+    Args:
+        only: these bindings as they are now, instead of the shown version's (*Run for real* in the console).
+        test: *Run for real*: whatever the delivery mode; the caller has made sure that it is a test subscriber.
+
+    Raises:
+        UnknownPrompt, UnknownInteraction, BadInputs: nothing was stored.
+        Conflict: the same id was reported before with other contents.
+        TraitError: the user id cannot be one.
+
+    """
+    if report.interaction not in INTERACTIONS:
+        raise UnknownInteraction(f"{report.interaction!r} is no interaction; known: {', '.join(sorted(INTERACTIONS))}.")
+    prompt = Prompt.objects.filter(app=app, key=report.prompt, archived_at=None).first()
+    if prompt is None:
+        raise UnknownPrompt(f"This App has no prompt {report.prompt!r}.")
+    inputs = _clean_inputs(prompt, report)
+    subscriber = traits.subscriber(app, report.user_id)
+
+    def plan(event: PromptEvent) -> list[Execution]:
+        if report.interaction == IMPRESSION:
+            return []
+        event.limit_reached = not test and report.interaction in TAKES_LIMIT and not take_limit(prompt, event)
+        if only is not None:
+            chosen = [versions.as_kept(binding) for binding in only]
+        else:
+            chosen = versions.to_run(prompt, report.version, event.received_at).bindings
+        return [_planned(event, prompt, kept) for kept in chosen if kept["interaction"] == report.interaction]
+
+    event = PromptEvent(
+        app=app,
+        event_id=report.event_id,
+        prompt=prompt,
+        prompt_version=report.version or prompt.version,
+        subscriber=subscriber,
+        interaction=report.interaction,
+        inputs=inputs,
+        context=dict(report.context),
+        digest=report.digest(),
+        source=source,
+        reported_by=reported_by,
+        is_test=test or is_test_subscriber(subscriber),
+    )
+    return _store(event, plan)
+
+
+def record_direct(
+    app: App,
+    connector: str,
+    action: str,
+    user_id: str,
+    inputs: Mapping[str, Any],
+    *,
+    source: EventSource,
+    reported_by: str,
+    test: bool = False,
+) -> tuple[PromptEvent, Execution]:
+    """Store an event without a prompt, and the execution of one action for it (`manage.py run_action`).
+
+    Raises:
+        Connection.DoesNotExist: the App has no connection of this connector, and it needs one.
+        TraitError: the user id cannot be one.
+
+    """
+    from connectors.models import Connection
+    from connectors.registry import connector as declared
+
+    needs_connection = declared(connector).needs_connection
+    connection = Connection.objects.get(app=app, connector=connector) if needs_connection else None
+    report = Report(uuid4(), "", Interaction.ACCEPT, user_id, inputs=inputs)
+    event = PromptEvent(
+        app=app,
+        event_id=report.event_id,
+        subscriber=traits.subscriber(app, user_id),
+        interaction=report.interaction,
+        inputs=dict(inputs),
+        digest=report.digest(),
+        source=source,
+        reported_by=reported_by,
+        is_test=test,
+    )
+    kept = {
+        "id": None,
+        "connector": connector,
+        "action": action,
+        "connection": str(connection.pk) if connection else None,
+        "inputs": {name: {"from": "fixed", "value": value} for name, value in inputs.items()},
+        "on_error": OnError.STOP,
+        "position": 0,
+    }
+    stored, _ = _store(event, lambda event: [_planned(event, None, kept)])
+    return stored, stored.executions.get()
+
+
+def is_test_subscriber(subscriber: Subscriber, now: datetime | None = None) -> bool:
+    """Whether a subscriber is served in test mode."""
+    ends = subscriber.test_until
+    return subscriber.is_test and (ends is None or ends > (now or timezone.now()))
+
+
+def take_limit(prompt: Prompt, event: PromptEvent) -> bool:
+    """Take the subscriber's limit of a prompt for an event. Returns whether it was free; call inside a transaction."""
+    if prompt.limit == LimitKind.NONE:
+        return True
+    now = event.received_at
+    _, taken = LimitTaken.objects.get_or_create(
+        prompt=prompt, subscriber_id=event.subscriber_id, defaults={"event": event, "taken_at": now}
+    )
+    if taken or prompt.limit != LimitKind.EVERY_DAYS or not prompt.limit_days:
+        return taken
+    over = LimitTaken.objects.filter(
+        prompt=prompt, subscriber_id=event.subscriber_id, taken_at__lte=now - timedelta(days=prompt.limit_days)
+    )
+    return over.update(event=event, taken_at=now) == 1
+
+
+def give_limit_back(event_pk: int) -> None:
+    """Give the limit back when every execution of an event ended without anything having happened."""
+    happened = Execution.objects.filter(event=event_pk, is_forward=False, reruns=None).exclude(
+        state__in=NOTHING_HAPPENED, may_have_acted=False
+    )
+    if not happened.exists():
+        LimitTaken.objects.filter(event=event_pk).delete()
+
+
+def _store(event: PromptEvent, plan: Any) -> tuple[PromptEvent, bool]:
+    """Insert event and executions, or find the event that has the id already."""
+    event.mode = event.app.delivery_mode
+    event.reference = "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
+    event.received_at = timezone.now()
+    try:
+        with transaction.atomic():
+            event.save(force_insert=True)
+            executions: list[Execution] = plan(event)
+            if executions:
+                _order(event, executions)
+                Execution.objects.bulk_create(executions)
+                if event.limit_reached:
+                    event.save(update_fields=["limit_reached"])
+                elif all(execution.state in NOTHING_HAPPENED for execution in executions):
+                    give_limit_back(event.pk)
+                first = next((execution for execution in executions if execution.state == State.QUEUED), None)
+                if first:
+                    bell.ring_on_commit(first.pk)
+    except IntegrityError:
+        existing = PromptEvent.objects.filter(app=event.app, event_id=event.event_id).select_related("prompt").first()
+        if existing is None:
+            raise
+        if existing.digest != event.digest:
+            raise Conflict(
+                "This event id was used before, for another event. Every answer needs an id of its own."
+            ) from None
+        return existing, False
+    return event, True
+
+
+def _planned(event: PromptEvent, prompt: Prompt | None, kept: Mapping[str, Any]) -> Execution:
+    """Return the execution of a binding as it is frozen now, blocked until its turn is decided."""
+    execution = Execution(
+        app_id=event.app_id,
+        event=event,
+        subscriber_id=event.subscriber_id,
+        binding_id=kept["id"],
+        connection_id=UUID(kept["connection"]) if kept["connection"] else None,
+        connector=kept["connector"],
+        action=kept["action"],
+        position=kept["position"],
+        on_error=kept["on_error"],
+        state=State.BLOCKED,
+        created_at=event.received_at,
+        expires_at=event.received_at + timedelta(hours=kept["max_age_hours"]) if "max_age_hours" in kept else None,
+    )
+    ended = _not_sent(event, prompt)
+    if ended:
+        execution.state, execution.reason, execution.message = ended
+    try:
+        execution.inputs = bindings.resolve(kept["inputs"], traits.traits_of(event.subscriber), event.inputs)
+    except Missing as missing:
+        execution.inputs = bindings.fixed(kept["inputs"])
+        if not ended:
+            execution.state, execution.reason, execution.message = State.SKIPPED, "missing", missing.message
+    if execution.state != State.BLOCKED:
+        execution.settled_at = event.received_at
+    return execution
+
+
+def _not_sent(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, str] | None:
+    """Why nothing of an event is sent, if so: state, reason, sentence."""
+    if event.limit_reached:
+        return State.SKIPPED, "limit", "The limit per subscriber was reached: this person has accepted before."
+    if event.source != EventSource.API:
+        return None  # a person asked for it by name
+    if event.mode == DeliveryMode.NOBODY:
+        return State.NOT_SENT, "mode", "The App's delivery mode is “Nobody”."
+    if event.mode == DeliveryMode.TEST and not event.is_test:
+        return State.NOT_SENT, "mode", "Test mode: this is no test subscriber."
+    if prompt is not None and prompt.status == PromptStatus.DRAFT and not event.is_test:
+        return State.NOT_SENT, "draft", "The prompt is a draft."
+    return None
+
+
+def _order(event: PromptEvent, executions: list[Execution]) -> None:
+    """Put the executions in order, and decide which one begins."""
+    executions.sort(key=lambda execution: execution.position)
+    for row, state in order.changes(executions):
+        execution = next(execution for execution in executions if execution is row)
+        execution.state = state
+        if state is State.QUEUED:
+            execution.due_at = event.received_at
+        elif state is State.SKIPPED:
+            execution.reason, execution.message = order.STOPPED, "An earlier action stopped it."
+            execution.settled_at = event.received_at
+
+
+def _clean_inputs(prompt: Prompt, report: Report) -> dict[str, Any]:
+    """Return what the person typed, checked against the prompt's inputs; other names are left out.
+
+    Raises:
+        BadInputs: with a sentence for each.
+
+    """
+    errors: dict[str, str] = {}
+    cleaned: dict[str, Any] = {}
+    for declared in prompt.inputs:
+        name, label = declared["name"], declared.get("label") or declared["name"]
+        value = report.inputs.get(name)
+        if value in (None, ""):
+            if declared.get("required") and report.interaction in TAKES_LIMIT:
+                errors[name] = f"{label} is needed."
+            continue
+        wrong = _wrong_input(declared, value)
+        if wrong:
+            errors[name] = f"{label} {wrong}"
+        cleaned[name] = value
+    if errors:
+        raise BadInputs(errors)
+    return cleaned
+
+
+def _wrong_input(declared: Mapping[str, Any], value: Any) -> str:
+    if not isinstance(value, (str, int, float)) or len(str(value)) > LONGEST_INPUT:
+        return f"must be a text of at most {LONGEST_INPUT} characters."
+    match declared.get("type"):
+        case "email":
+            try:
+                validate_email(value)
+            except ValidationError:
+                return "must be an e-mail address."
+        case "number":
+            try:
+                float(value)
+            except ValueError:
+                return "must be a number."
+        case "choice":
+            if str(value) not in declared.get("choices", []):
+                return "must be one of the choices."
+    return ""
+
+
+# --- how an event stands ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class EventStatus:
+    """How an event stands: `outcome` is done, follows, not_possible or nothing (there was nothing to do)."""
+
+    settled: bool
+    outcome: str
+    executions: list[Execution]
+
+
+FAILED = frozenset({State.REJECTED, State.GAVE_UP, State.SKIPPED, State.NOT_SENT, State.CLOSED})
+SETTLED = frozenset({State.DONE, State.HANDED_OVER, *FAILED})
+
+
+def status_of(event: PromptEvent) -> EventStatus:
+    """Return how an event stands, with one query by its key."""
+    rows = list(event.executions.filter(is_forward=False, reruns=None).order_by("position", "created_at"))
+    states = {State(row.state) for row in rows}
+    settled = states <= SETTLED
+    if not rows:
+        outcome = "not_possible" if event.limit_reached else "nothing"
+    elif not settled:
+        outcome = "follows"
+    else:
+        outcome = "not_possible" if states & FAILED else "done"
+    return EventStatus(settled, outcome, rows)
+
+
+def shown_version(event: PromptEvent) -> PromptVersion | None:
+    """Return the prompt as this event's person saw it."""
+    return PromptVersion.objects.filter(prompt=event.prompt_id, number=event.prompt_version).first()

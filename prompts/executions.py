@@ -1,0 +1,449 @@
+"""Claim, run, settle, recover: how a worker carries executions out.
+
+The row is the queue. A claim is one conditional UPDATE with a lease and a fence; whoever settles must still have the fence.
+No transaction is open while a vendor is called. Times that decide (due, lease) are the database's, not the worker's.
+"""
+
+import logging
+import random
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
+from django.db.models import F, Value
+from django.db.models.functions import Coalesce, Now
+from django.utils import timezone
+
+from connectors import connections
+from connectors.base import Connector, Replay
+from connectors.failures import LostClaim
+from connectors.models import Health
+from connectors.registry import connector_or_none
+from connectors.runner import SETTLING, Outcome, Result, Work, follow_up, run
+from engage.logs import about
+from engage.vault.fields import Unreadable
+from prompts import bell, order
+from prompts.events import give_limit_back
+from prompts.journal import AttemptJournal
+from prompts.models import (
+    CLAIMABLE,
+    NOTHING_HAPPENED,
+    Attempt,
+    AttemptBody,
+    Binding,
+    BindingDay,
+    Execution,
+    State,
+)
+from sync import traits
+
+logger = logging.getLogger(__name__)
+
+JITTER = 0.1
+ASK_FIRST_AFTER = timedelta(hours=72)  # held longer than this: a person is asked before it goes on
+OVERTAKEN_AFTER = timedelta(hours=1)
+REPORT_WITHIN = timedelta(hours=24)
+
+# --- claim ------------------------------------------------------------------------------------------
+
+_NOW = {"postgresql": "statement_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"}
+_LEASE_ENDS = {
+    "postgresql": "statement_timestamp() + %s * interval '1 second'",
+    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s || ' seconds')",
+}
+# A person is served one execution at a time in an account; the partial unique index is what holds it, the NOT EXISTS only
+# keeps a worker from running into it again and again.
+_CLAIM = """
+UPDATE prompts_execution SET state = 'running', fence = fence + 1, worker = %s, lease_until = {lease_ends}
+WHERE id = (
+    SELECT due.id FROM prompts_execution due
+    WHERE due.state IN ('queued', 'waiting', 'pending') AND due.due_at <= {now} AND NOT due.is_forward {first}
+      AND NOT EXISTS (
+        SELECT 1 FROM prompts_execution other
+        WHERE other.connection_id = due.connection_id AND other.subscriber_id = due.subscriber_id
+          AND other.state = 'running' AND NOT other.is_forward)
+    ORDER BY due.due_at LIMIT 1 {skip_locked}
+) AND state IN ('queued', 'waiting', 'pending')
+RETURNING id
+"""
+
+
+def claim(worker: str, first: UUID | None = None) -> Execution | None:
+    """Claim the execution that has been due longest (or `first`, if it is due), or return None when nothing is."""
+    vendor = connection.vendor
+    sql = _CLAIM.format(
+        now=_NOW[vendor],
+        lease_ends=_LEASE_ENDS[vendor],
+        first="AND due.id = %s" if first else "",
+        skip_locked="FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else "",
+    )
+    arguments: list[Any] = [worker, settings.ENGAGE_LEASE]
+    if first:
+        arguments.append(Execution._meta.pk.get_db_prep_value(first, connection))
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(sql, arguments)
+            row = cursor.fetchone()
+    except IntegrityError:
+        return None  # another execution of this person was claimed in the same instant; the sweep comes back to it
+    if row is None:
+        return None
+    return Execution.objects.select_related("event", "connection", "subscriber", "app", "binding").get(pk=row[0])
+
+
+def work(worker: str, first: UUID | None = None) -> int:
+    """Carry out what is due, `first` before the others, until nothing is left. Returns how many were claimed."""
+    count = 0
+    for wanted in (first, None) if first else (None,):
+        while (execution := claim(worker, wanted)) is not None:
+            count += 1
+            carry_out(execution)
+            if wanted:
+                break
+    return count
+
+
+# --- run ----------------------------------------------------------------------------------------------
+
+
+def carry_out(execution: Execution) -> None:
+    """Carry a claimed execution out once, and settle it."""
+    with about(event=execution.event_id, execution=execution.pk, connection=execution.connection_id):
+        declared = connector_or_none(execution.connector)
+        ended = _held_back(execution, declared)
+        if ended is not None or declared is None:
+            settle(
+                execution,
+                None,
+                ended or Outcome(Result.REJECTED, "This connector is no longer part of Engage.", reason="gone"),
+            )
+            return
+        polling = execution.job is not None
+        attempt = Attempt.objects.create(
+            execution=execution,
+            number=execution.attempts_made + (0 if polling else 1),
+            fence=execution.fence,
+            worker=execution.worker,
+            started_at=Now(),
+        )
+        journal = AttemptJournal(execution, attempt)
+        try:
+            outcome = _outcome(execution, declared, journal)
+        except LostClaim:
+            logger.warning("The claim was lost before a write; nothing was sent")
+            complete(attempt, "lost", "Another worker took over before anything was sent.", journal)
+            return
+        execution.steps = journal.steps
+        settle(execution, attempt, outcome, journal)
+
+
+def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal) -> Outcome:
+    try:
+        action = declared.action(execution.action)
+        values = execution.connection.everything() if execution.connection else {}
+    except KeyError:
+        return Outcome(Result.REJECTED, f"{declared.label} no longer has this action.", reason="gone")
+    except Unreadable:
+        return Outcome(Result.HELD, "The connection's credentials cannot be read.", reason="credentials")
+    if not execution.first_write_at:
+        known = traits.traits_of(execution.subscriber)
+        execution.traits = {name: known[name] for name in action.needs.traits if name in known}
+    since = timezone.now() - execution.first_write_at if execution.first_write_at else None
+    task = Work(declared, action, values, execution.traits, execution.inputs, execution.may_have_acted, since)
+    if execution.job is not None:
+        return follow_up(task, execution.job, journal)
+    return run(task, journal)
+
+
+def _held_back(execution: Execution, declared: Connector | None) -> Outcome | None:
+    """Why an execution is not tried now, if so."""
+    account = execution.connection
+    if account and not account.active:
+        return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason="inactive")
+    if account and account.health == Health.ATTENTION:
+        return Outcome(
+            Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
+        )
+    if execution.job is not None:
+        return None
+    if account and execution.connection_generation != account.generation:
+        if execution.may_have_acted:
+            text = "The answer was lost, and the connection now goes to another account."
+            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason="lost_answer")
+        execution.connection_generation = account.generation
+    if not execution.first_write_at and execution.expires_at and timezone.now() > execution.expires_at:
+        return Outcome(
+            Result.HELD, "The answer is too old to be carried out without a person's word.", reason="too_old"
+        )
+    if execution.attempts_made == 0 and execution.binding and not _within_daily_limit(execution.binding):
+        text = f"More than {execution.binding.daily_limit:,} executions of this action today."
+        return Outcome(Result.HELD, text, reason="daily_limit")
+    if execution.attempts_made and declared and _overtaken(execution, declared):
+        return Outcome(Result.SKIPPED, "A later answer of this person came in between.", reason="overtaken")
+    return None
+
+
+def _within_daily_limit(binding: Binding) -> bool:
+    today = timezone.now().date()
+    counted = BindingDay.objects.filter(binding=binding, day=today)
+    if counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1):
+        return True
+    if counted.exists():
+        return False
+    BindingDay.objects.bulk_create([BindingDay(binding=binding, day=today)], ignore_conflicts=True)
+    return bool(counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1))
+
+
+def _overtaken(execution: Execution, declared: Connector) -> bool:
+    """Whether setting a state now would undo what a later answer of this person set."""
+    if timezone.now() - execution.created_at < OVERTAKEN_AFTER:
+        return False
+    try:
+        replay = declared.action(execution.action).replay
+    except KeyError:
+        return False
+    later = Execution.objects.filter(
+        subscriber=execution.subscriber_id, connection=execution.connection_id, created_at__gt=execution.created_at
+    )
+    return replay is Replay.NATURAL and later.exists()
+
+
+# --- settle -------------------------------------------------------------------------------------------
+
+
+def settle(
+    execution: Execution, attempt: Attempt | None, outcome: Outcome, journal: AttemptJournal | None = None
+) -> None:
+    """Store what came of an attempt and decide what goes next, in one transaction.
+
+    A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
+    """
+    tried = attempt is not None and execution.job is None
+    values = _values(execution, outcome, tried=tried)
+    with transaction.atomic():
+        mine = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING)
+        settled = mine.update(**values)
+        if not settled and outcome.result is Result.DONE:
+            late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
+            settled = late.update(**values)
+        if attempt is not None and journal is not None:
+            complete(attempt, outcome.result, outcome.message, journal)
+        if settled:
+            go_on(execution.event_id, State(values["state"]))
+    if outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
+        connections.mark_attention(execution.connection_id, outcome.message)
+    elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection_id:
+        connections.note_success(execution.connection_id)
+    logger.info("Settled as %s", values["state"])
+
+
+def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str, Any]:
+    """Return the columns of an execution after an outcome."""
+    made = execution.attempts_made + (1 if tried else 0)
+    values: dict[str, Any] = {
+        "state": State(outcome.result),
+        "reason": outcome.reason,
+        "message": outcome.message,
+        "attempts_made": made,
+        "lease_until": None,
+        "due_at": None,
+        "settled_at": None,
+        "steps": execution.steps,
+        "traits": execution.traits,
+        "connection_generation": execution.connection_generation,
+        "may_have_acted": outcome.may_have_acted,
+    }
+    if outcome.may_have_acted or outcome.result in {Result.DONE, Result.PENDING}:
+        values["first_write_at"] = Coalesce(F("first_write_at"), Now())
+    match outcome.result:
+        case Result.WAITING:
+            values |= _next_try(made, outcome)
+        case Result.PENDING:
+            values |= _next_look(execution, outcome)
+        case Result.HANDED_OVER:
+            values["instruction"] = outcome.instruction
+            values["due_at"] = Now() + Value(REPORT_WITHIN) if outcome.wants_report else None
+            values["settled_at"] = None if outcome.wants_report else Now()
+        case Result.HELD:
+            # While it is held, this says since when; a job that was accepted is asked about again when it is let go.
+            values["due_at"] = Now()
+            values["may_have_acted"] = outcome.may_have_acted or execution.may_have_acted
+        case Result.UNCERTAIN:
+            values["job"] = None
+        case _:
+            values["settled_at"] = Now()
+            values["job"] = None
+    return values
+
+
+def _next_try(made: int, outcome: Outcome) -> dict[str, Any]:
+    delays = settings.ENGAGE_RETRY_DELAYS
+    if made > len(delays):
+        if outcome.may_have_acted:
+            return {
+                "state": State.UNCERTAIN,
+                "message": f"{outcome.message} It may have happened in one of {made} tries.",
+            }
+        return {
+            "state": State.GAVE_UP,
+            "message": f"{outcome.message} Gave up after {made} tries.",
+            "settled_at": Now(),
+        }
+    wait = delays[made - 1] * (1 + random.random() * JITTER)  # noqa: S311 - to spread retries, not to keep a secret
+    if outcome.after is not None:
+        wait = outcome.after
+    return {"due_at": Now() + Value(timedelta(seconds=max(wait, outcome.not_before)))}
+
+
+def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
+    declared = connector_or_none(execution.connector)
+    within = declared.action(execution.action).settles_within if declared else timedelta(hours=24)
+    began = execution.pending_since
+    if began and timezone.now() - began > within:
+        return {
+            "state": State.UNCERTAIN,
+            "reason": "unsettled",
+            "message": f"{outcome.message} It has not been settled since {began:%-d %B %Y %H:%M} UTC.",
+            "may_have_acted": True,
+        }
+    delays = settings.ENGAGE_POLL_DELAYS
+    wait = outcome.after or delays[min(execution.polls, len(delays) - 1)]
+    return {
+        "job": outcome.job,
+        "polls": F("polls") + 1,
+        "pending_since": Coalesce(F("pending_since"), Now()),
+        "due_at": Now() + Value(timedelta(seconds=wait)),
+    }
+
+
+def complete(attempt: Attempt, outcome: str, message: str, journal: AttemptJournal) -> None:
+    """Complete an attempt with what was sent and answered; also when its claim was lost meanwhile."""
+    Attempt.objects.filter(pk=attempt.pk).update(finished_at=Now(), outcome=outcome, message=message)
+    exchanges = [exchange.as_json() for exchange in journal.exchanges]
+    AttemptBody.objects.update_or_create(attempt=attempt, defaults={"exchanges": exchanges})
+
+
+def go_on(event_pk: int, state: State) -> None:
+    """Decide, in the transaction that changed an execution to `state`, what its event's others do now."""
+    rows = list(
+        Execution.objects.select_for_update()
+        .filter(event=event_pk, is_forward=False, reruns=None)
+        .only("state", "reason", "on_error", "attempts_made", "due_at", "position")
+        .order_by("position", "created_at")
+    )
+    queued = None
+    for row, wanted in order.changes(rows):
+        mine = Execution.objects.filter(pk=row.pk, state=row.state)  # type: ignore[attr-defined]
+        if wanted is State.QUEUED:
+            mine.update(state=wanted, reason="", message="", due_at=Now(), settled_at=None)
+            queued = queued or row.pk  # type: ignore[attr-defined]
+        elif wanted is State.BLOCKED:
+            mine.update(state=wanted, reason="", message="", settled_at=None)
+        else:
+            mine.update(state=wanted, reason=order.STOPPED, message="An earlier action stopped it.", settled_at=Now())
+    if queued:
+        bell.ring_on_commit(queued)
+    if state in NOTHING_HAPPENED:
+        give_limit_back(event_pk)
+
+
+# --- recover ------------------------------------------------------------------------------------------
+
+
+def sweep() -> int:
+    """Return expired leases, end what nobody reported, and say how many executions are due now."""
+    expired = Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now(), is_forward=False)
+    for execution in expired.select_related("event"):
+        _return_lease(execution)
+    for execution in Execution.objects.filter(state=State.HANDED_OVER, due_at__lt=Now()):
+        with transaction.atomic():
+            ended = Execution.objects.filter(pk=execution.pk, state=State.HANDED_OVER, due_at__lt=Now()).update(
+                state=State.GAVE_UP,
+                reason="no_report",
+                message="The app did not report back.",
+                due_at=None,
+                settled_at=Now(),
+            )
+            if ended:
+                go_on(execution.event_id, State.GAVE_UP)
+    return due().count()
+
+
+def due() -> Any:
+    """The executions that a worker may claim now."""
+    return Execution.objects.filter(state__in=CLAIMABLE, due_at__lte=Now(), is_forward=False)
+
+
+def _return_lease(execution: Execution) -> None:
+    """A worker died in mid-call: was a write begun? Then it may have acted."""
+    attempt = Attempt.objects.filter(execution=execution, fence=execution.fence).first()
+    acted = attempt is not None and attempt.write_begun_at is not None
+    declared = connector_or_none(execution.connector)
+    replay = (
+        next((action.replay for action in declared.actions if action.key == execution.action), None)
+        if declared
+        else None
+    )
+    may_have_acted = acted or execution.may_have_acted
+    made = execution.attempts_made + (1 if attempt is not None and execution.job is None else 0)
+    values: dict[str, Any] = {"lease_until": None, "may_have_acted": may_have_acted, "attempts_made": made}
+    if execution.job is not None:
+        values |= {"state": State.PENDING, "due_at": Now()}
+    elif acted and replay is Replay.NEVER:
+        text = "The worker stopped after the request had left. It may have happened."
+        values |= {"state": State.UNCERTAIN, "reason": "lost_answer", "message": text, "due_at": None}
+    elif made > len(settings.ENGAGE_RETRY_DELAYS):
+        text = f"The worker stopped in each of the last tries; {made} were made."
+        values |= {
+            "state": State.UNCERTAIN if may_have_acted else State.GAVE_UP,
+            "reason": "worker_died",
+            "message": text,
+        }
+    else:
+        wait = timedelta(seconds=SETTLING if acted and replay is Replay.CHECK else 0)
+        text = "The worker stopped in the middle; it is tried again."
+        values |= {"state": State.WAITING, "reason": "worker_died", "message": text, "due_at": Now() + Value(wait)}
+    if acted:
+        values["first_write_at"] = Coalesce(F("first_write_at"), Value(attempt.write_begun_at)) if attempt else None
+    with transaction.atomic():
+        returned = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING).update(
+            **values
+        )
+        if attempt is not None:
+            Attempt.objects.filter(pk=attempt.pk, finished_at=None).update(
+                outcome="lost", message="Its worker stopped."
+            )
+        if returned:
+            go_on(execution.event_id, State(values["state"]))
+    logger.warning("A lease expired; its worker stopped")
+
+
+def resume(connection_id: UUID) -> int:
+    """Let the executions go on that were held for a connection that is healthy again, except those held for too long."""
+    held = Execution.objects.filter(connection=connection_id, state=State.HELD, reason="credentials")
+    return let_go(held.filter(due_at__gt=Now() - Value(ASK_FIRST_AFTER)))
+
+
+def let_go(held: Any) -> int:
+    """Queue held executions again; a job that the vendor accepted is asked about again."""
+    going = held.filter(job=None).update(state=State.QUEUED, reason="", message="", due_at=Now())
+    going += held.filter(job__isnull=False).update(state=State.PENDING, reason="", due_at=Now())
+    if going:
+        bell.ring_on_commit()
+    return int(going)
+
+
+def oldest_overdue() -> float:
+    """Return for how many seconds the execution that waits longest has been due; 0 when none is. Computed when asked."""
+    moments: Iterable[datetime | None] = [
+        due().order_by("due_at").values_list("due_at", flat=True).first(),
+        Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now())
+        .order_by("lease_until")
+        .values_list("lease_until", flat=True)
+        .first(),
+    ]
+    waiting = [(timezone.now() - moment).total_seconds() for moment in moments if moment]
+    return max([0.0, *waiting])
