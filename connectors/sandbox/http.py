@@ -74,7 +74,7 @@ class Response:
         return (json.dumps(self.body) if self.raw is None else self.raw).encode()
 
 
-class Refusal(Exception):  # noqa: N818 - a vendor's no is no error of the sandbox
+class Refusal(Exception):
     """A vendor says no."""
 
     def __init__(self, status: int, body: Any) -> None:

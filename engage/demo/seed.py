@@ -1,0 +1,280 @@
+"""The demo's company, as it would look some weeks after somebody set it up. What is there already stays as it is."""
+
+import csv
+import io
+from typing import Any
+
+import requests
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from connectors import catalogues, connections
+from connectors.models import Connection
+from connectors.sandbox import cleeng
+from engage.audit.record import record
+from engage.demo.kept import Kept
+from engage.tenancy.models import (
+    ApiKey,
+    App,
+    Company,
+    DeliveryMode,
+    IdentitySecret,
+    KeyKind,
+    Membership,
+    User,
+    token_hash,
+)
+from engage.tenancy.roles import Role
+from prompts.models import Binding, Interaction, LimitKind, Prompt, PromptStatus, PromptType
+from prompts.versions import publish
+from sync.models import Source, Subscriber, Trait, TraitType
+from sync.traits import set_traits
+
+BY = "demo"
+"""Who did all this, in the history."""
+BUCKET, PREFIX = "streamly-exports", "churniq/"
+STANDARD, PREMIUM = "S531000002_US", "S531000003_US"
+
+PEOPLE = (
+    ("admin@streamly.example", "Alex Admin", Role.COMPANY_ADMIN),
+    ("designer@streamly.example", "Dana Designer", Role.APP_MEMBER),
+    ("reader@streamly.example", "Robin Reader", Role.READ_ONLY),
+)
+TRAITS = (
+    ("first_name", TraitType.TEXT, True, "Used in prompts: {{ first_name }}"),
+    ("last_name", TraitType.TEXT, True, ""),
+    ("email_address", TraitType.TEXT, True, ""),
+    ("cleeng_customer_id", TraitType.TEXT, True, "ChurnIQ's “Customer ID”; Cleeng's actions need it"),
+    ("plan", TraitType.TEXT, False, "What the subscriber pays for"),
+)
+# user id, test subscriber?, plan; names and Cleeng ids are those of the sandbox, in its order.
+SUBSCRIBERS = (
+    ("viewer-ava", True, "Standard"),
+    ("viewer-ben", True, "Premium (cancelled)"),
+    ("viewer-chloe", False, "Basic"),
+    ("viewer-diego", False, "Basic and Sports"),
+    ("viewer-emma", False, "None"),
+    ("viewer-farid", False, "Standard (Apple)"),
+    ("viewer-grace", False, "Ended"),
+    ("viewer-hugo", False, "Premium"),
+)
+
+
+def seed(kept: Kept, *, s3_url: str) -> None:
+    """Make what is missing of the demo.
+
+    Args:
+        kept: passwords and API keys.
+        s3_url: where the demo's S3 server listens now. It forgets everything when it ends, so the bucket is filled anew.
+
+    """
+    with transaction.atomic():
+        app = _app()
+        _people(app, kept)
+        _keys(app, kept)
+        _subscribers(app)
+    connection = _connection(app)
+    _prompts(app, connection)
+    _source(app, s3_url)
+    fill_bucket(s3_url)
+
+
+def _app() -> App:
+    company, _ = Company.objects.get_or_create(name="Streamly Media")
+    app, made = App.objects.get_or_create(
+        key="streamly",
+        # Live: nothing here can cost anybody anything, and a visitor sees every viewer's answer carried out.
+        defaults={
+            "company": company,
+            "name": "Streamly",
+            "time_zone": "America/New_York",
+            "delivery_mode": DeliveryMode.LIVE,
+        },
+    )
+    if made:
+        record("created", app, actor=BY)
+    origins = [settings.ENGAGE_BASE_URL, settings.ENGAGE_BASE_URL.replace("localhost", "127.0.0.1")]
+    missing = [origin for origin in origins if origin not in app.domains]
+    if missing:
+        app.domains = [*app.domains, *missing]
+        app.save(update_fields=["domains"])
+    return app
+
+
+def _people(app: App, kept: Kept) -> None:
+    for email, name, role in PEOPLE:
+        if User.objects.filter(email=email).exists():
+            continue  # a password that was changed stays changed
+        user = User.objects.create_user(email, kept.passwords[email], name=name)
+        Membership.objects.create(
+            user=user, company=app.company, app=None if role == Role.COMPANY_ADMIN else app, role=role
+        )
+
+
+def _keys(app: App, kept: Kept) -> None:
+    for kind, key in ((KeyKind.PUBLISHABLE, kept.publishable_key), (KeyKind.SECRET, kept.api_secret_key)):
+        ApiKey.objects.get_or_create(hashed=token_hash(key), defaults={"app": app, "kind": kind, "hint": key[:8]})
+    if not IdentitySecret.objects.filter(app=app, revoked_at=None).exists():
+        IdentitySecret.make(app)
+
+
+def _subscribers(app: App) -> None:
+    for name, kind, personal, description in TRAITS:
+        Trait.objects.get_or_create(
+            app=app, name=name, defaults={"type": kind, "personal": personal, "description": description}
+        )
+    for (user_id, is_test, plan), (customer, email, first, last) in zip(SUBSCRIBERS, cleeng.CUSTOMERS, strict=True):
+        if Subscriber.objects.filter(app=app, user_id=user_id).exists():
+            continue
+        traits = {
+            "first_name": first,
+            "last_name": last,
+            "email_address": email,
+            "cleeng_customer_id": str(customer),
+            "plan": plan,
+        }
+        subscriber = set_traits(app, user_id, traits, origin="Demo")
+        if is_test:
+            Subscriber.objects.filter(pk=subscriber.pk).update(is_test=True, test_note="Made by the demo")
+
+
+def _connection(app: App) -> Connection:
+    """Set up Cleeng against the sandbox: tested, active, its offers read."""
+    connection = Connection.objects.filter(app=app, connector="cleeng").first()
+    if connection is None:
+        connection = Connection(
+            app=app,
+            connector="cleeng",
+            settings={"environment": "sandbox"},
+            active=True,
+            secrets_set_at=timezone.now(),
+            secrets_set_by=User.objects.get(email=PEOPLE[0][0]),
+        )
+        connection.seal({"api_key": cleeng.TOKEN})
+        connection.save(force_insert=True)
+        record("created", connection, actor=BY)
+        connections.probe_stored(connection)
+        catalogues.refresh(connection)
+    return connection
+
+
+def _prompts(app: App, connection: Connection) -> None:
+    """Make one prompt for each of Cleeng's actions."""
+    coupon = {"coupon": {"from": "fixed", "value": "SAVE20"}}
+    premium = {"to_offer": {"from": "fixed", "value": PREMIUM}, "direction": {"from": "fixed", "value": "upgrade"}}
+    _prompt(
+        app,
+        connection,
+        key="stay",
+        name="Stay with us: 20 % off",
+        type=PromptType.POPUP,
+        title="{{ first_name }}, stay with us for 20 % less",
+        message="Keep everything that you watch on {{ plan }}, and pay 20 % less from your next payment on.",
+        accept_label="Yes, take 20 % off",
+        decline_label="No, thank you",
+        text_done="Done: 20 % off from your next payment on.",
+        actions=[(Interaction.ACCEPT, "apply_coupon", coupon)],
+    )
+    _prompt(
+        app,
+        connection,
+        key="premium",
+        name="Move up to Premium",
+        type=PromptType.BANNER,
+        title="Watch in 4K: move to Premium",
+        message="The change takes effect at once.",
+        accept_label="Move to Premium",
+        decline_label="Not now",
+        text_done="Welcome to Premium!",
+        text_follows="Thank you. Premium is on its way.",
+        actions=[(Interaction.ACCEPT, "switch_subscription", premium)],
+    )
+    _prompt(
+        app,
+        connection,
+        key="come-back",
+        name="Keep the subscription after all",
+        type=PromptType.NOTIFICATION,
+        title="Changed your mind, {{ first_name }}?",
+        message="Your subscription ends soon. Keep it with one click, or keep it and take 20 % off.",
+        accept_label="Keep it",
+        secondary_label="Keep it with 20 % off",
+        decline_label="Let it end",
+        text_done="Your subscription goes on.",
+        actions=[
+            (Interaction.ACCEPT, "reactivate_subscription", {}),
+            (Interaction.SECONDARY_ACCEPT, "reactivate_subscription", {}),
+            (Interaction.SECONDARY_ACCEPT, "apply_coupon", coupon),
+        ],
+    )
+
+
+@transaction.atomic
+def _prompt(
+    app: App, connection: Connection, *, key: str, actions: list[tuple[str, str, dict[str, Any]]], **fields: Any
+) -> None:
+    prompt, made = Prompt.objects.get_or_create(
+        app=app, key=key, defaults={"status": PromptStatus.LIVE, "limit": LimitKind.ONCE, **fields}
+    )
+    if not made:
+        return
+    for position, (interaction, action, inputs) in enumerate(actions):
+        Binding.objects.create(
+            prompt=prompt,
+            interaction=interaction,
+            position=position,
+            connector=connection.connector,
+            action=action,
+            connection=connection,
+            inputs=inputs,
+        )
+    publish(prompt, by=BY)
+    record("created", prompt, actor=BY)
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------
+
+
+def _source(app: App, s3_url: str) -> None:
+    source = Source.objects.filter(app=app, name="ChurnIQ export").first()
+    if source is None:
+        source = Source(
+            app=app,
+            name="ChurnIQ export",
+            bucket=BUCKET,
+            prefix=PREFIX,
+            region="us-east-1",
+            endpoint_url=s3_url,
+            access_key_id="demo-read-only",
+            id_column="External ID",
+            mapping={"Customer ID": "cleeng_customer_id"},
+            time_zone="Europe/Berlin",
+        )
+        source.seal({"secret_access_key": "any text will do for the demo's own S3 server"})
+        source.save(force_insert=True)
+        record("created", source, actor=BY)
+    elif source.endpoint_url != s3_url and source.bucket == BUCKET:
+        Source.objects.filter(pk=source.pk).update(endpoint_url=s3_url)  # the demo moved to another port
+
+
+def churniq_file() -> str:
+    """Return a CSV as a ChurnIQ segment has it, with one line that cannot be imported."""
+    out = io.StringIO()
+    rows = csv.writer(out)
+    rows.writerow(["External ID", "Customer ID", "First Name", "Email Address", "Subscriber Status", "Churn risk"])
+    for number, (customer, email, first, _) in enumerate(cleeng.CUSTOMERS):
+        rows.writerow([f"viewer-{first.lower()}", customer, first, email, "subscriber_active", number * 12])
+    rows.writerow(["", 640000099, "Nobody", "nobody@example.com", "subscriber_churned", 99])
+    rows.writerow(["viewer-iris", 640000009, "Iris", "iris.novak@example.com", "subscriber_active", 5])
+    return out.getvalue()
+
+
+def fill_bucket(s3_url: str) -> None:
+    """Put the vendor's file where the source looks. The same file has the same ETag, so it is imported once."""
+    with requests.Session() as session:
+        session.trust_env = False
+        session.put(f"{s3_url}/{BUCKET}", timeout=10).raise_for_status()
+        session.put(
+            f"{s3_url}/{BUCKET}/{PREFIX}segment_all_viewers.csv", churniq_file().encode(), timeout=10
+        ).raise_for_status()
