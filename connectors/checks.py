@@ -1,1 +1,122 @@
-"""System checks of the declarations."""
+"""System checks of the declarations: what a vendor's file leaves out is said by `manage.py check`, before anybody sees it."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from django import forms
+from django.contrib.staticfiles import finders
+from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
+
+from connectors.base import Action, Catalogue, CatalogueField, Category, Connector, Replay, SecretField
+from engage.redaction import SECRET_NAME
+
+KEY = re.compile(r"[a-z][a-z0-9_]{1,39}")  # fits the columns, URLs and file names that carry it
+
+
+def declaration(connectors: Sequence[type[Connector]]) -> list[CheckMessage]:
+    """Return what is wrong with these declarations."""
+    found = [problem for declared in connectors for problem in _connector(declared)]
+    keys = Counter(getattr(declared, "key", "") for declared in connectors)
+    found += [
+        Error(f"{count} connectors have the key {key!r}.", id="engage.E001") for key, count in keys.items() if count > 1
+    ]
+    return found
+
+
+@register("connectors")
+def registered_connectors(**_: Any) -> list[CheckMessage]:
+    """Check every connector of the registry."""
+    from connectors.registry import CONNECTORS
+
+    return declaration(CONNECTORS)
+
+
+def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
+    key = getattr(declared, "key", "")
+    if not KEY.fullmatch(key):
+        yield Error(f"The key {key!r} is not made of a-z, 0-9 and _ alone.", obj=declared, id="engage.E001")
+    if not getattr(declared, "label", "") or not isinstance(getattr(declared, "category", None), Category):
+        yield Error("A connector needs a label and a category.", obj=declared, id="engage.E002")
+    if declared.needs_connection:
+        if not declared.setup_steps:
+            yield Error("People need to be told how to set it up: `setup_steps`.", obj=declared, id="engage.E003")
+        if declared.base_url is Connector.base_url or declared.probe is Connector.probe:
+            yield Error("A connector with a connection needs `base_url` and `probe`.", obj=declared, id="engage.E004")
+    if not finders.find(f"connectors/logos/{key}.svg"):
+        yield Error(f"There is no logo static/connectors/logos/{key}.svg.", obj=declared, id="engage.E005")
+    for name, catalogue in declared.catalogues.items():
+        if not isinstance(catalogue, Catalogue) or not catalogue.label:
+            yield Error(f"The catalogue {name!r} is none, or has no label.", obj=declared, id="engage.E006")
+    yield from _form(declared, declared.Settings, declared.catalogues)
+    yield from _secrets(declared)
+    for name, count in Counter(getattr(action, "key", "") for action in declared.actions).items():
+        if count > 1:
+            yield Error(f"{count} of its actions have the key {name!r}.", obj=declared, id="engage.E012")
+    for action in declared.actions:
+        yield from _action(action, declared)
+
+
+def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMessage]:
+    """A form that people fill in: every field has a label and, unless it explains itself, a help text."""
+    if not (isinstance(form, type) and issubclass(form, forms.BaseForm)):
+        yield Error("Settings and inputs are declared as Django forms.", obj=owner, id="engage.E007")
+        return
+    for name, form_field in form.base_fields.items():
+        if not form_field.label:
+            yield Error(f"The field {name!r} has no label.", obj=owner, id="engage.E008")
+        if not form_field.help_text and not isinstance(form_field, (forms.BooleanField, forms.ChoiceField)):
+            yield Warning(f"The field {name!r} has no help text.", obj=owner, id="engage.W001")
+        if isinstance(form_field, CatalogueField) and form_field.catalogue not in catalogues:
+            text = f"The field {name!r} is filled from the catalogue {form_field.catalogue!r}, which is not declared."
+            yield Error(text, obj=owner, id="engage.E009")
+
+
+def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
+    """Only a SecretField is sealed; anything else is stored and shown as it is."""
+    if not (isinstance(declared.Settings, type) and issubclass(declared.Settings, forms.BaseForm)):
+        return
+    for name, form_field in declared.Settings.base_fields.items():
+        is_secret = isinstance(form_field, SecretField)
+        if not is_secret and (SECRET_NAME.search(name) or isinstance(form_field.widget, forms.PasswordInput)):
+            yield Error(
+                f"The setting {name!r} looks like a secret: make it a SecretField.", obj=declared, id="engage.E010"
+            )
+        if is_secret and getattr(form_field, "is_identity", False):
+            text = (
+                f"The secret {name!r} cannot choose the account: it is compared with nothing that is stored readably."
+            )
+            yield Error(text, obj=declared, id="engage.E011")
+
+
+def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMessage]:
+    key = getattr(action, "key", "")
+    if not KEY.fullmatch(key):
+        yield Error(f"The key {key!r} is not made of a-z, 0-9 and _ alone.", obj=action, id="engage.E012")
+    if not getattr(action, "label", ""):
+        yield Error("An action needs a label.", obj=action, id="engage.E013")
+    if action.perform is Action.perform:
+        yield Error("An action needs `perform`.", obj=action, id="engage.E014")
+    yield from _replay(action)
+    yield from _form(action, action.Inputs, declared.catalogues)
+    if not (isinstance(action.Inputs, type) and issubclass(action.Inputs, forms.BaseForm)):
+        return
+    for name, form_field in action.Inputs.base_fields.items():
+        if isinstance(form_field, SecretField):
+            text = f"The input {name!r} is a secret: inputs are kept and shown as they are."
+            yield Error(text, obj=action, id="engage.E010")
+    for name in sorted(action.from_browser - set(action.Inputs.base_fields)):
+        yield Error(f"`from_browser` names {name!r}, which is no input.", obj=action, id="engage.E018")
+
+
+def _replay(action: type[Action]) -> Iterator[CheckMessage]:
+    replay = getattr(action, "replay", None)
+    if not isinstance(replay, Replay) or not getattr(action, "replay_proof", ""):
+        yield Error("An action says why it may run again: `replay` and `replay_proof`.", obj=action, id="engage.E015")
+    if replay is Replay.KEY and action.key_kept is None:
+        yield Error(
+            "With `Replay.KEY` it says how long the vendor keeps a key: `key_kept`.", obj=action, id="engage.E016"
+        )
+    if replay is Replay.CHECK and action.already_done is Action.already_done:
+        yield Error("With `Replay.CHECK` it needs `already_done`.", obj=action, id="engage.E017")

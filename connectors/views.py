@@ -1,0 +1,461 @@
+"""*Settings > Actions*: the catalogue of connectors, and the page of one."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from django.conf import settings as django_settings
+from django.contrib import messages
+from django.db.models import Count, Prefetch, Q
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect
+from django.template.response import TemplateResponse
+from django.urls import NoReverseMatch, reverse
+from django.views.generic import TemplateView, View
+
+from connectors import catalogues, connections
+from connectors.base import Category, Connector, ProbeLine
+from connectors.forms import SettingsForm, SwitchForm, settings_form
+from connectors.models import CatalogueState, Connection, Health
+from connectors.registry import all_connectors, connector_or_none
+from engage.audit.models import Entry
+from engage.tenancy import current
+from engage.tenancy.models import App, User
+from engage.tenancy.roles import Right
+from engage.tenancy.scoped import ConsoleViewMixin
+
+HISTORY_SHOWN = 50
+
+
+@dataclass(frozen=True)
+class Status:
+    """How a connector stands in an App: icon, word and tone."""
+
+    key: str
+    label: str
+    icon: str
+    tone: str
+
+
+ALWAYS_ON = Status("active", "Always on", "check_circle", "success")
+ATTENTION = Status("attention", "Needs attention", "error", "danger")
+ACTIVE = Status("active", "Active", "check_circle", "success")
+INACTIVE = Status("inactive", "Inactive", "pause_circle", "neutral")
+NOT_SET_UP = Status("new", "Not set up", "radio_button_unchecked", "neutral")
+STATUSES = (ATTENTION, ACTIVE, INACTIVE, NOT_SET_UP)
+
+
+def status_of(declared: Connector, connection: Connection | None) -> Status:
+    """Return how a connector stands."""
+    if not declared.needs_connection:
+        return ALWAYS_ON
+    if connection is None:
+        return NOT_SET_UP
+    if not connection.active:
+        return INACTIVE
+    return ATTENTION if connection.health == Health.ATTENTION else ACTIVE
+
+
+def prompts_url(key: int) -> str:
+    """Return the page of a prompt; empty where the console has none."""
+    try:
+        return reverse("admin:prompts_prompt_change", args=[key])
+    except NoReverseMatch:
+        return ""
+
+
+# --- the catalogue ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Card:
+    """A connector in the catalogue."""
+
+    declared: Connector
+    connection: Connection | None
+    status: Status
+    environment: str
+    sandbox: bool
+    used_by: int
+    problem: str
+    problem_at: datetime | None
+    found: tuple[str, ...] = ()  # labels of actions that the search found
+
+    def matches(self, words: Sequence[str]) -> bool:
+        """Whether every word stands somewhere in what the connector is called and can do."""
+        declared = self.declared
+        text = " ".join(
+            [
+                declared.key,
+                declared.label,
+                str(declared.category.label),
+                declared.description,
+                *declared.aliases,
+                *(action.label for action in declared.actions),
+            ]
+        ).lower()
+        return all(word in text for word in words)
+
+
+def cards(app: App) -> Iterator[Card]:
+    """Every connector, as it stands in an App."""
+    states = Prefetch("catalogue_states", CatalogueState.objects.exclude(error=""))
+    rows = {row.connector: row for row in app.connections.filter(name="").prefetch_related(states)}
+    live = Q(status="live", archived_at=None, bindings__archived_at=None)
+    counted = app.prompts.filter(live).values("bindings__connector").annotate(prompts=Count("pk", distinct=True))
+    used = {row["bindings__connector"]: row["prompts"] for row in counted}
+    for declared in all_connectors():
+        row = rows.get(declared.key)
+        problem, problem_at = connections.last_problem(row) if row else ("", None)
+        yield Card(
+            declared,
+            row,
+            status_of(declared, row),
+            declared.environment(row.settings) if row else "",
+            declared.is_sandbox(row.settings) if row else False,
+            used.get(declared.key, 0),
+            problem,
+            problem_at,
+        )
+
+
+class CatalogueView(ConsoleViewMixin, TemplateView):
+    """The connectors by category, those that need attention first. Filters are in the URL."""
+
+    title = "Actions"
+    template_name = "connectors/catalogue.html"
+    right = Right.LOOK
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the cards that match the filters, in groups."""
+        asked = {name: self.request.GET.get(name, "").strip() for name in ("q", "category", "state", "used")}
+        words = asked["q"].lower().split()
+        shown = []
+        for card in cards(current.current_app(self.request)):
+            if (
+                not card.matches(words)
+                or asked["category"] not in {"", card.declared.category}
+                or asked["state"] not in {"", card.status.key}
+                or (asked["used"] and not card.used_by)
+            ):
+                continue
+            labels = (action.label for action in card.declared.actions)
+            shown.append(
+                replace(card, found=tuple(label for label in labels if any(word in label.lower() for word in words)))
+            )
+        return super().get_context_data(
+            **kwargs,
+            groups=list(_groups(shown)),
+            asked=asked,
+            filtered=any(asked.values()),
+            categories=[(category.value, category.label) for category in _categories()],
+            statuses=STATUSES,
+            may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
+        )
+
+
+def _categories() -> list[Category]:
+    used = {declared.category for declared in all_connectors()}
+    return [category for category in Category if category in used]
+
+
+def _groups(shown: list[Card]) -> Iterator[tuple[str, list[Card]]]:
+    trouble = [card for card in shown if card.status is ATTENTION]
+    if trouble:
+        yield "Needs attention", trouble
+    for category in _categories():
+        rest = [card for card in shown if card.declared.category == category and card.status is not ATTENTION]
+        if rest:
+            yield str(category.label), rest
+
+
+# --- one connector ------------------------------------------------------------------------------------------------------------
+
+
+class ConnectorViewMixin(ConsoleViewMixin):
+    """A view about one connector in the App at hand."""
+
+    declared: Connector
+    app: App
+    connection: Connection | None
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Find the connector and its connection."""
+        super().setup(request, *args, **kwargs)
+        declared = connector_or_none(kwargs["connector"])
+        if declared is None:
+            raise Http404("There is no such connector.")
+        self.declared, self.app = declared, current.current_app(request)
+        self.connection = connections.of_app(self.app, declared)
+        self.title = declared.label
+
+    def page_url(self, fragment: str = "") -> str:
+        """The connector's page."""
+        url = reverse("admin:connectors_connection_page", args=[self.declared.key])
+        return f"{url}#{fragment}" if fragment else url
+
+    def is_about_this_app(self, switch: SwitchForm) -> bool:
+        """Whether the form was made for the App at hand; in another tab the person may have gone to another one."""
+        return switch.is_valid() and switch.cleaned_data["app"] == self.app.pk
+
+
+class ConnectionView(ConnectorViewMixin, TemplateView):
+    """A connector's page: settings, actions, the vendor's rows, who uses it, set-up and history."""
+
+    template_name = "connectors/connection.html"
+    right = Right.LOOK
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Everything that the page shows; settings and history only to who may manage connections."""
+        declared, row = self.declared, self.connection
+        may_manage = current.may(self.request, Right.MANAGE_CONNECTIONS)
+        context = super().get_context_data(
+            **kwargs,
+            declared=declared,
+            connection=row,
+            status=status_of(declared, row),
+            environment=declared.environment(row.settings) if row else "",
+            sandbox=declared.is_sandbox(row.settings) if row else False,
+            may_manage=may_manage,
+            actions=declared.actions,
+            catalogues=list(self._catalogues()),
+            prompts=list(self._prompts()),
+            problem=connections.last_problem(row)[0] if row else "",
+        )
+        if may_manage and declared.needs_connection:
+            context |= self._management(context.get("form"), context.get("switch"))
+        return context
+
+    def _management(self, form: SettingsForm | None, switch: SwitchForm | None) -> dict[str, Any]:
+        row = self.connection
+        form = form or settings_form(row, self.declared)
+        return {
+            "form": form,
+            "switch": switch
+            or SwitchForm(
+                initial={"app": self.app.pk, "seen": connections.stamp(row), "active": bool(row and row.active)}
+            ),
+            "errors": [(bound, error) for bound in form for error in bound.errors],
+            "talks_to": talks_to(self.declared, row),
+            "overridden": self.declared.key in django_settings.ENGAGE_VENDOR_URLS,
+            "lines": [ProbeLine(ok, text) for ok, text in row.test_result] if row else [],
+            "live_prompts": connections.live_prompts(row) if row else 0,
+            "waiting": connections.waiting_executions(row) if row else 0,
+            "held": connections.held_executions(row) if row else 0,
+            "history": list(self._history(form)),
+        }
+
+    def _catalogues(self) -> Iterator[dict[str, Any]]:
+        row = self.connection
+        if row is None:
+            return
+        states = {state.catalogue: state for state in row.catalogue_states.all()}
+        counted = row.catalogue_entries.values("catalogue").annotate(
+            offered=Count("pk", filter=Q(vanished_at=None)), vanished=Count("pk", filter=Q(vanished_at__isnull=False))
+        )
+        counts = {count["catalogue"]: count for count in counted}
+        for key, catalogue in self.declared.catalogues.items():
+            count: dict[str, Any] = counts.get(key, {})
+            yield {
+                "key": key,
+                "label": catalogue.label,
+                "offered": count.get("offered", 0),
+                "vanished": count.get("vanished", 0),
+                "state": states.get(key),
+                "first": row.catalogue_entries.filter(catalogue=key, vanished_at=None).order_by("position")[:10],
+            }
+
+    def _prompts(self) -> Iterator[dict[str, Any]]:
+        used = self.app.prompts.filter(
+            archived_at=None, bindings__archived_at=None, bindings__connector=self.declared.key
+        )
+        for prompt in used.annotate(actions=Count("bindings")).order_by("name"):
+            yield {
+                "name": prompt.name,
+                "status": prompt.get_status_display(),
+                "actions": prompt.actions,
+                "url": prompts_url(prompt.pk),
+            }
+
+    def _history(self, form: SettingsForm) -> Iterator[dict[str, Any]]:
+        if self.connection is None:
+            return
+        entries = Entry.objects.filter(app=self.app, kind="connection", object_id=str(self.connection.pk))
+        for entry in entries.select_related("user").order_by("-id")[:HISTORY_SHOWN]:
+            yield {
+                "entry": entry,
+                "changes": [change_in_words(form, name, *pair) for name, pair in entry.changes.items()],
+            }
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Save, test and switch."""
+        current.require(request, Right.MANAGE_CONNECTIONS)
+        if not self.declared.needs_connection:
+            raise Http404("This connector has no settings.")
+        switch = SwitchForm(request.POST)
+        if not self.is_about_this_app(switch):
+            return self._other_app()
+        form = settings_form(self.connection, self.declared, request.POST)
+        turns_on = switch.cleaned_data["active"] and not (self.connection and self.connection.active)
+        if (
+            turns_on
+            and not switch.cleaned_data["held"]
+            and self.connection
+            and connections.held_executions(self.connection)
+        ):
+            switch.add_error("held", "Say what becomes of the actions on hold.")
+        if not form.is_valid() or switch.errors:
+            return self.render_to_response(self.get_context_data(form=form, switch=switch))
+        wish = connections.Wish(
+            switch.cleaned_data["active"], switch.cleaned_data["untested"], switch.cleaned_data["held"] or "review"
+        )
+        try:
+            saved = connections.save(self.app, form, wish, seen=switch.cleaned_data["seen"], request=request)
+        except connections.ChangedMeanwhile as meanwhile:
+            return self._conflict(meanwhile.connection)
+        self._say(saved, wish, form)
+        return redirect(self.page_url())
+
+    def _say(self, saved: connections.Saved, wish: connections.Wish, form: SettingsForm) -> None:
+        label, row = self.declared.label, saved.connection
+        for warning in form.warnings:
+            messages.warning(self.request, warning)
+        if saved.report and not saved.report.passed and not row.active:
+            text = f"Saved, but not switched on: {saved.report.message} Mend it and save again, or tick “Activate untested”."
+            messages.warning(self.request, text)
+        elif saved.report and not saved.report.passed:
+            messages.error(self.request, f"Saved. The test failed: {saved.report.message}")
+        elif row.active:
+            messages.success(self.request, f"Saved. {label} is active.")
+        else:
+            messages.success(self.request, f"Saved. {label} is switched off.")
+
+    def _other_app(self) -> HttpResponse:
+        context = {**self.get_context_data(), "other_app": True, "app": self.app}
+        return self.render_to_response(context, status=409)
+
+    def _conflict(self, stored: Connection | None) -> HttpResponse:
+        """Show what is stored now beside what was typed; saving again replaces it."""
+        self.connection = stored and connections.of_app(self.app, self.declared)
+        form = settings_form(self.connection, self.declared, self.request.POST)
+        form.is_valid()
+        data = self.request.POST.copy()
+        data["connection-seen"] = connections.stamp(self.connection)
+        theirs = self.connection.settings if self.connection else {}
+        typed = form.cleaned_data
+        differing = [
+            change_in_words(form, name, theirs.get(name), typed.get(name))
+            for name in form.fields
+            if name not in form.secret_names and theirs.get(name) != typed.get(name)
+        ]
+        entries = Entry.objects.filter(app=self.app, kind="connection", object_id=str(stored.pk if stored else ""))
+        context = self.get_context_data(
+            form=form, switch=SwitchForm(data), conflict=True, differing=differing, last=entries.order_by("-id").first()
+        )
+        return self.render_to_response(context, status=409)
+
+
+@dataclass(frozen=True)
+class ChangeInWords:
+    """A change as the history shows it."""
+
+    label: str
+    old: str
+    new: str
+
+
+def change_in_words(form: SettingsForm, name: str, old: Any, new: Any) -> ChangeInWords:
+    """Return a change with the labels of the form's fields and choices."""
+    if name not in form.fields:
+        return ChangeInWords(name.replace("_", " ").capitalize(), _word(old), _word(new))
+    form_field = form.fields[name]
+    named = {str(key): str(label) for key, label in getattr(form_field, "choices", [])}
+    return ChangeInWords(
+        str(form_field.label or name), named.get(str(old), _word(old)), named.get(str(new), _word(new))
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "" if value is None else str(value)
+
+
+def talks_to(declared: Connector, connection: Connection | None) -> str:
+    """Return "host:port" for firewalls; empty where it depends on settings that are not there yet."""
+    override = django_settings.ENGAGE_VENDOR_URLS.get(declared.key)
+    initial = {name: _first(form_field) for name, form_field in declared.Settings.base_fields.items()}
+    try:
+        url = urlsplit(override or declared.base_url(connection.settings if connection else initial))
+    except (KeyError, ValueError, NotImplementedError):
+        return ""
+    port = url.port or (443 if url.scheme == "https" else 80)
+    return f"{url.hostname}:{port}" if url.hostname else ""
+
+
+def _first(form_field: Any) -> Any:
+    choices = list(getattr(form_field, "choices", []))
+    return form_field.initial or (choices[0][0] if choices else "")
+
+
+class TestView(ConnectorViewMixin, View):
+    """*Test connection*: runs with what is typed, and answers with a fragment of HTML."""
+
+    right = Right.MANAGE_CONNECTIONS
+    http_method_names = ("post",)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Test what is typed; where that is what is stored, the result is kept."""
+        if not self.is_about_this_app(SwitchForm(request.POST)):
+            text = f"You have gone to {self.app} in another tab. Nothing was tested."
+            return self._answer(409, lines=[ProbeLine(False, text)], message=text)
+        form = settings_form(self.connection, self.declared, request.POST)
+        if not form.is_valid():
+            wrong = [ProbeLine(False, f"{bound.label}: {error}") for bound in form for error in bound.errors]
+            return self._answer(422, lines=wrong, message="Nothing was tested yet. Please mend this first.")
+        if self.connection is not None and form.is_as_stored:
+            by = request.user if isinstance(request.user, User) else None
+            report, stored = connections.probe_stored(self.connection, by=by), True
+        else:
+            report, stored = connections.probe_typed(form), False
+        return self._answer(
+            200, lines=report.lines, message=report.message, passed=report.passed, stored=stored, warnings=form.warnings
+        )
+
+    def _answer(self, status: int, **context: Any) -> HttpResponse:
+        return TemplateResponse(self.request, "connectors/test_result.html", context, status=status)
+
+
+class RefreshView(ConnectorViewMixin, View):
+    """*Refresh*: reads a catalogue of the vendor now."""
+
+    right = Right.MANAGE_CONNECTIONS
+    http_method_names = ("post",)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseRedirect:
+        """Refresh, and say what came of it."""
+        name = kwargs["catalogue"]
+        if self.connection is None or name not in self.declared.catalogues:
+            raise Http404("There is nothing to refresh.")
+        catalogues.refresh(self.connection, name)
+        state = self.connection.catalogue_states.get(catalogue=name)
+        if state.error:
+            messages.error(request, f"{self.declared.catalogues[name].label} could not be refreshed: {state.error}")
+        else:
+            offered = self.connection.catalogue_entries.filter(catalogue=name, vanished_at=None).count()
+            messages.success(request, f"{self.declared.catalogues[name].label}: {offered} rows.")
+        return HttpResponseRedirect(self.page_url("data"))
+
+
+class ByIdView(ConsoleViewMixin, View):
+    """A connection by its id: leads to its connector's page."""
+
+    right = Right.LOOK
+
+    def get(self, request: HttpRequest, connection: UUID) -> HttpResponse:
+        """Redirect."""
+        row = get_object_or_404(current.current_app(request).connections, pk=connection)
+        return redirect("admin:connectors_connection_page", row.connector)
