@@ -11,10 +11,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import django_stubs_ext
 import environ
 from celery.schedules import schedule
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
+
+# Lets Django's generic classes be subscripted at run time, as the types need it (`ModelForm[App]`).
+django_stubs_ext.monkeypatch()
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -85,6 +89,7 @@ INSTALLED_APPS = [
     "django_celery_beat",
     "axes",
     "corsheaders",
+    "ninja",  # so that the interactive documentation brings its own files
 ]
 
 MIDDLEWARE = [
@@ -242,8 +247,19 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 CORS_URLS_REGEX = r"^/api/"
 CORS_ALLOW_CREDENTIALS = False
 CORS_ALLOWED_ORIGINS: list[str] = []
+CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-engage-identity"]
+CORS_EXPOSE_HEADERS = ["Retry-After"]
 ENGAGE_API_BODY_LIMIT = 64 * 1024
+# What one browser's address may ask for, and one App in all.
 ENGAGE_API_RATE = os.environ.get("ENGAGE_API_RATE", "600/min")
+ENGAGE_API_APP_RATE = os.environ.get("ENGAGE_API_APP_RATE", "60000/min")
+# How many proxies in front add to X-Forwarded-For; whatever else stands there, anybody may have written.
+NINJA_NUM_PROXIES = 1 if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else 0
+# The server's blocking threads: at most half of them wait for an outcome (`wait=`).
+ENGAGE_WEB_THREADS = int(os.environ.get("ENGAGE_WEB_THREADS", "8"))
+# The streaming site below /demo/, which signs anybody in.
+ENGAGE_DEMO = strict_bool("ENGAGE_DEMO", default=False)
+ENGAGE_DEMO_PUBLISHABLE_KEY = os.environ.get("ENGAGE_DEMO_PUBLISHABLE_KEY", "")
 
 # --- the door out ---------------------------------------------------------------------------------------------------------
 
