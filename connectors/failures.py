@@ -4,7 +4,7 @@ A connector raises these; `connectors.runner` turns them into an Outcome. Nothin
 """
 
 
-class Failure(Exception):  # noqa: N818 - named by what happens next, not by being an error
+class Failure(Exception):
     """Base of everything that a vendor, its answer or a person's data can cause."""
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -47,5 +47,5 @@ class NotAllowed(Failure):
     """The door refuses the request: a private address, an over-large answer, a path that cannot be quoted."""
 
 
-class LostClaim(Exception):  # noqa: N818 - says what happened, and no vendor caused it
+class LostClaim(Exception):
     """The worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""

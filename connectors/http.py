@@ -220,7 +220,7 @@ class Journal(Protocol):
         """The vendor definitely refused this step: the next attempt may send something else, under another key."""
 
 
-class WouldWrite(Exception):  # noqa: N818 - no error: a look stops here
+class WouldWrite(Exception):
     """Raised by a journal that only looks, at the first write."""
 
 
