@@ -184,9 +184,7 @@ class PromptPage(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
         return reverse("admin:prompts_prompt_actions", args=[self.prompt.pk])
 
     def to_panel(self) -> HttpResponse:
-        """Go back to the lanes; a request of htmx loads the whole page, so that messages are seen."""
-        if self.request.headers.get("HX-Request") and self.request.headers.get("HX-Target") == "eg-dialog-body":
-            return HttpResponse(status=204, headers={"HX-Redirect": self.panel_url})
+        """Go back to the lanes."""
         return redirect(self.panel_url)
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -197,7 +195,7 @@ class PromptPage(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
             panel_url=self.panel_url,
             may_design=may_design,
             may_test=current.may(self.request, Right.TEST_PROMPTS) and self.prompt.archived_at is None,
-            opts=Prompt._meta,  # noqa: SLF001 - Django's public name
+            opts=Prompt._meta,
             tab="actions",
             **kwargs,
         )
@@ -410,11 +408,7 @@ class EditorView(PromptPage):
             lacking=total - having,
             safe=action.replay.name != "NEVER",
         )
-        return self.render_to_response(context, status=422 if filled and not self._in_dialog else 200)
-
-    @property
-    def _in_dialog(self) -> bool:
-        return bool(self.request.headers.get("HX-Request"))
+        return self.render_to_response(context, status=422 if filled else 200)
 
 
 class AddView(EditorView):
@@ -497,7 +491,11 @@ class TryView(PromptPage):
             return self.render_to_response(context)
         match request.POST.get("do"):
             case "preview":
-                context["previews"] = [(bindings.title(row), trying.preview(row, person, form.answers)) for row in rows]
+                context["previews"] = [
+                    (bindings.title(row), found, [trying.spelled_out(exchange) for exchange in found.exchanges])
+                    for row in rows
+                    for found in [trying.preview(row, person, form.answers)]
+                ]
             case "ask":
                 context["event_id"] = uuid.uuid4()
             case "run":

@@ -1,5 +1,6 @@
 """Try a prompt's actions before anybody sees them: a preview, and a run for real, for test subscribers only."""
 
+import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -51,6 +52,27 @@ def preview(binding: Binding, subscriber: Subscriber, answers: Mapping[str, Any]
             runner.Result.HELD, "The stored secrets cannot be opened. An administrator must enter them again."
         )
     return runner.preview(runner.Work(connector, action, settings, traits, inputs))
+
+
+def spelled_out(exchange: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an exchange with its texts as a page shows them: `as_sent` is the request, line by line."""
+    head = [
+        f"{exchange['method']} {exchange['url']}",
+        *(f"{name}: {value}" for name, value in exchange["headers"].items()),
+    ]
+    body = _text(exchange["body"])
+    return {
+        **exchange,
+        "as_sent": "\n".join([*head, *(["", body] if body else [])]),
+        "body_text": body,
+        "answer_text": _text(exchange["answer"]),
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
 
 
 @dataclass(frozen=True)

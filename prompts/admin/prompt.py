@@ -41,7 +41,7 @@ STATUS_WORDS = {
 def badge(icon: str, text: str, tone: str) -> SafeString:
     """Return a state as icon and word."""
     return format_html(
-        '<span class="eg-badge eg-badge-{}"><span class="material-symbols-outlined" aria-hidden="true">{}</span>{}</span>',
+        '<span class="eg-chip eg-chip-{}"><span class="material-symbols-outlined" aria-hidden="true">{}</span>{}</span>',
         tone,
         icon,
         text,
@@ -229,7 +229,7 @@ class PromptAdmin(ScopedModelAdmin):
         url = reverse("admin:prompts_prompt_actions", args=[prompt.pk])
         first = found[0] if len(found) == 1 else f"{len(found)} problems"
         return format_html(
-            '<a class="eg-problem" href="{}" title="{}">'
+            '<a class="eg-problem-link" href="{}" title="{}">'
             '<span class="material-symbols-outlined" aria-hidden="true">error</span><span>{}</span></a>',
             url,
             " ".join(found),

@@ -39,7 +39,7 @@ class TestSubscribersView(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
         return super().get_context_data(
             people=list(trying.test_subscribers(app)),
             now=timezone.now(),
-            opts=Prompt._meta,  # noqa: SLF001 - Django's public name
+            opts=Prompt._meta,
             **kwargs,
         )
 
