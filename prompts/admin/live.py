@@ -1,0 +1,28 @@
+"""Live, the page of an execution and Lookup, in the place of the lists that Django would show."""
+
+from django.contrib import admin
+from django.urls import URLPattern, path
+
+from engage.tenancy.scoped import ScopedModelAdmin
+from prompts import live_views
+from prompts.models import Execution
+
+
+@admin.register(Execution)
+class ExecutionAdmin(ScopedModelAdmin):
+    """Executions are looked at in pages of their own, and changed by nothing but the buttons there."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return our pages, and none of Django's."""
+        pages = [
+            ("", live_views.LivePage, "prompts_execution_changelist"),
+            ("news/", live_views.LiveNews, "prompts_execution_news"),
+            ("refused/", live_views.RefusedPage, "prompts_execution_refused"),
+            ("lookup/", live_views.LookupPage, "prompts_lookup"),
+            ("<uuid:pk>/", live_views.ExecutionPage, "prompts_execution_change"),
+            ("<uuid:pk>/<slug:verb>/", live_views.ExecutionDo, "prompts_execution_do"),
+        ]
+        return [
+            path(route, self.admin_site.admin_view(view.as_view(model_admin=self)), name=name)
+            for route, view, name in pages
+        ]

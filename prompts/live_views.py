@@ -1,0 +1,526 @@
+"""The pages of Live, of one execution, and Lookup."""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import get_object_or_404
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.views.generic import TemplateView, View
+
+from connectors.base import Action, Replay
+from connectors.registry import connector_or_none
+from engage.audit.record import record
+from engage.tenancy import current
+from engage.tenancy.models import App
+from engage.tenancy.roles import Right
+from engage.tenancy.scoped import ConsoleViewMixin
+from prompts import decisions, live, lookup, timeline
+from prompts.decisions import Decision, NotPossible
+from prompts.models import Attempt, Execution, PromptEvent, State
+from prompts.states import STATES, StateWords, sentence, words
+from sync.models import Subscriber
+
+MASKED = lookup.MASKED
+HELD_FOR_A_PERSON = frozenset({"too_old", "daily_limit"})
+
+
+@dataclass
+class Row:
+    """A line of Live in words."""
+
+    line: live.Line
+    hide: lookup.Veil = lookup.open_veil
+    event: PromptEvent = field(init=False)
+    execution: Execution | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take what the template asks for most."""
+        self.event, self.execution = self.line.event, self.line.execution
+
+    @property
+    def key(self) -> str:
+        """What tells this row from the others on a page."""
+        return str(self.execution.pk) if self.execution else f"event-{self.event.pk}"
+
+    @property
+    def interaction(self) -> str:
+        """The answer in a word."""
+        return timeline.interaction_label(self.event)
+
+    @property
+    def state(self) -> StateWords | None:
+        """How the execution stands."""
+        return words(self.execution) if self.execution else None
+
+    @property
+    def connector(self) -> str:
+        """The vendor's name."""
+        return live.connector_label(self.execution) if self.execution else ""
+
+    @property
+    def action(self) -> str:
+        """The action's name."""
+        return live.action_label(self.execution) if self.execution else ""
+
+    @property
+    def took(self) -> str:
+        """From the answer to the end."""
+        return timeline.took(self.execution) if self.execution else ""
+
+    @property
+    def sentence(self) -> str:
+        """What a person reads about it."""
+        if self.execution:
+            return self.hide(sentence(self.execution))
+        if self.line.is_impression:
+            return "Shown."
+        if self.event.limit_reached:
+            return "The limit per subscriber was reached: this person has accepted before."
+        return "No action is attached to this answer."
+
+
+def rows_of(request: HttpRequest, lines: list[live.Line]) -> list[Row]:
+    """Put lines into words, with personal values masked for roles that may not see them."""
+    if current.may(request, Right.SEE_PERSONAL):
+        return [Row(line) for line in lines]
+    app = current.current_app(request)
+    veils = {
+        line.event.pk: lookup.veil(app, [(line.event.subscriber, [line.event.inputs])])
+        for line in lines
+        if line.execution is not None and not line.continues
+    }
+    return [Row(line, veils.get(line.event.pk, lookup.open_veil)) for line in lines]
+
+
+def own_execution(request: HttpRequest, pk: Any) -> Execution:
+    """Return an execution of the App at hand; another App's is a 404."""
+    rows = Execution.objects.select_related("event__prompt", "subscriber", "connection", "binding", "rerun_of")
+    return get_object_or_404(rows, app=current.current_app(request), pk=pk)
+
+
+# --- the list ---------------------------------------------------------------------------------------------------------------
+
+
+class LivePage(ConsoleViewMixin, TemplateView):
+    """Events and executions as they come."""
+
+    title = "Live"
+    right = Right.LOOK
+    template_name = "prompts/live/live.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """One page of rows, and the filters as they stand in the URL."""
+        app = current.current_app(self.request)
+        form = live.FilterForm(app, self.request.GET)
+        chosen = form.chosen
+        before = live.Cursor.read(self.request.GET.get("before", ""))
+        page = live.page(app, chosen, before)
+        filters = {name: value for name, value in self.request.GET.items() if name in form.fields and value}
+        return super().get_context_data(
+            **kwargs,
+            form=form,
+            rows=rows_of(self.request, page.lines),
+            page=page,
+            before=before,
+            filters=filters,
+            query=urlencode(filters),
+            older=urlencode({**filters, "before": str(page.older)}) if page.older else "",
+            zone=app.time_zone,
+            tab="events",
+        )
+
+
+class LiveNews(ConsoleViewMixin, View):
+    """What has changed since the page was shown: how many rows are new, and the open rows as they are now."""
+
+    right = Right.LOOK
+
+    def get(self, request: HttpRequest) -> JsonResponse:
+        """Answer {"new": n, "more": bool, "rows": {id: {"html", "moves"}}}; `open` names the rows on the page that may have changed."""
+        app = current.current_app(request)
+        chosen = live.FilterForm(app, request.GET).chosen
+        new = live.count_newer(app, chosen, live.Cursor.read(request.GET.get("newest", "")))
+        try:
+            lines = live.lines_of(app, [key for key in request.GET.get("open", "").split(",") if key])
+        except (ValueError, TypeError):
+            lines = []
+        cells = {
+            row.key: {"html": render_to_string("prompts/live/state.html", {"row": row}), "moves": row.line.moves}
+            for row in rows_of(request, lines)
+        }
+        return JsonResponse({"new": new, "more": new >= live.MOST_NEW, "rows": cells})
+
+
+class RefusedPage(ConsoleViewMixin, TemplateView):
+    """Requests that the runtime API refused: without this page a wrong integration would be silence."""
+
+    title = "Live"
+    right = Right.LOOK
+    template_name = "prompts/live/refused.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """One page of refusals with words and hints."""
+        app = current.current_app(self.request)
+        rows, older = live.refusals(app, live.Cursor.read(self.request.GET.get("before", "")))
+        return super().get_context_data(
+            **kwargs,
+            rows=[(row, live.refusal_words(row.reason)) for row in rows],
+            older=urlencode({"before": str(older)}) if older else "",
+            zone=app.time_zone,
+            tab="refused",
+        )
+
+
+# --- one execution ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something that a person may do with an execution, and what the dialog says before it is done."""
+
+    verb: str
+    label: str
+    icon: str
+    right: Right
+    text: str
+    note: str = ""  # "", "optional" or "required"
+    warning: str = ""
+    primary: bool = False
+
+
+def offers(execution: Execution) -> list[Offer]:
+    """Return what may be done with an execution as it stands (CONSOLE's table of states)."""
+    where, what, who = live.environment(execution), live.action_label(execution), execution.subscriber.user_id
+    doing = f"“{what}” for {who} in {where}"
+    match State(execution.state):
+        case State.WAITING:
+            return [
+                Offer(
+                    "try-now",
+                    "Try now",
+                    "play_arrow",
+                    Right.RUN_AGAIN,
+                    f"Tries {doing} at once instead of waiting.",
+                    primary=True,
+                ),
+                _stop(execution, doing),
+            ]
+        case State.PENDING:
+            return [
+                Offer(
+                    "check-now",
+                    "Check now",
+                    "refresh",
+                    Right.RUN_AGAIN,
+                    f"Asks {where} at once what became of “{what}” for {who}. Nothing is changed there.",
+                    primary=True,
+                )
+            ]
+        case State.HELD:
+            return [*_lets_go(execution, doing), _stop(execution, doing)]
+        case State.UNCERTAIN:
+            return _decisions(execution, doing)
+        case State.SKIPPED | State.REJECTED | State.GAVE_UP | State.NOT_SENT:
+            return _runs_again(execution, doing)
+    return []
+
+
+def _lets_go(execution: Execution, doing: str) -> list[Offer]:
+    """What is held for its age or for the day's number waits for a person's word, not for its connection."""
+    if execution.reason not in HELD_FOR_A_PERSON:
+        return []
+    return [
+        Offer(
+            "try-now", "Try now", "play_arrow", Right.RUN_AGAIN, f"Carries out {doing} now, all the same.", primary=True
+        )
+    ]
+
+
+def _stop(execution: Execution, doing: str) -> Offer:
+    text = (
+        f"{doing} is not tried again and ends as Closed. Where the prompt says Stop, the actions after it are skipped."
+    )
+    if execution.may_have_acted:
+        text = f"{doing} is not tried again. An earlier try may have acted, so it will need checking."
+    return Offer("stop-trying", "Stop trying", "stop_circle", Right.RUN_AGAIN, text, note="optional")
+
+
+def _runs_again(execution: Execution, doing: str) -> list[Offer]:
+    as_it_was = Offer(
+        "run-again",
+        "Run again as it was",
+        "replay",
+        Right.RUN_AGAIN,
+        f"Carries out {doing} with the inputs as they were when the person answered.",
+        primary=True,
+    )
+    if execution.may_have_acted or execution.binding is None:
+        return [as_it_was]
+    todays = Offer(
+        "run-again-today",
+        "Run again with today's settings",
+        "restart_alt",
+        Right.RUN_AGAIN,
+        f"Carries out {doing} as a new execution, with the inputs that the prompt has today.",
+    )
+    return [as_it_was, todays]
+
+
+def _decisions(execution: Execution, doing: str) -> list[Offer]:
+    action = declared_action(execution)
+    replay = action.replay if action else Replay.NEVER
+    twice = "" if replay is Replay.CHECK else "If it did happen, it happens a second time."
+    return [
+        Offer(
+            "it-happened",
+            "It happened",
+            "check_circle",
+            Right.DECIDE_UNCERTAIN,
+            f"Records that {doing} was carried out. Nothing is sent; the actions after it go on.",
+            note="required",
+            primary=True,
+        ),
+        Offer(
+            "run-undecided",
+            "Run again",
+            "replay",
+            Right.DECIDE_UNCERTAIN,
+            f"Carries out {doing} once more. {replay.in_words}",
+            note="required",
+            warning=twice,
+        ),
+        Offer(
+            "close",
+            "Close",
+            "archive",
+            Right.DECIDE_UNCERTAIN,
+            f"Ends {doing} as Closed. Nothing is sent. Where the prompt says Stop, the actions after it are skipped.",
+            note="required",
+        ),
+    ]
+
+
+def declared_action(execution: Execution) -> Action | None:
+    """Return the declaration of the action, or None when it has been taken out since."""
+    declared = connector_or_none(execution.connector)
+    try:
+        return declared.action(execution.action) if declared else None
+    except KeyError:
+        return None
+
+
+def shown_inputs(execution: Execution, *, personal: bool) -> list[tuple[str, Any]]:
+    """Return the frozen inputs with their labels; without `personal` only those that a designer fixed are shown."""
+    action = declared_action(execution)
+    fields = action.Inputs.base_fields if action else {}  # type: ignore[attr-defined]
+    sources = execution.binding.inputs if execution.binding else {}
+    shown = []
+    for name, value in execution.inputs.items():
+        fixed = sources.get(name, {}).get("from") == "fixed"
+        label = fields[name].label if name in fields and fields[name].label else name
+        shown.append((str(label), value if personal or fixed else MASKED))
+    return shown
+
+
+class ExecutionPage(ConsoleViewMixin, TemplateView):
+    """One execution: how it stands, how it came there, what was sent and answered, and what may be done."""
+
+    right = Right.LOOK
+    title = "Execution"
+    template_name = "prompts/live/execution.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Everything that is known of it, masked for roles that may not see personal values."""
+        app = current.current_app(self.request)
+        execution = own_execution(self.request, kwargs["pk"])
+        personal = current.may(self.request, Right.SEE_PERSONAL)
+        attempts = list(execution.attempts.select_related("body").order_by("started_at", "pk"))
+        event = execution.event
+        hide = lookup.open_veil
+        if not personal:
+            hide = lookup.veil(app, [(execution.subscriber, [event.inputs, execution.traits])])
+        moments = timeline.timeline(execution, attempts)
+        self.title = f"{live.action_label(execution)} for {execution.subscriber.user_id}"
+        allowed = [offer for offer in offers(execution) if current.may(self.request, offer.right)]
+        return super().get_context_data(
+            **kwargs,
+            row=Row(live.Line(event, execution), hide),
+            execution=execution,
+            stamp=stamp(execution, attempts),
+            moves=execution.state in live.MOVING,
+            moments=[(moment, hide(moment.title), hide(moment.text)) for moment in moments],
+            attempts=[(attempt, exchanges_of(attempt), hide(attempt.message)) for attempt in reversed(attempts)],
+            attempt_states=STATES,
+            personal=personal,
+            inputs=shown_inputs(execution, personal=personal),
+            traits=[(name, value if personal else MASKED) for name, value in sorted(execution.traits.items())],
+            action=declared_action(execution),
+            environment=live.environment(execution),
+            offers=allowed,
+            denied=bool(offers(execution)) and not allowed,
+            uncertain=execution.state == State.UNCERTAIN,
+            connection_url=reverse("admin:connectors_connection_page", args=[execution.connector]),
+            support_text=timeline.for_vendor_support(execution, attempts),
+            zone=app.time_zone,
+        )
+
+
+def stamp(execution: Execution, attempts: list[Attempt]) -> str:
+    """Return a text that changes when the page would."""
+    finished = sum(attempt.finished_at is not None for attempt in attempts)
+    return f"{execution.state}.{execution.fence}.{execution.polls}.{len(attempts)}.{finished}.{execution.due_at}.{execution.decided_at}"
+
+
+def exchanges_of(attempt: Attempt) -> list[dict[str, Any]]:
+    """Return what was sent and answered in an attempt, as texts, with the id under which the vendor knows each request."""
+    body = getattr(attempt, "body", None)
+    return [
+        {
+            **exchange,
+            "request_id": timeline.request_id(exchange),
+            "as_request": _message(exchange.get("headers"), exchange.get("body")),
+            "as_answer": _message(exchange.get("answer_headers"), exchange.get("answer")),
+        }
+        for exchange in (body.exchanges if body else [])
+    ]
+
+
+def _message(headers: dict[str, str] | None, body: Any) -> str:
+    lines = "\n".join(f"{name}: {value}" for name, value in (headers or {}).items())
+    text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) if body is not None else ""
+    return "\n\n".join(part for part in (lines, text) if part) or "Empty"
+
+
+class ExecutionDo(ConsoleViewMixin, View):
+    """Carry out what somebody chose on an execution's page."""
+
+    right = Right.RUN_AGAIN
+    http_method_names: ClassVar[list[str]] = ["post"]
+
+    def post(self, request: HttpRequest, pk: Any, verb: str) -> HttpResponse:
+        """Do it once, if the execution still stands as the person saw it; say what came of it."""
+        execution = own_execution(request, pk)
+        back = HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[pk]))
+        if request.POST.get("seen") != execution.state:
+            now = STATES[State(execution.state)].label
+            messages.warning(request, f"Nothing was done: this has changed since you looked, and is now “{now}”.")
+            return back
+        offer = next((one for one in offers(execution) if one.verb == verb), None)
+        if offer is None:
+            raise Http404
+        if not current.may(request, offer.right):
+            raise PermissionDenied("Your role does not allow this. An administrator of this App can decide it.")
+        note = request.POST.get("note", "").strip()
+        if offer.note == "required" and not note:
+            messages.error(request, f"Nothing was done: “{offer.label}” needs a note on how you know.")
+            return back
+        before = execution.state
+        try:
+            after = self._do(offer.verb, execution, by=request.user.get_username(), note=note)
+        except NotPossible as reason:
+            messages.warning(request, str(reason))
+            return back
+        changes: dict[str, list[Any]] = {"state": [before, after.state]}
+        if note:
+            changes["note"] = [None, note]
+        if after.pk != execution.pk:
+            changes["new execution"] = [None, str(after.pk)]
+        record(
+            PAST_TENSE[offer.verb],
+            execution,
+            changes,
+            request=request,
+            label=f"{live.action_label(execution)} for {execution.subscriber}",
+        )
+        messages.success(request, SAID[offer.verb])
+        return HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[after.pk]))
+
+    @staticmethod
+    def _do(verb: str, execution: Execution, *, by: str, note: str) -> Execution:
+        match verb:
+            case "try-now":
+                return decisions.try_now(execution, by=by)
+            case "check-now":
+                return decisions.check_now(execution, by=by)
+            case "stop-trying":
+                return decisions.stop_trying(execution, by=by, note=note)
+            case "run-again":
+                return decisions.run_again(execution, by=by)
+            case "run-again-today":
+                return decisions.run_again(execution, by=by, todays_settings=True)
+            case "it-happened":
+                return decisions.decide(execution, Decision.HAPPENED, by=by, note=note)
+            case "run-undecided":
+                return decisions.decide(execution, Decision.RUN_AGAIN, by=by, note=note)
+            case _:
+                return decisions.decide(execution, Decision.CLOSE, by=by, note=note)
+
+
+PAST_TENSE = {
+    "try-now": "tried at once",
+    "check-now": "checked at once",
+    "stop-trying": "stopped trying",
+    "run-again": "ran again",
+    "run-again-today": "ran again with today's settings",
+    "it-happened": "decided: it happened",
+    "run-undecided": "decided: run again",
+    "close": "decided: closed",
+}
+SAID = {
+    "try-now": "It is tried now.",
+    "check-now": "The vendor is asked now.",
+    "stop-trying": "It will not be tried again.",
+    "run-again": "It runs again.",
+    "run-again-today": "It runs again, as this new execution.",
+    "it-happened": "Recorded as done.",
+    "run-undecided": "It runs again.",
+    "close": "Closed.",
+}
+
+
+# --- Lookup -----------------------------------------------------------------------------------------------------------------
+
+
+class LookupPage(ConsoleViewMixin, TemplateView):
+    """Find a subscriber, and see what is known of them. Who looked at whom is recorded."""
+
+    title = "Lookup"
+    right = Right.LOOK
+    template_name = "prompts/lookup/lookup.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Nothing asked, nothing found, several to choose from, or one subscriber."""
+        app = current.current_app(self.request)
+        text, user_id = self.request.GET.get("q", "").strip(), self.request.GET.get("user", "")
+        if user_id:
+            matches = [lookup.Match(row, "user id") for row in Subscriber.objects.filter(app=app, user_id=user_id)]
+        else:
+            matches = lookup.search(app, text)
+        context = {"q": text or user_id, "matches": matches, "asked": bool(text or user_id), "zone": app.time_zone}
+        if len(matches) == 1:
+            context |= self._subscriber(app, matches[0])
+        return super().get_context_data(**kwargs, **context)
+
+    def _subscriber(self, app: App, match: lookup.Match) -> dict[str, Any]:
+        subscriber = match.subscriber
+        record("looked up", subscriber, request=self.request)
+        personal = current.may(self.request, Right.SEE_PERSONAL)
+        page = live.history(app, subscriber)
+        return {
+            "match": match,
+            "subscriber": subscriber,
+            "is_test": lookup.is_test_subscriber(subscriber, timezone.now()),
+            "personal": personal,
+            "traits": lookup.traits_shown(app, subscriber, personal=personal),
+            "offered": lookup.prompts_of(app, subscriber),
+            "limits": subscriber.limits_taken.filter(prompt__app=app).select_related("prompt").order_by("-taken_at"),
+            "rows": rows_of(self.request, page.lines),
+            "more": urlencode({"user": subscriber.user_id, "impressions": "on"}) if page.older else "",
+        }
