@@ -143,16 +143,11 @@ class PromptForm(forms.ModelForm[Prompt]):
     """A prompt, for the App named by `app` (the admin sets it on a subclass)."""
 
     app: ClassVar[App]
+    inputs = FormInputsField(label="Fields", required=False)
 
     class Meta:
         model = Prompt
         exclude: ClassVar[list[str]] = ["app"]
-        field_classes: ClassVar[dict[str, type[forms.Field]]] = {"inputs": FormInputsField}
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, **options)
-        if "inputs" in self.fields:
-            self.fields["inputs"].required = False
 
     def clean_key(self) -> str:
         """The key names one prompt of the App, archived ones included: the API's history knows it."""
