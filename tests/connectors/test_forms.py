@@ -1,0 +1,135 @@
+from typing import Any
+
+import pytest
+from django import forms
+
+from connectors.base import Action, CatalogueField, Category, Connector, Replay, SecretField, identity
+from connectors.forms import inputs_form, settings_form
+from connectors.models import CatalogueEntry, Connection
+from engage.tenancy.models import App
+from tests.factories import ConnectionFactory
+
+
+class Switch(Action):
+    key, label = "switch", "Switch"
+    replay, replay_proof = Replay.NATURAL, "A test."
+
+    class Inputs(forms.Form):
+        offer = CatalogueField(catalogue="offers", label="Offer")
+        note = forms.CharField(label="Note", required=False)
+
+
+class Vendor(Connector):
+    key, label, category = "vendor", "Vendor", Category.BILLING
+
+    class Settings(forms.Form):
+        account = identity(forms.CharField(label="Account"))
+        region = forms.CharField(label="Region", required=False)
+        api_key = SecretField(label="API key", usual_length=8)
+        extra = SecretField(label="Extra secret", required=False)
+
+
+@pytest.fixture
+def stored(app: App) -> Connection:
+    return ConnectionFactory(
+        app=app,
+        connector="vendor",
+        settings={"account": "a", "region": "eu"},
+        secrets={"api_key": "12345678", "extra": "x"},
+    )
+
+
+def typed(**changes: str) -> dict[str, Any]:
+    return {"account": "a", "region": "eu", "api_key": "", "extra": "", **changes}
+
+
+def test_a_new_connection_needs_its_secrets() -> None:
+    form = settings_form(None, Vendor(), typed())
+
+    assert not form.is_valid()
+    assert list(form.errors) == ["api_key"]
+
+
+def test_a_blank_secret_keeps_the_stored_one(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed(region="us"))
+
+    assert form.is_valid()
+    assert form.secrets_in_force() == {"api_key": "12345678", "extra": "x"}
+    assert form.new_settings == {"account": "a", "region": "us"}
+    assert not form.is_as_stored
+
+
+def test_a_typed_secret_replaces_only_itself_and_is_trimmed(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed(api_key="  abcdefgh "))
+
+    assert form.is_valid()
+    assert form.secrets_in_force() == {"api_key": "abcdefgh", "extra": "x"}
+
+
+def test_what_is_typed_again_as_it_was_is_as_stored(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed())
+
+    assert form.is_valid()
+    assert form.is_as_stored
+
+
+def test_a_stored_secret_never_goes_to_another_account(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed(account="b"))
+
+    assert not form.is_valid()
+    assert "Account has changed" in form.errors["api_key"][0]
+    again = settings_form(stored, Vendor(), typed(account="b", api_key="87654321"))
+    assert again.is_valid()
+    assert again.secrets_in_force() == {"api_key": "87654321"}, "an optional secret of the old account is dropped too"
+
+
+def test_a_stored_or_typed_secret_is_never_rendered(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed(account="", api_key="TYPED-SECRET"))
+
+    page = "".join(str(row.rendered) for row in form.rows())
+    assert not form.is_valid()
+    assert "TYPED-SECRET" not in page
+    assert "12345678" not in page
+    assert 'value="eu"' in page, "other typing stays"
+
+
+def test_a_secrets_field_is_left_alone_by_browsers_and_password_managers(stored: Connection) -> None:
+    page = str(settings_form(stored, Vendor())["api_key"])
+
+    assert 'type="text"' in page
+    assert 'autocomplete="off"' in page
+    assert "data-1p-ignore" in page
+
+
+def test_the_stored_length_is_known_to_the_page(stored: Connection) -> None:
+    assert [row.stored_length for row in settings_form(stored, Vendor()).rows()] == [0, 0, 8, 1]
+
+
+def test_an_unusual_length_is_accepted_with_a_warning(stored: Connection) -> None:
+    form = settings_form(stored, Vendor(), typed(api_key="1234"))
+
+    assert form.is_valid()
+    assert form.warnings == ["API key has 4 characters; 8 are usual. Is it complete?"]
+
+
+def test_an_actions_dropdown_holds_the_synced_rows(stored: Connection) -> None:
+    CatalogueEntry.objects.create(connection=stored, catalogue="offers", key="S1", label="Basic")
+
+    form = inputs_form(Switch(), stored, {"b-offer": "S2", "b-note": ""}, prefix="b")
+    assert not form.is_valid()
+    assert inputs_form(Switch(), stored, {"offer": "S1"}).is_valid()
+    assert ">Basic</option>" in str(inputs_form(Switch, stored)["offer"])
+
+
+def test_a_saved_choice_that_has_vanished_can_be_kept(stored: Connection) -> None:
+    entry = CatalogueEntry.objects.create(connection=stored, catalogue="offers", key="S1", label="Premium")
+    CatalogueEntry.objects.filter(pk=entry.pk).update(vanished_at=stored.created_at)
+
+    form = inputs_form(Switch(), stored, {"offer": "S1"}, initial={"offer": "S1"})
+    assert form.is_valid()
+    assert "Premium (no longer at the vendor)" in str(form["offer"])
+    assert not inputs_form(Switch(), stored, {"offer": "S1"}).is_valid()
+
+
+def test_without_a_connection_a_dropdown_is_empty() -> None:
+    assert inputs_form(Switch(), None).fields["offer"].choices == [("", "---------")]
