@@ -51,7 +51,8 @@ class Deadline:
         self._ends = time.monotonic() + seconds
         self._sockets: list[socket.socket] = []
         self._timer: Timer | None = None
-        self.connected = False  # whether the current request has got as far as a working connection
+        # Whether requests have a working connection: a new one that is not up yet says no, one that is used again says yes.
+        self.connected = False
 
     def remaining(self) -> float:
         """Seconds that are left, never less than 0."""
@@ -85,6 +86,7 @@ _deadline: ContextVar[Deadline] = ContextVar("engage_deadline")
 def _connect(connection: HTTPConnection) -> socket.socket:
     """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
     deadline = _deadline.get()
+    deadline.connected = False
     host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
     failed: OSError | None = None
     for address in checked_addresses(host, port):
@@ -315,7 +317,6 @@ class Api:
         self.journal = journal
         self.may_have_acted = False  # a write of this attempt left us, and was not definitely refused
         self._secrets = secret_values(connector, settings)
-        self._base = base_url(connector, settings)
         self._auth = connector.auth(settings)
         self._session = checked_session()
         self._deadline = Deadline(journal.deadline)
@@ -366,7 +367,7 @@ class Api:
         parts = [str(segment) for segment in segments]
         if any(part in {"", ".", ".."} for part in parts):
             raise NotAllowed("A part of the vendor's address is empty; a needed id is not known.")
-        return "/".join([self._base, *(quote(part, safe="") for part in parts)])
+        return "/".join([base_url(self.connector, self.settings), *(quote(part, safe="") for part in parts)])
 
     def _read(self, method: str, segments: tuple[str | int, ...], query: Any, body: Any) -> Answer:
         prepared = self._prepare(method, self._url(segments), query, body, {})
@@ -413,7 +414,6 @@ class Api:
         """Send one request and read its answer; whatever happens, the exchange is kept."""
         began = time.monotonic()
         token = _deadline.set(self._deadline)
-        self._deadline.connected = False
         try:
             status, headers, raw = self._transfer(prepared)
             exchange.sent, exchange.status = True, status

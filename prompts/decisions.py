@@ -155,7 +155,7 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
     }
     return _change(
         execution,
-        Execution.objects.filter(state=State.HANDED_OVER, report=None),
+        Execution.objects.filter(state=State.HANDED_OVER, report__isnull=True),
         {
             "state": states[result],
             "reason": "" if result == "done" else f"client_{result}",

@@ -429,7 +429,7 @@ def resume(connection_id: UUID) -> int:
 
 def let_go(held: Any) -> int:
     """Queue held executions again; a job that the vendor accepted is asked about again."""
-    going = held.filter(job=None).update(state=State.QUEUED, reason="", message="", due_at=Now())
+    going = held.filter(job__isnull=True).update(state=State.QUEUED, reason="", message="", due_at=Now())
     going += held.filter(job__isnull=False).update(state=State.PENDING, reason="", due_at=Now())
     if going:
         bell.ring_on_commit()

@@ -1,0 +1,476 @@
+"""Claim, run, settle and recover, against the sandbox over real HTTP."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from connectors import connections
+from connectors.models import Health
+from prompts import decisions, events, executions
+from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
+from tests.prompts.conftest import SUBSCRIPTION, House
+
+pytestmark = pytest.mark.django_db
+
+
+def carried_out(event: PromptEvent) -> Execution:
+    """Let a worker do what is due, and return the event's first execution."""
+    executions.work("tests")
+    return first_of(event)
+
+
+def first_of(event: PromptEvent) -> Execution:
+    execution: Execution = event.executions.order_by("position")[0]
+    return execution
+
+
+def make_due(execution: Execution) -> None:
+    Execution.objects.filter(pk=execution.pk).update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_an_accepted_offer_reaches_cleeng_once(house: House) -> None:
+    house.bind()
+    event = house.report()
+    execution = carried_out(event)
+    assert (execution.state, execution.message) == (State.DONE, f"Coupon SAVE20 is on subscription {SUBSCRIPTION}")
+    assert [effect["what"] for effect in house.sandbox.effects()] == ["coupon_applied"]
+    assert house.sandbox.subscriptions()[SUBSCRIPTION]["couponCode"] == "SAVE20"
+    attempt = execution.attempts.get()
+    assert (attempt.number, attempt.outcome, attempt.write_begun_at is not None) == (1, "done", True)
+    assert [(exchange["method"], exchange["kind"]) for exchange in attempt.body.exchanges][-1] == ("PATCH", "write")
+    assert events.status_of(event).outcome == "done"
+
+
+def test_the_key_is_nowhere_in_what_is_kept(house: House) -> None:
+    house.bind()
+    execution = carried_out(house.report())
+    kept = str(list(Execution.objects.values())) + str(execution.attempts.get().body.exchanges)
+    assert house.sandbox.token not in kept
+    assert "X-Publisher-Token" in kept
+
+
+def test_a_second_event_finds_it_done_and_writes_nothing(house: House) -> None:
+    house.prompt.limit = "none"
+    house.prompt.save()
+    house.bind()
+    carried_out(house.report())
+    execution = carried_out(house.report())
+    assert execution.state == State.DONE
+    assert execution.attempts.get().write_begun_at is None
+    assert len(house.sandbox.effects()) == 1
+
+
+def test_a_refusal_shows_the_vendors_words_and_gives_the_limit_back(house: House) -> None:
+    house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+    execution = carried_out(house.report())
+    assert execution.state == State.REJECTED
+    assert "Cleeng refused" in execution.message
+    assert not LimitTaken.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ({"status": 503, "raw": "<h1>Down</h1>", "content_type": "text/html"}, "has a problem"),
+        ({"status": 200, "raw": "<h1>Login</h1>", "content_type": "text/html"}, "a page instead of data"),
+        ({"status": 200, "raw": "null", "content_type": "application/json"}, "documentation promises"),
+        ({"then": "reset"}, "broke"),
+    ],
+)
+def test_a_read_that_fails_is_tried_again_and_nothing_may_have_happened(
+    house: House, fault: dict[str, Any], message: str
+) -> None:
+    house.bind()
+    house.sandbox.fault("GET", **fault)
+    event = house.report()
+    execution = carried_out(event)
+    assert (execution.state, execution.may_have_acted) == (State.WAITING, False)
+    assert message in execution.message
+    assert 4 < (execution.due_at - timezone.now()).total_seconds() < 6  # type: ignore[operator]
+    make_due(execution)
+    assert carried_out(event).state == State.DONE
+    assert len(house.sandbox.effects()) == 1
+
+
+def test_a_vendors_wish_to_wait_is_granted(house: House) -> None:
+    house.bind()
+    house.sandbox.fault("GET", status=429, retry_after="77")
+    execution = carried_out(house.report())
+    assert execution.state == State.WAITING
+    assert 75 < (execution.due_at - timezone.now()).total_seconds() < 78  # type: ignore[operator]
+
+
+def test_a_lost_answer_is_looked_after_before_anything_is_repeated(house: House) -> None:
+    house.bind()
+    house.sandbox.fault("PATCH", then="reset", act=True)
+    event = house.report()
+    execution = carried_out(event)
+    assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
+    assert (execution.due_at - timezone.now()).total_seconds() > 28  # type: ignore[operator]
+    make_due(execution)
+    execution = carried_out(event)
+    assert execution.state == State.DONE
+    assert len(house.sandbox.effects()) == 1
+    assert len(house.sandbox.requests("PATCH")) == 1
+
+
+def test_an_answer_that_nobody_documented_after_a_write_is_looked_at(house: House) -> None:
+    house.bind()
+    house.sandbox.fault("PATCH", status=200, raw="<h1>OK</h1>", content_type="text/html", act=True)
+    execution = carried_out(house.report())
+    assert execution.state == State.DONE
+    assert len(house.sandbox.requests("PATCH")) == 1
+
+
+def test_an_answer_that_nobody_documented_and_no_effect_is_a_persons_to_judge(house: House) -> None:
+    house.bind()
+    house.sandbox.fault("PATCH", status=200, raw="[]", content_type="application/json")
+    execution = carried_out(house.report())
+    assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
+
+
+def test_after_eleven_tries_it_gives_up_and_can_be_run_again(house: House) -> None:
+    house.bind()
+    event = house.report()
+    for _ in range(11):
+        house.sandbox.fault("GET", status=500)
+        make_due(first_of(event))
+        execution = carried_out(event)
+    assert (execution.state, execution.attempts_made) == (State.GAVE_UP, 11)
+    decisions.run_again(execution, by="ann@example.com")
+    assert carried_out(event).state == State.DONE
+
+
+class TestCredentials:
+    def test_a_refused_key_holds_the_connection_and_its_executions(self, house: House) -> None:
+        house.bind()
+        house.sandbox.seed(token="another-token")
+        execution = carried_out(house.report())
+        house.connection.refresh_from_db()
+        assert (execution.state, execution.reason) == (State.HELD, "credentials")
+        assert house.connection.health == Health.ATTENTION
+        house.sandbox.seed(token=house.sandbox.token)
+        assert connections.probe_held() == 1
+        assert carried_out(execution.event).state == State.DONE
+
+    def test_held_for_more_than_three_days_waits_for_a_person(self, house: House) -> None:
+        house.bind()
+        house.sandbox.seed(token="another-token")
+        execution = carried_out(house.report())
+        Execution.objects.update(due_at=timezone.now() - timedelta(hours=73))
+        house.sandbox.seed(token=house.sandbox.token)
+        connections.probe_held()
+        assert carried_out(execution.event).state == State.HELD
+
+    def test_one_refused_request_with_a_good_key_is_a_refusal(self, house: House) -> None:
+        house.bind()
+        house.sandbox.fault("PATCH", status=401, raw="{}", content_type="application/json")
+        execution = carried_out(house.report())
+        house.connection.refresh_from_db()
+        assert execution.state == State.REJECTED
+        assert house.connection.health == Health.HEALTHY
+
+    def test_an_inactive_connection_keeps_what_comes_and_lets_it_go_when_it_is_wanted(self, house: House) -> None:
+        house.bind()
+        house.connection.active = False
+        house.connection.save(update_fields=["active"])
+        event = house.report()
+        assert (carried_out(event).state, first_of(event).reason) == (State.HELD, "inactive")
+        house.connection.active = True
+        house.connection.save(update_fields=["active"])
+        assert decisions.release(house.connection, "run", by="ann@example.com") == 1
+        assert carried_out(event).state == State.DONE
+
+    def test_held_ones_can_be_closed(self, house: House) -> None:
+        house.bind()
+        house.connection.active = False
+        house.connection.save(update_fields=["active"])
+        event = house.report()
+        carried_out(event)
+        decisions.release(house.connection, "close", by="ann@example.com")
+        assert first_of(event).state == State.CLOSED
+        assert not house.sandbox.effects()
+
+
+class TestOrder:
+    def test_stop_skips_what_follows_until_the_failed_one_is_done(self, house: House) -> None:
+        house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+        house.bind()
+        event = house.report()
+        executions.work("tests")
+        first, second = event.executions.order_by("position")
+        assert [first.state, second.state] == [State.REJECTED, State.SKIPPED]
+        house.sandbox.seed(campaigns=[{"couponCode": "SUMMER24", "status": "active"}])
+        decisions.run_again(first, by="ann@example.com")
+        executions.work("tests")
+        first, second = event.executions.order_by("position")
+        assert first.state == State.DONE
+        assert second.state in {State.DONE, State.REJECTED}
+        assert second.attempts_made == 1
+
+    def test_continue_goes_on_after_a_failure(self, house: House) -> None:
+        house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}}, on_error="continue")
+        house.bind()
+        event = house.report()
+        executions.work("tests")
+        assert [row.state for row in event.executions.order_by("position")] == [State.REJECTED, State.DONE]
+
+
+class TestClaim:
+    def test_an_execution_is_claimed_once(self, house: House) -> None:
+        house.bind()
+        house.report()
+        claimed = executions.claim("one")
+        assert claimed is not None
+        assert (claimed.worker, claimed.fence, claimed.state) == ("one", 1, State.RUNNING)
+        assert executions.claim("two") is None
+
+    def test_what_is_not_due_is_left(self, house: House) -> None:
+        house.bind()
+        house.report()
+        Execution.objects.update(due_at=timezone.now() + timedelta(seconds=30))
+        assert executions.claim("one") is None
+
+    def test_a_person_is_served_one_at_a_time_in_an_account(self, house: House) -> None:
+        house.prompt.limit = "none"
+        house.prompt.save()
+        house.bind()
+        house.report()
+        house.report()
+        assert executions.claim("one") is not None
+        assert executions.claim("two") is None
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Execution.objects.filter(state=State.QUEUED).update(state=State.RUNNING)
+
+    def test_the_bell_names_what_is_done_first(self, house: House) -> None:
+        house.prompt.limit = "none"
+        house.prompt.save()
+        house.bind()
+        house.report(user_id="early")
+        late = house.report()
+        assert executions.claim("one", first_of(late).pk).pk == first_of(late).pk  # type: ignore[union-attr]
+
+
+class TestFence:
+    def test_a_worker_that_lost_its_claim_sends_nothing(self, house: House) -> None:
+        house.bind()
+        event = house.report()
+        claimed = executions.claim("slow")
+        assert claimed is not None
+        Execution.objects.filter(pk=claimed.pk).update(fence=7)
+        executions.carry_out(claimed)
+        assert not house.sandbox.requests("PATCH")
+        assert Attempt.objects.get().outcome == "lost"
+        assert first_of(event).state == State.RUNNING
+
+    def test_a_worker_out_of_time_sends_nothing(self, house: House, settings: Any) -> None:
+        house.bind()
+        house.report()
+        settings.ENGAGE_ATTEMPT_TIMEOUT = 0.05
+        house.sandbox.fault("GET", delay=0.04)
+        executions.work("slow")
+        assert not house.sandbox.requests("PATCH")
+
+    def test_a_late_success_settles_what_waits_for_another_try(self, house: House) -> None:
+        house.bind()
+        event = house.report()
+        claimed = executions.claim("slow")
+        assert claimed is not None
+        attempt = Attempt.objects.create(
+            execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
+        )
+        Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, fence=9, may_have_acted=True)
+        from connectors.runner import Outcome, Result
+        from prompts.journal import AttemptJournal
+
+        executions.settle(claimed, attempt, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
+        assert first_of(event).state == State.DONE
+        assert Attempt.objects.get().outcome == "done"
+
+
+class TestRecovery:
+    def dead_worker(self, house: House, *, wrote: bool) -> Execution:
+        house.bind()
+        house.report()
+        claimed = executions.claim("dead")
+        assert claimed is not None
+        begun = timezone.now() if wrote else None
+        Attempt.objects.create(
+            execution=claimed, number=1, fence=1, worker="dead", started_at=timezone.now(), write_begun_at=begun
+        )
+        Execution.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
+        return claimed
+
+    def test_a_dead_worker_that_had_written_nothing_is_replaced(self, house: House) -> None:
+        execution = self.dead_worker(house, wrote=False)
+        assert executions.sweep() == 1
+        execution.refresh_from_db()
+        assert (execution.state, execution.may_have_acted, execution.attempts_made) == (State.WAITING, False, 1)
+        assert carried_out(execution.event).state == State.DONE
+
+    def test_a_dead_worker_that_had_begun_to_write_may_have_acted(self, house: House) -> None:
+        execution = self.dead_worker(house, wrote=True)
+        executions.sweep()
+        execution.refresh_from_db()
+        assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
+        assert (execution.due_at - timezone.now()).total_seconds() > 25  # type: ignore[operator]
+
+    def test_a_poison_execution_ends(self, house: House) -> None:
+        execution = self.dead_worker(house, wrote=False)
+        Execution.objects.update(attempts_made=10)
+        executions.sweep()
+        execution.refresh_from_db()
+        assert execution.state == State.GAVE_UP
+
+    def test_overdue_work_is_seen_without_a_worker(self, house: House) -> None:
+        assert executions.oldest_overdue() == 0
+        house.bind()
+        house.report()
+        Execution.objects.update(due_at=timezone.now() - timedelta(seconds=100))
+        assert 99 < executions.oldest_overdue() < 102
+
+
+class TestSwitch:
+    def bind(self, house: House, target: str = "S531000003_US", direction: str = "upgrade") -> None:
+        house.bind(
+            "switch_subscription",
+            inputs={
+                "to_offer": {"from": "fixed", "value": target},
+                "direction": {"from": "fixed", "value": direction},
+            },
+        )
+
+    def test_a_switch_is_followed_until_it_is_finished(self, house: House) -> None:
+        self.bind(house)
+        event = house.report()
+        execution = carried_out(event)
+        assert execution.state == State.PENDING
+        assert events.status_of(event).outcome == "follows"
+        assert 4 < (execution.due_at - timezone.now()).total_seconds() < 6  # type: ignore[operator]
+        house.sandbox.advance(3600)
+        make_due(execution)
+        execution = carried_out(event)
+        assert (execution.state, execution.attempts_made) == (State.DONE, 1)
+        assert execution.message == f"Subscription {SUBSCRIPTION} is on offer S531000003_US"
+        assert len(house.sandbox.requests("POST")) == 1
+
+    def test_a_switch_at_the_periods_end_is_done_and_says_its_date(self, house: House) -> None:
+        self.bind(house, "S531000001_US", "downgrade")
+        execution = carried_out(house.report())
+        assert execution.state == State.DONE
+        assert "takes effect on" in execution.message
+
+    def test_a_switch_that_does_not_end_is_a_persons_to_judge(self, house: House) -> None:
+        house.sandbox.seed(switch_seconds=10**9)
+        self.bind(house)
+        event = house.report()
+        execution = carried_out(event)
+        Execution.objects.update(pending_since=timezone.now() - timedelta(hours=25))
+        make_due(execution)
+        assert carried_out(event).state == State.UNCERTAIN
+
+
+class TestDecisions:
+    def uncertain(self, house: House) -> Execution:
+        house.bind()
+        house.sandbox.fault("PATCH", status=200, raw="[]", content_type="application/json")
+        return carried_out(house.report())
+
+    def test_it_happened(self, house: House) -> None:
+        decided = decisions.decide(
+            self.uncertain(house), decisions.Decision.HAPPENED, by="ann@example.com", note="Seen in Cleeng"
+        )
+        assert (decided.state, decided.decided_by, decided.note) == (State.DONE, "ann@example.com", "Seen in Cleeng")
+
+    def test_it_did_not_and_is_run_again(self, house: House) -> None:
+        decided = decisions.decide(
+            self.uncertain(house), decisions.Decision.RUN_AGAIN, by="ann@example.com", note="Not in Cleeng"
+        )
+        assert carried_out(decided.event).state == State.DONE
+        assert len(house.sandbox.effects()) == 1
+
+    def test_it_is_closed(self, house: House) -> None:
+        decided = decisions.decide(
+            self.uncertain(house), decisions.Decision.CLOSE, by="ann@example.com", note="Refunded"
+        )
+        assert decided.state == State.CLOSED
+        assert LimitTaken.objects.exists()  # it may have happened, so the limit is not given back
+
+    def test_a_decision_needs_a_note_and_an_uncertain_execution(self, house: House) -> None:
+        execution = self.uncertain(house)
+        with pytest.raises(decisions.NotPossible):
+            decisions.decide(execution, decisions.Decision.CLOSE, by="ann@example.com", note=" ")
+        decisions.decide(execution, decisions.Decision.CLOSE, by="ann@example.com", note="Refunded")
+        with pytest.raises(decisions.NotPossible):
+            decisions.decide(execution, decisions.Decision.HAPPENED, by="ann@example.com", note="Seen")
+
+    def test_done_cannot_be_run_again(self, house: House) -> None:
+        house.bind()
+        with pytest.raises(decisions.NotPossible):
+            decisions.run_again(carried_out(house.report()), by="ann@example.com")
+
+    def test_todays_settings_make_a_new_linked_execution(self, house: House) -> None:
+        binding = house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+        event = house.report()
+        old = carried_out(event)
+        binding.inputs = {"coupon": {"from": "fixed", "value": "SAVE20"}}
+        binding.save()
+        new = decisions.run_again(old, by="ann@example.com", todays_settings=True)
+        executions.work("tests")
+        new.refresh_from_db()
+        assert (new.rerun_of, new.state, new.inputs) == (old, State.DONE, {"coupon": "SAVE20"})
+        assert events.status_of(event).outcome == "done"
+
+    def test_running_again_takes_the_limit_again_or_is_refused(self, house: House) -> None:
+        house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+        refused = carried_out(house.report())
+        house.sandbox.seed(campaigns=[{"couponCode": "SUMMER24", "status": "active"}])
+        carried_out(house.report())
+        with pytest.raises(decisions.NotPossible, match="limit"):
+            decisions.run_again(refused, by="ann@example.com")
+
+    def test_stop_trying_what_may_have_happened_asks_a_person(self, house: House) -> None:
+        house.bind()
+        house.sandbox.fault("PATCH", then="reset", act=True)
+        execution = carried_out(house.report())
+        assert decisions.stop_trying(execution, by="ann@example.com").state == State.UNCERTAIN
+
+
+class TestHandedOver:
+    def test_a_redirect_is_the_clients(self, house: House) -> None:
+        house.bind(
+            "redirect",
+            connector="builtin",
+            connection=None,
+            inputs={"url": {"from": "fixed", "value": "https://example.com/"}},
+        )
+        event = house.report()
+        execution = carried_out(event)
+        assert (execution.state, execution.instruction) == (
+            State.HANDED_OVER,
+            {"kind": "redirect", "url": "https://example.com/"},
+        )
+        assert events.status_of(event).settled
+        decisions.report(execution, "done", {})
+        with pytest.raises(decisions.NotPossible):
+            decisions.report(execution, "failed", {})
+
+
+class TestGuards:
+    def test_an_old_answer_waits_for_a_persons_word(self, house: House) -> None:
+        house.bind()
+        event = house.report()
+        Execution.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+        execution = carried_out(event)
+        assert (execution.state, execution.reason) == (State.HELD, "too_old")
+        decisions.try_now(execution, by="ann@example.com")
+        assert carried_out(event).state == State.DONE
+
+    def test_more_than_the_daily_limit_is_held(self, house: House) -> None:
+        binding = house.bind(daily_limit=1)
+        BindingDay.objects.create(binding=binding, day=timezone.now().date(), count=1)
+        execution = carried_out(house.report())
+        assert (execution.state, execution.reason) == (State.HELD, "daily_limit")
