@@ -1,0 +1,202 @@
+"""What the runtime API takes and answers, as its OpenAPI document says it."""
+
+from typing import Annotated, Any, Literal
+from uuid import UUID
+
+from ninja import Schema
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, WithJsonSchema
+
+from prompts.models import IMPRESSION, Interaction
+from sync.traits import LARGEST_NUMBER, LONGEST_TEXT, LONGEST_USER_ID, MOST_TRAITS, NAME, wrong_user_id, wrong_value
+
+LONGEST_WAIT = 10
+"""Seconds."""
+TEXT = r"^[^\x00]*$"
+"""No text holds a NUL: PostgreSQL cannot store one."""
+
+
+def _user_id(value: str) -> str:
+    wrong = wrong_user_id(value)
+    if wrong:
+        raise ValueError(wrong)
+    return value
+
+
+def _scalar(value: Any) -> Any:
+    wrong = wrong_value(value)
+    if wrong:
+        raise ValueError(wrong)
+    return value
+
+
+def _no_bool(value: Any) -> Any:
+    if isinstance(value, (bool, str)):
+        raise ValueError("This must be a number.")  # noqa: TRY004 - pydantic makes a field's error of a ValueError
+    return value
+
+
+UserId = Annotated[
+    str,
+    AfterValidator(_user_id),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "format": "user-id",
+            "minLength": 1,
+            "maxLength": LONGEST_USER_ID,
+            "pattern": r"^\S(.*\S)?$",
+            "description": "The id by which your app knows the person.",
+        }
+    ),
+]
+Scalar = Annotated[
+    Any,
+    AfterValidator(_scalar),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "maxLength": LONGEST_TEXT, "pattern": TEXT},
+                {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+                {"type": "boolean"},
+                {"type": "null"},
+            ]
+        }
+    ),
+]
+TraitName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
+Values = Annotated[dict[Name, Scalar], Field(max_length=50)]
+Traits = Annotated[dict[TraitName, Scalar], Field(max_length=MOST_TRAITS)]
+Number = Annotated[float, BeforeValidator(_no_bool)]
+Key = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
+Token = Annotated[str, StringConstraints(max_length=4096, pattern=TEXT)]
+
+IN_BODY = "Only where no header can be sent, as from a beacon."
+InteractionName = Literal[tuple([*Interaction.values, IMPRESSION])]  # type: ignore[valid-type]
+
+
+class Strict(Schema):
+    """A body in which a misspelt field is an error and not silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class EventIn(Strict):
+    """An impression, or an answer to a prompt."""
+
+    event_id: UUID = Field(description="Chosen by the client. The same id again is the same event, and runs nothing.")
+    prompt: str = Field(description="The prompt's key.", pattern=r"^[-a-zA-Z0-9_]{1,60}$")
+    interaction: InteractionName
+    user_id: UserId
+    version: int | None = Field(
+        None, strict=True, ge=1, le=2**31 - 1, description="The version that was shown, from `GET /prompts`."
+    )
+    inputs: Values = Field(default_factory=dict, description="What the person typed into the prompt: name to value.")
+    context: Values = Field(default_factory=dict, description="What you want to see beside the event, e.g. the path.")
+    wait: Number = Field(
+        0,
+        ge=0,
+        le=LONGEST_WAIT,
+        description="Seconds to wait for the outcome; without it, or when it takes longer: 202.",
+    )
+    key: Key | None = Field(None, description=f"The API key. {IN_BODY}")
+    identity: Token | None = Field(None, description=f"The signed identity. {IN_BODY}")
+
+
+class ReportIn(Strict):
+    """What came of an action that was handed to the client."""
+
+    result: Literal["done", "failed", "cancelled"]
+    detail: Values = Field(default_factory=dict)
+    key: Key | None = Field(None, description=f"The API key. {IN_BODY}")
+    identity: Token | None = Field(None, description=f"The signed identity. {IN_BODY}")
+
+
+class ExecutionOut(Schema):
+    """How one action stands."""
+
+    id: UUID
+    state: str
+    action: str = Field(description="Connector and action, e.g. `cleeng.apply_coupon`.")
+    message: str | None = Field(None, description="What was done, or why not. Only for a secret key.")
+    instruction: dict[str, Any] | None = Field(
+        None, description='What the client is to do, e.g. `{"kind": "redirect", "url": …}`.'
+    )
+
+
+class EventOut(Schema):
+    """How an event stands."""
+
+    event_id: UUID
+    reference: str = Field(description="Short; *Lookup* finds the event by it.")
+    settled: bool = Field(description="Whether every action is at its end.")
+    outcome: Literal["done", "follows", "not_possible", "nothing"]
+    text: str = Field(description="The prompt's own words for this outcome.")
+    url: str = Field(description="Where to ask again while it is not settled.")
+    executions: list[ExecutionOut]
+
+
+class Button(Schema):
+    """A button of a prompt."""
+
+    interaction: InteractionName
+    label: str
+
+
+class Input(Schema):
+    """What a prompt asks for."""
+
+    name: str
+    label: str
+    type: str
+    required: bool = False
+    choices: list[str] = Field(default_factory=list)
+
+
+class Texts(Schema):
+    """What a person reads after an answer."""
+
+    done: str
+    follows: str
+    not_possible: str
+
+
+class PromptOut(Schema):
+    """A prompt to show."""
+
+    key: str
+    version: int
+    type: Literal["popup", "notification", "banner"]
+    title: str
+    message: str
+    buttons: list[Button]
+    timeout_seconds: int | None = None
+    inputs: list[Input]
+    texts: Texts
+
+
+class PromptsOut(Schema):
+    """The prompts for a person and path, in the order in which to show them."""
+
+    prompts: list[PromptOut]
+
+
+class TraitsOut(Schema):
+    """What is known of a subscriber now."""
+
+    user_id: str
+    traits: dict[str, Any]
+
+
+class Error(Schema):
+    """Why a request was refused."""
+
+    code: str = Field(description="For programs, e.g. `unknown_prompt`.")
+    message: str = Field(description="For the developer of the app.")
+    fields: dict[str, str] | None = Field(None, description="Field to what is wrong with it.")
+
+
+class ErrorOut(Schema):
+    """Every error has this shape."""
+
+    error: Error
