@@ -1,0 +1,145 @@
+"""`manage.py run_action`, against the sandbox over real HTTP."""
+
+import json
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from prompts.models import Execution, PromptEvent, State
+from sync.models import Subscriber
+from tests.prompts.conftest import SUBSCRIPTION, House
+
+pytestmark = pytest.mark.django_db
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str, **options: Any) -> tuple[dict[str, Any], int]:
+    """Return the one JSON object that is printed, and the exit status."""
+    status = 0
+    try:
+        call_command("run_action", *arguments, **options)
+    except SystemExit as end:
+        status = int(end.code or 0)
+    answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return answer, status
+
+
+def test_it_does_it_and_records_an_event_like_any_other(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    answer, status = run(
+        capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=SAVE20"
+    )
+    assert (status, answer["outcome"]) == (0, "done")
+    assert answer["message"] == f"Coupon SAVE20 is on subscription {SUBSCRIPTION}"
+    assert house.sandbox.subscriptions()[SUBSCRIPTION]["couponCode"] == "SAVE20"
+    event = PromptEvent.objects.get()
+    assert (event.source, str(event.event_id), event.prompt) == ("command", answer["event"], None)
+    assert event.reported_by.startswith("run_action (")
+    assert [request["method"] for request in answer["requests"]][-1] == "PATCH"
+    assert all(request["sent"] for request in answer["requests"])
+
+
+def test_a_dry_run_reads_and_shows_the_write_without_sending_it(
+    house: House, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answer, status = run(
+        capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=SAVE20", "--dry-run"
+    )
+    assert (status, answer["outcome"], answer["dry_run"]) == (0, "would_write", True)
+    assert [(request["kind"], request["sent"]) for request in answer["requests"]][-1] == ("write", False)
+    assert answer["requests"][-1]["body"] == {"couponCode": "SAVE20"}
+    assert house.sandbox.requests("PATCH") == []
+    assert not PromptEvent.objects.exists()
+
+
+def test_a_dry_run_makes_no_subscriber(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    answer, status = run(
+        capsys,
+        "cleeng",
+        "apply_coupon",
+        "--app",
+        "streamly",
+        "--user",
+        "nobody",
+        "--input",
+        "coupon=SAVE20",
+        "--dry-run",
+    )
+    assert (status, answer["outcome"]) == (1, "skipped")
+    assert not Subscriber.objects.filter(user_id="nobody").exists()
+
+
+def test_the_key_is_not_printed(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    for more in ((), ("--dry-run",)):
+        answer, _ = run(
+            capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=SAVE20", *more
+        )
+        assert house.sandbox.token not in json.dumps(answer)
+        assert answer["requests"][0]["headers"]["X-Publisher-Token"] == "[secret]"
+
+
+def test_an_action_for_the_client_is_handed_over(house: House, capsys: pytest.CaptureFixture[str]) -> None:
+    answer, status = run(
+        capsys, "builtin", "redirect", "--app", "streamly", "--user", "ann", "--input", "url=https://shop.example/"
+    )
+    assert (status, answer["outcome"]) == (0, "handed_over")
+    assert answer["instruction"]["url"] == "https://shop.example/"
+
+
+@pytest.mark.parametrize(
+    ("prepare", "outcome"),
+    [
+        ({"traits": {}}, "skipped"),
+        ({"coupon": "SUMMER24"}, "rejected"),
+        ({"inactive": True}, "held"),
+        ({"fault": {"method": "PATCH", "status": 503}}, "waiting"),
+    ],
+)
+def test_what_is_not_done_is_told_by_the_exit_status(
+    house: House, capsys: pytest.CaptureFixture[str], prepare: dict[str, Any], outcome: str
+) -> None:
+    if "traits" in prepare:
+        Subscriber.objects.update(traits=prepare["traits"])
+    if "inactive" in prepare:
+        house.connection.active = False
+        house.connection.save(update_fields=["active"])
+    if "fault" in prepare:
+        house.sandbox.fault(**prepare["fault"])
+    coupon = prepare.get("coupon", "SAVE20")
+    answer, status = run(
+        capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", f"coupon={coupon}"
+    )
+    assert (status, answer["outcome"]) == (1, outcome)
+    assert answer["message"]
+    assert Execution.objects.get().state == State(outcome)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["stripe", "refund", "--app", "streamly", "--user", "ann"], "no connector 'stripe'"),
+        (["cleeng", "fly", "--app", "streamly", "--user", "ann"], "no action 'fly'"),
+        (["cleeng", "apply_coupon", "--app", "nowhere", "--user", "ann"], "no App with the key 'nowhere'"),
+        (["cleeng", "apply_coupon", "--app", "streamly", "--user", "ann"], "is empty"),
+        (["cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon"], "is not NAME=VALUE"),
+        (
+            ["cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "offer=X"],
+            "has no input 'offer'",
+        ),
+        (["cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=a b"], "does not fit"),
+        (
+            ["cleeng", "apply_coupon", "--app", "streamly", "--user", "", "--input", "coupon=SAVE20"],
+            "must not be empty",
+        ),
+    ],
+)
+def test_wrong_use_is_said_and_stores_nothing(house: House, arguments: list[str], sentence: str) -> None:
+    with pytest.raises(CommandError, match=sentence) as wrong:
+        call_command("run_action", *arguments)
+    assert wrong.value.returncode == 2
+    assert not PromptEvent.objects.exists()
+
+
+def test_an_app_without_the_connection_is_told_where_to_set_it_up(house: House) -> None:
+    house.connection.delete()
+    with pytest.raises(CommandError, match="Settings > Actions"):
+        call_command("run_action", "cleeng", "apply_coupon", "--app=streamly", "--user=ann", "--input=coupon=SAVE20")
