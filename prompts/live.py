@@ -13,6 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Prefetch, Q, QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
@@ -115,24 +116,23 @@ class Listing:
         same_or_older = Q(
             **{f"{self.time}__lte": cursor.at}
         )  # lets the index begin there; the rest is decided row by row
-        return rows.filter(same_or_older, Q(**{f"{self.time}__lt": cursor.at}) | Q(**{"pk__lt": self._key(cursor)}))
+        return rows.filter(same_or_older, Q(**{f"{self.time}__lt": cursor.at}) | Q(pk__lt=self._key(cursor)))
 
     def newer_than(self, cursor: Cursor) -> QuerySet[Any]:
         """Return the rows that came after `cursor`."""
         same_or_newer = Q(**{f"{self.time}__gte": cursor.at})
-        return self.rows.filter(
-            same_or_newer, Q(**{f"{self.time}__gt": cursor.at}) | Q(**{"pk__gt": self._key(cursor)})
-        )
+        return self.rows.filter(same_or_newer, Q(**{f"{self.time}__gt": cursor.at}) | Q(pk__gt=self._key(cursor)))
 
     def cursor(self, row: Model) -> Cursor:
         """Return the place of `row`."""
         return Cursor(getattr(row, self.time), str(row.pk))
 
     def _key(self, cursor: Cursor) -> Any:
+        key = self.rows.model._meta.pk
         try:
-            return self.rows.model._meta.pk.to_python(cursor.id)  # noqa: SLF001 - Django's public name
-        except forms.ValidationError:
-            return self.rows.model._meta.pk.to_python(0)  # noqa: SLF001
+            return key.to_python(cursor.id)
+        except ValidationError:
+            return key.to_python(0)
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,7 @@ def page(app: App, chosen: Mapping[str, Any], before: Cursor | None = None, size
         chosen: filters, as `FilterForm.chosen` gives them.
         before: the last row of the page before.
         size: how many events (or executions) are on a page.
+
     """
     listing = _listing(app, chosen)
     rows = list(listing.older_than(before)[: size + 1])
@@ -245,12 +246,9 @@ def _filtered_executions(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execut
         rows = rows.filter(state__in=TROUBLE)
     if chosen.get("connector"):
         declared = connector_or_none(chosen["connector"])
-        if declared is not None and declared.needs_connection:  # the connection is what executions are indexed by
-            rows = rows.filter(
-                connection__in=list(
-                    Connection.objects.filter(app=app, connector=declared.key).values_list("pk", flat=True)
-                )
-            )
+        if declared is not None and declared.needs_connection:  # executions are indexed by their connection
+            accounts = Connection.objects.filter(app=app, connector=declared.key)
+            rows = rows.filter(connection__in=list(accounts.values_list("pk", flat=True)))
         else:
             rows = rows.filter(connector=chosen["connector"])
     return rows
@@ -311,7 +309,7 @@ REASONS: dict[str, RefusalWords] = {
     "unknown prompt": RefusalWords("Unknown prompt", "Compare the key in your app with those in the list of prompts."),
     "foreign domain": RefusalWords("Foreign domain", "If the address is yours, add it to the App's domains."),
     "invalid inputs": RefusalWords(
-        "Inputs do not fit", "What the person typed does not fit the prompt's inputs; the answer says why."
+        "Inputs do not fit", "What was typed does not fit the prompt's inputs; the answer says why."
     ),
     "invalid request": RefusalWords("Fields do not fit", "Compare the named fields with the API's documentation."),
     "not JSON": RefusalWords("Not JSON", "Send the body as a JSON object."),

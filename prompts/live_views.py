@@ -143,7 +143,10 @@ class LiveNews(ConsoleViewMixin, View):
     right = Right.LOOK
 
     def get(self, request: HttpRequest) -> JsonResponse:
-        """Answer {"new": n, "more": bool, "rows": {id: {"html", "moves"}}}; `open` names the rows on the page that may have changed."""
+        """Answer how many rows are new, and the rows named by `open` as they are now.
+
+        {"new": n, "more": bool, "rows": {id: {"html": the last cells, "moves": bool}}}
+        """
         app = current.current_app(request)
         chosen = live.FilterForm(app, request.GET).chosen
         new = live.count_newer(app, chosen, live.Cursor.read(request.GET.get("newest", "")))
@@ -276,7 +279,9 @@ def _runs_again(execution: Execution, doing: str) -> list[Offer]:
 def _decisions(execution: Execution, doing: str) -> list[Offer]:
     action = declared_action(execution)
     replay = action.replay if action else Replay.NEVER
-    twice = "" if replay is Replay.CHECK else "If it did happen, it happens a second time."
+    # A person says that it did not happen, so the request goes under a new key, and the vendor cannot recognise a repeat.
+    is_safe = replay in {Replay.CHECK, Replay.NATURAL}
+    twice = "" if is_safe else "If it did happen, it happens a second time."
     return [
         Offer(
             "it-happened",
@@ -285,14 +290,13 @@ def _decisions(execution: Execution, doing: str) -> list[Offer]:
             Right.DECIDE_UNCERTAIN,
             f"Records that {doing} was carried out. Nothing is sent; the actions after it go on.",
             note="required",
-            primary=True,
         ),
         Offer(
             "run-undecided",
             "Run again",
             "replay",
             Right.DECIDE_UNCERTAIN,
-            f"Carries out {doing} once more. {replay.in_words}",
+            f"Carries out {doing} once more. {replay.in_words if is_safe else ''}".strip(),
             note="required",
             warning=twice,
         ),
@@ -362,7 +366,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             inputs=shown_inputs(execution, personal=personal),
             traits=[(name, value if personal else MASKED) for name, value in sorted(execution.traits.items())],
             action=declared_action(execution),
-            environment=live.environment(execution),
+            where=live.environment(execution),
             offers=allowed,
             denied=bool(offers(execution)) and not allowed,
             uncertain=execution.state == State.UNCERTAIN,
@@ -375,7 +379,8 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
 def stamp(execution: Execution, attempts: list[Attempt]) -> str:
     """Return a text that changes when the page would."""
     finished = sum(attempt.finished_at is not None for attempt in attempts)
-    return f"{execution.state}.{execution.fence}.{execution.polls}.{len(attempts)}.{finished}.{execution.due_at}.{execution.decided_at}"
+    counts = (execution.fence, execution.polls, len(attempts), finished)
+    return f"{execution.state} {counts} {execution.due_at} {execution.decided_at}"
 
 
 def exchanges_of(attempt: Attempt) -> list[dict[str, Any]]:

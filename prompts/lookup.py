@@ -181,6 +181,7 @@ def veil(app: App, people: Iterable[tuple[Subscriber, Iterable[dict[str, Any]]]]
 
     Args:
         people: each subscriber, with further values of theirs: what they typed, what an attempt was given.
+
     """
     open_names = set(app.traits.filter(personal=False).values_list("name", flat=True))
     values: set[str] = set()

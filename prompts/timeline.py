@@ -71,9 +71,10 @@ def timeline(execution: Execution, attempts: list[Attempt]) -> list[Moment]:
 
     Args:
         attempts: those of `execution`, oldest first.
+
     """
     event = execution.event
-    moments = [_answer(event), *_earlier_and_later(execution), *_tries(execution, attempts)]
+    moments = [_answer(event), *_earlier_and_later(execution), *_tries(attempts)]
     if execution.rerun_of is not None:
         by = f"By {execution.rerun_of.decided_by}." if execution.rerun_of.decided_by else ""
         moments.append(
@@ -121,7 +122,7 @@ def _earlier_and_later(execution: Execution) -> Iterator[Moment]:
         yield Moment(other.settled_at or other.created_at, words.icon, words.tone, title, sentence(other), other)
 
 
-def _tries(execution: Execution, attempts: list[Attempt]) -> Iterator[Moment]:
+def _tries(attempts: list[Attempt]) -> Iterator[Moment]:
     before: Attempt | None = None
     for attempt in attempts:
         is_look = before is not None and before.outcome == State.PENDING and before.number == attempt.number
