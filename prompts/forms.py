@@ -97,6 +97,7 @@ class FormInputsField(forms.Field):
 
         Raises:
             ValidationError: with a sentence for every row that cannot be used.
+
         """
         rows: list[dict[str, Any]] = []
         wrong: list[str] = []
@@ -148,6 +149,13 @@ class PromptForm(forms.ModelForm[Prompt]):
     class Meta:
         model = Prompt
         exclude: ClassVar[list[str]] = ["app"]
+        labels: ClassVar[dict[str, str]] = {
+            "url_pattern": "Pages",
+            "starts_at": "Start",
+            "ends_at": "End",
+            "timeout_seconds": "Timeout in seconds",
+            "limit_days": "N, in days",
+        }
 
     def clean_key(self) -> str:
         """The key names one prompt of the App, archived ones included: the API's history knows it."""

@@ -192,6 +192,7 @@ class PromptPage(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
         may_design = current.may(self.request, Right.DESIGN_PROMPTS) and self.prompt.archived_at is None
         return super().get_context_data(
             prompt=self.prompt,
+            object=self.prompt,
             panel_url=self.panel_url,
             may_design=may_design,
             may_test=current.may(self.request, Right.TEST_PROMPTS) and self.prompt.archived_at is None,
@@ -207,11 +208,6 @@ class PanelView(PromptPage):
 
     right = Right.LOOK
     template_name = "prompts/panel/panel.html"
-
-    @property
-    def title(self) -> str:  # type: ignore[override]
-        """The page is called by its prompt."""
-        return self.prompt.name
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the lanes."""
@@ -259,6 +255,19 @@ class ChangeView(PromptPage):
             return int(self.request.POST.get("index", ""))
         except ValueError:
             raise BadRequest("The place in the lane is not a number.") from None
+
+
+class DuplicateView(PromptPage):
+    """Make a draft like this prompt."""
+
+    right = Right.DESIGN_PROMPTS
+    http_method_names = ["post"]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Make it, and open it."""
+        made = bindings.duplicate(self.prompt, request)
+        messages.success(request, f"“{made}” is a draft with the same texts and actions.")
+        return redirect("admin:prompts_prompt_change", made.pk)
 
 
 @dataclass(frozen=True)
@@ -561,17 +570,18 @@ class TryView(PromptPage):
 def urls(admin: ScopedModelAdmin) -> list[URLPattern]:
     """Return the panel's URLs, below the prompt's own."""
     pages: list[tuple[str, str, type[PromptPage]]] = [
-        ("", "actions", PanelView),
-        ("add/", "actions_choose", ChooseView),
-        ("add/<slug:connector>/<slug:action>/", "actions_add", AddView),
-        ("lane/<slug:lane>/try/", "lane_try", TryView),
-        ("<int:binding_id>/edit/", "action_edit", EditView),
-        ("<int:binding_id>/try/", "action_try", TryView),
-        ("<int:binding_id>/<slug:verb>/", "action_change", ChangeView),
+        ("duplicate/", "duplicate", DuplicateView),
+        ("actions/", "actions", PanelView),
+        ("actions/add/", "actions_choose", ChooseView),
+        ("actions/add/<slug:connector>/<slug:action>/", "actions_add", AddView),
+        ("actions/lane/<slug:lane>/try/", "lane_try", TryView),
+        ("actions/<int:binding_id>/edit/", "action_edit", EditView),
+        ("actions/<int:binding_id>/try/", "action_try", TryView),
+        ("actions/<int:binding_id>/<slug:verb>/", "action_change", ChangeView),
     ]
     return [
         path(
-            f"<int:prompt_id>/actions/{route}",
+            f"<int:prompt_id>/{route}",
             admin.admin_site.admin_view(view.as_view(model_admin=admin)),
             name=f"prompts_prompt_{name}",
         )

@@ -18,6 +18,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from unfold.decorators import action, display
 from unfold.views import ChangeList
+from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
 from connectors.registry import connector_or_none
 from engage.audit.record import differences, record, snapshot
@@ -170,7 +171,7 @@ class PromptAdmin(ScopedModelAdmin):
             "What it asks",
             {"fields": ["inputs"], "description": "Optional fields that the person fills in before answering."},
         ),
-        ("When it is shown", {"fields": ["url_pattern", ("starts_at", "ends_at"), "timeout_seconds"]}),
+        ("When it is shown", {"fields": ["url_pattern", "starts_at", "ends_at", "timeout_seconds"]}),
         ("How often it may be accepted", {"fields": [("limit", "limit_days")]}),
         (
             "What the person reads afterwards",
@@ -186,7 +187,12 @@ class PromptAdmin(ScopedModelAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Prompt]:
         """Return the App's prompts with their actions at hand."""
         active = Binding.objects.filter(archived_at=None)
-        return super().get_queryset(request).select_related("updated_by").prefetch_related(Prefetch("bindings", active))
+        return (
+            super()
+            .get_queryset(request)
+            .select_related("updated_by", "app")
+            .prefetch_related(Prefetch("bindings", active))
+        )
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         """Return the list that counts."""
@@ -251,7 +257,8 @@ class PromptAdmin(ScopedModelAdmin):
     def changed(self, prompt: Prompt) -> SafeString:
         """When, and by whom."""
         by = str(prompt.updated_by) if prompt.updated_by else "the system"
-        return format_html("{}<br>{}", timezone.localtime(prompt.updated_at).strftime("%-d %b %Y, %H:%M"), by)
+        when = timezone.localtime(prompt.updated_at, ZoneInfo(prompt.app.time_zone))
+        return format_html('<span class="eg-nowrap">{}<br>{}</span>', when.strftime("%-d %b %Y, %H:%M"), by)
 
     # --- the form -----------------------------------------------------------------------------------------------------
 
@@ -274,7 +281,9 @@ class PromptAdmin(ScopedModelAdmin):
         return super().has_change_permission(request, obj) and (obj is None or obj.archived_at is None)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Say in which time zone the times are."""
+        """Say in which time zone the times are; the message begins small and grows."""
+        if db_field.name == "message":
+            kwargs["widget"] = UnfoldAdminExpandableTextareaWidget()
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name in {"starts_at", "ends_at"} and field is not None:
             limit = "start" if db_field.name == "starts_at" else "end"
@@ -290,7 +299,7 @@ class PromptAdmin(ScopedModelAdmin):
     ) -> Any:
         """Read and show times in the App's zone, and have the tabs at hand."""
         with timezone.override(ZoneInfo(current.current_app(request).time_zone)):
-            extra = {"tab": "form", "show_save_and_add_another": False, **(extra_context or {})}
+            extra = {"tab": "form", "show_save_and_add_another": False, "show_delete": False, **(extra_context or {})}
             response = super().changeform_view(request, object_id, form_url, extra)
             return response.render() if isinstance(response, TemplateResponse) else response
 

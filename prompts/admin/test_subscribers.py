@@ -19,7 +19,7 @@ from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin, ScopedModelAdmin
 from prompts import trying
 from prompts.forms import TestSubscriberForm
-from prompts.models import LimitTaken, Prompt
+from prompts.models import LimitTaken
 from sync import traits
 from sync.models import Subscriber
 
@@ -39,7 +39,6 @@ class TestSubscribersView(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
         return super().get_context_data(
             people=list(trying.test_subscribers(app)),
             now=timezone.now(),
-            opts=Prompt._meta,
             **kwargs,
         )
 

@@ -130,7 +130,7 @@
     }
     changed = false;
     if (!dialog().open) dialog().showModal();
-    (dialog().querySelector("[data-eg-focus]") ?? dialog().querySelector("input:not([type=hidden]), select, textarea, a[data-eg-open]"))?.focus();
+    (dialog().querySelector("[data-eg-focus]") ?? dialog().querySelector("input:not([type=hidden]), select, textarea, a[data-eg-into]"))?.focus();
   };
 
   const close = () => {
@@ -141,14 +141,14 @@
 
   document.addEventListener("click", (event) => {
     if (event.button || event.metaKey || event.ctrlKey || event.shiftKey) return;
-    const link = event.target.closest("[data-eg-open]");
+    const link = event.target.closest("[data-eg-into]");
     if (link && dialog()) {
       event.preventDefault();
       if (!dialog().open) opener = link.closest("details")?.querySelector("summary") ?? link;
       link.closest("details")?.removeAttribute("open");
       return open(link.href);
     }
-    if (dialog()?.open && (event.target.closest("[data-eg-close]") || event.target === dialog())) {
+    if (dialog()?.open && (event.target.closest("[data-eg-leave]") || event.target === dialog())) {
       event.preventDefault();
       close();
     }
