@@ -1,13 +1,68 @@
 """The console's sidebar: what a person does, in the order in which they do it."""
 
+from dataclasses import dataclass
 from typing import Any
 
 from django.http import HttpRequest
-from django.urls import reverse_lazy
+from django.urls import NoReverseMatch, reverse
+
+from engage.tenancy import current
+from engage.tenancy.roles import Right
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page in the sidebar: what it is called, its Material symbol, its URL name and the right that it needs."""
+
+    title: str
+    icon: str
+    url: str
+    right: Right
+
+
+GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
+    (
+        "",
+        (
+            Page("Dashboard", "home", "index", Right.LOOK),
+            Page("Prompts", "chat_bubble", "prompts_prompt_changelist", Right.LOOK),
+            Page("Test subscribers", "science", "prompts_test_subscribers", Right.TEST_PROMPTS),
+            Page("Live", "monitoring", "prompts_execution_changelist", Right.LOOK),
+            Page("Lookup", "person_search", "prompts_lookup", Right.LOOK),
+        ),
+    ),
+    (
+        "User traits",
+        (
+            Page("Traits", "sell", "sync_trait_changelist", Right.LOOK),
+            Page("Sources", "database", "sync_source_changelist", Right.LOOK),
+            Page("Imports", "upload_file", "sync_importrun_changelist", Right.LOOK),
+        ),
+    ),
+    (
+        "Settings",
+        (
+            Page("Actions", "extension", "connectors_connection_changelist", Right.LOOK),
+            Page("App & delivery mode", "tune", "tenancy_app_changelist", Right.LOOK),
+            Page("API keys", "key", "tenancy_apikey_changelist", Right.MANAGE_KEYS),
+            Page("Users and roles", "group", "tenancy_membership_changelist", Right.MANAGE_USERS),
+            Page("Audit log", "history", "audit_entry_changelist", Right.SEE_AUDIT),
+        ),
+    ),
+)
 
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
-    """Return unfold's navigation for this request."""
-    return [
-        {"items": [{"title": "Dashboard", "icon": "home", "link": reverse_lazy("admin:index")}]},
-    ]
+    """Return unfold's navigation for this request: the pages that the person may see."""
+    groups = []
+    for title, pages in GROUPS:
+        items = [_item(page) for page in pages if current.may(request, page.right)]
+        groups.append({"title": title, "items": [item for item in items if item]})
+    return [group for group in groups if group["items"]]
+
+
+def _item(page: Page) -> dict[str, Any] | None:
+    try:
+        return {"title": page.title, "icon": page.icon, "link": reverse(f"admin:{page.url}")}
+    except NoReverseMatch:
+        return None

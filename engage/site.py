@@ -1,10 +1,18 @@
 """The console: unfold's admin site, open to everybody with a role in some App."""
 
-from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
 from unfold.sites import UnfoldAdminSite
 
+from engage import dashboard
 from engage.tenancy import current
+from engage.tenancy.forms import SignInForm
+from engage.tenancy.models import User
+from engage.tenancy.scoped import ScopedModelAdmin
+from engage.tenancy.views import SwitchAppView
 
 
 class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
@@ -12,11 +20,37 @@ class ConsoleSite(UnfoldAdminSite):  # type: ignore[misc]
 
     site_title = site_header = "Engage"
     index_title = "Dashboard"
+    login_form = SignInForm
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Take in pages that are scoped to the App at hand, and leave out those that packages bring along."""
+        if admin_class is not None and issubclass(admin_class, ScopedModelAdmin):
+            super().register(model_or_iterable, admin_class, **options)
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the person is signed in, active, and has a role somewhere."""
-        return (
-            not isinstance(request.user, AnonymousUser)
-            and request.user.is_active
-            and current.current_role(request) is not None
-        )
+        return isinstance(request.user, User) and request.user.is_active and current.current_role(request) is not None
+
+    def extra_urls(self) -> list[URLPattern]:
+        """Switch the App at hand; and sign out, which somebody without any App must be able to do as well."""
+        return [
+            path("logout/", self.logout, name="logout"),
+            path("switch-app/", self.admin_view(SwitchAppView.as_view()), name="switch_app"),
+        ]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """What every page shows: of the App at hand also whose answers are carried out."""
+        return {**super().each_context(request), "engage_banner": dashboard.banner(request)}
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Sign in; somebody who is signed in already and belongs to no App is told whom to ask."""
+        if request.user.is_authenticated and not self.has_permission(request):
+            context = {**self.each_context(request), "title": "You belong to no App yet"}
+            return TemplateResponse(request, "tenancy/no_app.html", context, status=403)
+        answer: HttpResponse = super().login(request, extra_context)
+        return answer
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        """The dashboard."""
+        answer: TemplateResponse = super().index(request, {**dashboard.overview(request), **(extra_context or {})})
+        return answer

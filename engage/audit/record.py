@@ -53,7 +53,8 @@ def record(
     """
     app = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing
     company = app.company if app is not None else getattr(thing, "company", thing)
-    user = request.user if request is not None and request.user.is_authenticated else None
+    person = getattr(request, "user", None)
+    user = person if person is not None and person.is_authenticated else None
     return Entry.objects.create(
         company=company,
         app=app,

@@ -26,3 +26,8 @@ def current_app(request: HttpRequest) -> dict[str, Any]:
 def console_stylesheet(request: HttpRequest) -> str:
     """The one stylesheet that the console adds to unfold's."""
     return static("console.css")
+
+
+def console_script(request: HttpRequest) -> str:
+    """The one script that the console adds to unfold's: dialogs, copying, times in the viewer's zone."""
+    return static("console.js")

@@ -43,6 +43,7 @@ class Right(Enum):
     MANAGE_KEYS = ADMINISTRATORS
     MANAGE_USERS = ADMINISTRATORS
     MANAGE_APP = ADMINISTRATORS  # delivery mode, domains, time zone
+    SEE_AUDIT = ADMINISTRATORS
     MANAGE_COMPANY = frozenset({Role.COMPANY_ADMIN})
 
     def allows(self, role: str | None) -> bool:

@@ -3,11 +3,14 @@
 from typing import Any, ClassVar
 
 from django.contrib.admin import AdminSite
+from django.core.exceptions import PermissionDenied
 from django.db import models
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
 from unfold.admin import ModelAdmin, TabularInline
 from unfold.views import UnfoldModelAdminViewMixin
 
+from engage.audit.models import Entry
 from engage.tenancy import current
 from engage.tenancy.roles import Right
 
@@ -56,9 +59,40 @@ class ScopedModelAdmin(ModelAdmin):  # type: ignore[misc]
         """Whether a row may be removed."""
         return self._allowed(request, self.delete_right)
 
+    def _get_obj_does_not_exist_redirect(self, request: HttpRequest, opts: Any, object_id: str) -> HttpResponse:
+        """Another App's row is not there: a 404, where Django would lead to the first page."""
+        raise Http404(f"No {opts.verbose_name} has this id.")
+
+    def log_addition(self, request: HttpRequest, obj: Any, message: Any) -> None:
+        """Write nothing: the history is `engage.audit`, which the pages write with old and new values."""
+
+    log_change = log_addition
+
+    def log_deletions(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> None:
+        """Write nothing, as above."""
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Everything that was recorded of one row."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        row = self.get_object(request, object_id)
+        if row is None:
+            raise Http404
+        entries = Entry.objects.filter(kind=self.opts.model_name, object_id=str(row.pk)).order_by("-id")[:200]
+        context = {
+            **self.admin_site.each_context(request),
+            "title": f"History of {row}",
+            "entries": entries,
+            "opts": self.opts,
+            **(extra_context or {}),
+        }
+        return TemplateResponse(request, "audit/history.html", context)
+
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Offer only rows of the App at hand, as their own admin page would show them."""
-        related = self.admin_site._registry.get(db_field.remote_field.model)  # noqa: SLF001 - as Django itself asks
+        related = self.admin_site._registry.get(db_field.remote_field.model)
         if related is not None and "queryset" not in kwargs:
             kwargs["queryset"] = related.get_queryset(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
@@ -70,7 +104,7 @@ class ScopedTabularInline(TabularInline):  # type: ignore[misc]
     extra = 0
 
     def _parent(self) -> ScopedModelAdmin:
-        admin: ScopedModelAdmin = self.admin_site._registry[self.parent_model]  # noqa: SLF001
+        admin: ScopedModelAdmin = self.admin_site._registry[self.parent_model]
         return admin
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:

@@ -1,0 +1,161 @@
+"""The audit log: looked at, searched, taken out as CSV, never changed."""
+
+import csv
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from django.contrib import admin
+from django.db import models
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.template.loader import render_to_string
+from django.urls import URLPattern, path
+from django.utils import timezone
+from unfold.contrib.filters.admin import RangeDateFilter
+from unfold.decorators import display
+
+from engage.audit.models import Entry
+from engage.audit.record import record
+from engage.tenancy import current
+from engage.tenancy.roles import Right
+from engage.tenancy.scoped import ScopedModelAdmin
+
+COLUMNS = ("at", "actor", "ip", "verb", "kind", "label", "object_id", "changes")
+
+
+class _Used(admin.SimpleListFilter):
+    """Offers what occurs in the entries that the person may see."""
+
+    field: str
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Return the values that occur."""
+        found = model_admin.get_queryset(request).order_by(self.field).values_list(self.field, flat=True).distinct()
+        return [(value, str(value).capitalize()) for value in found]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Return the entries with the chosen value."""
+        return queryset.filter(**{self.field: self.value()}) if self.value() else queryset
+
+
+class VerbFilter(_Used):
+    """By what was done."""
+
+    title, parameter_name, field = "what was done", "verb", "verb"
+
+
+class KindFilter(_Used):
+    """By what it was done to."""
+
+    title, parameter_name, field = "what it was done to", "kind", "kind"
+
+
+class ActorFilter(_Used):
+    """By who did it."""
+
+    title, parameter_name, field = "who", "actor", "actor"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Addresses are shown as they are."""
+        return [(value, value) for value, _ in super().lookups(request, model_admin)]
+
+
+@admin.register(Entry)
+class EntryAdmin(ScopedModelAdmin):
+    """Entries of the App at hand; company administrators also see those of the company itself."""
+
+    view_right = Right.SEE_AUDIT
+    list_display = ("when", "actor", "verb", "what", "changes_in_words", "ip")
+    list_filter = (ActorFilter, VerbFilter, KindFilter, ("at", RangeDateFilter))
+    list_filter_submit = True
+    search_fields = ("actor", "label", "verb", "object_id")
+    search_help_text = "Search by person, thing or what was done"
+    list_before_template = "audit/intro.html"
+    list_display_links = None
+    ordering = ("-id",)
+    list_per_page = 50
+    show_full_result_count = False
+    actions = None
+
+    def get_queryset(self, request: HttpRequest) -> models.QuerySet[Entry]:
+        """Return what the person may see."""
+        app = current.current_app_or_none(request)
+        if app is None:
+            return Entry.objects.none()
+        company = Q(app=None, company=app.company_id) if current.may(request, Right.MANAGE_COMPANY) else Q(pk__in=[])
+        return Entry.objects.filter(Q(app=app) | company)
+
+    def get_urls(self) -> list[URLPattern]:
+        """The export, beside the usual pages."""
+        return [
+            path("export/", self.admin_site.admin_view(self.export), name="audit_entry_export"),
+            *super().get_urls(),
+        ]
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The log."""
+        answer: HttpResponse = super().changelist_view(request, {"title": "Audit log", **(extra_context or {})})
+        return answer
+
+    def export(self, request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
+        """Answer the entries that the list's search and filters leave, as CSV; that it was taken is recorded first."""
+        current.require(request, Right.SEE_AUDIT)
+        if request.method != "POST":
+            return HttpResponse(status=405, headers={"Allow": "POST"})
+        app = current.current_app(request)
+        rows = self.get_changelist_instance(request).get_queryset(request)
+        record("exported the audit log", app, request=request)
+        name = f"audit-{app.key}-{timezone.localdate():%Y-%m-%d}.csv"
+        return StreamingHttpResponse(
+            csv_lines(rows),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    @display(description="When", ordering="id")
+    def when(self, entry: Entry) -> str:
+        """The moment, in the viewer's zone."""
+        return render_to_string("tenancy/moment.html", {"moment": entry.at})
+
+    @display(description="Thing", ordering="label")
+    def what(self, entry: Entry) -> str:
+        """Kind and name of what it was done to."""
+        return f"{entry.kind}: {entry.label}"
+
+    @display(description="Old → new")
+    def changes_in_words(self, entry: Entry) -> str:
+        """Field by field."""
+        return render_to_string("audit/changes.html", {"changes": entry.changes})
+
+
+class _Echo:
+    """What a csv writer writes to when its lines are wanted one by one."""
+
+    def write(self, line: str) -> str:
+        """Return the line."""
+        return line
+
+
+def csv_lines(rows: models.QuerySet[Entry]) -> Iterator[str]:
+    """Yield the export line by line. A cell that a spreadsheet would take as a formula gets an apostrophe in front."""
+    writer = csv.writer(_Echo())
+    yield writer.writerow(COLUMNS)
+    for entry in rows.iterator(chunk_size=1000):
+        values = [
+            entry.at.isoformat(),
+            entry.actor,
+            entry.ip or "",
+            entry.verb,
+            entry.kind,
+            entry.label,
+            entry.object_id,
+        ]
+        yield writer.writerow(
+            [safe_cell(str(value)) for value in (*values, json.dumps(entry.changes, ensure_ascii=False))]
+        )
+
+
+def safe_cell(text: str) -> str:
+    """Return `text` so that no spreadsheet runs it."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n")) else text

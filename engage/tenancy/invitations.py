@@ -1,0 +1,131 @@
+"""Invitations: a role waits for its person, behind a link that works once and for seven days."""
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+
+from engage.audit.record import record
+from engage.tenancy import current
+from engage.tenancy.mail import send
+from engage.tenancy.models import Invitation, Membership, User, new_token, token_hash
+from engage.tenancy.people import NotAllowed, grantable, people_of
+from engage.tenancy.roles import Right, Role
+
+
+def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, str]:
+    """Invite `email` to the App at hand (or, as company administrator, to its company). Returns the row and the link.
+
+    Raises:
+        NotAllowed: the role is not the inviter's to give, or the person is here or invited already.
+
+    """
+    current.require(request, Right.MANAGE_USERS)
+    app = current.current_app(request)
+    if role not in grantable(current.current_role(request)):
+        raise NotAllowed("Only a company administrator can invite a company administrator.")
+    here = people_of(app).filter(user__email=email).first()
+    if here is not None:
+        raise NotAllowed(f"{email} is here already, as {here.get_role_display()}. Change the role in the list instead.")
+    waiting = open_invitations(request).filter(email=email).first()
+    if waiting is not None:
+        raise NotAllowed(
+            f"{email} is invited already, as {waiting.get_role_display()}. Send a new link, or revoke it first."
+        )
+    token = new_token("inv")
+    with transaction.atomic():
+        invitation = Invitation.objects.create(
+            company=app.company,
+            app=None if role == Role.COMPANY_ADMIN else app,
+            email=email,
+            role=role,
+            token_hash=token_hash(token),
+            invited_by=request.user if isinstance(request.user, User) else None,
+            expires_at=timezone.now() + Invitation.VALID_FOR,
+        )
+        record("invited", invitation, {"role": [None, role.label]}, request=request)
+    return invitation, link_of(token)
+
+
+def renew(request: HttpRequest, invitation: Invitation) -> str:
+    """Make a new link, valid for seven days from now; the one before stops working. Returns it."""
+    _check(request, invitation)
+    token = new_token("inv")
+    invitation.token_hash, invitation.expires_at = token_hash(token), timezone.now() + Invitation.VALID_FOR
+    with transaction.atomic():
+        invitation.save(update_fields=["token_hash", "expires_at"])
+        record("sent a new invitation link", invitation, request=request)
+    return link_of(token)
+
+
+def revoke(request: HttpRequest, invitation: Invitation) -> None:
+    """Make the link worthless."""
+    _check(request, invitation)
+    with transaction.atomic():
+        if Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
+            revoked_at=timezone.now()
+        ):
+            record("revoked the invitation", invitation, request=request)
+
+
+def open_invitations(request: HttpRequest) -> QuerySet[Invitation]:
+    """Return what waits in the App at hand: neither accepted nor revoked; expired ones too, since they can be renewed."""
+    app = current.current_app(request)
+    mine = Invitation.objects.filter(company=app.company_id, accepted_at=None, revoked_at=None).select_related(
+        "invited_by"
+    )
+    return mine.filter(app=app) | mine.filter(app=None)
+
+
+def find(token: str) -> Invitation | None:
+    """Return the invitation behind a link while it can be accepted."""
+    invitation = Invitation.objects.select_related("app", "company").filter(token_hash=token_hash(token)).first()
+    return invitation if invitation is not None and invitation.is_open else None
+
+
+def accept(invitation: Invitation, user: User, request: HttpRequest | None = None) -> Membership:
+    """Give `user` the role. The caller has made sure that the address is theirs.
+
+    Raises:
+        NotAllowed: the link was used, revoked or too old, in this very moment.
+
+    """
+    with transaction.atomic():
+        now = timezone.now()
+        mine = Invitation.objects.filter(
+            pk=invitation.pk, token_hash=invitation.token_hash, accepted_at=None, revoked_at=None, expires_at__gt=now
+        )
+        if not mine.update(accepted_at=now):
+            raise NotAllowed("This invitation was accepted or revoked already.")
+        if invitation.role == Role.COMPANY_ADMIN:
+            Membership.objects.filter(user=user, company=invitation.company, app__isnull=False).delete()
+        membership, _ = Membership.objects.update_or_create(
+            user=user, company=invitation.company, app=invitation.app, defaults={"role": invitation.role}
+        )
+        record("accepted the invitation", membership, {"role": [None, membership.get_role_display()]}, actor=user.email)
+    return membership
+
+
+def mail(invitation: Invitation, link: str) -> bool:
+    """Send the link to the invited person. Returns whether the mail server took it; False where e-mail is not set up."""
+    if not settings.EMAIL_IS_SET_UP:
+        return False
+    return send(
+        invitation.email,
+        "You are invited to Engage",
+        "tenancy/invitation.txt",
+        {"invitation": invitation, "link": link},
+    )
+
+
+def link_of(token: str) -> str:
+    """Return the address that an invited person opens."""
+    return str(settings.ENGAGE_BASE_URL) + reverse("accept_invitation", args=[token])
+
+
+def _check(request: HttpRequest, invitation: Invitation) -> None:
+    current.require(request, Right.MANAGE_USERS)
+    if invitation.role not in grantable(current.current_role(request)):
+        raise NotAllowed("Only a company administrator can do this for a company administrator.")

@@ -1,0 +1,30 @@
+"""E-mails to the people of the console."""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from smtplib import SMTPException
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.template.loader import render_to_string
+
+log = logging.getLogger(__name__)
+_background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
+
+
+def send(to: str, subject: str, template: str, context: Mapping[str, Any]) -> bool:
+    """Send a plain text e-mail. Returns whether the mail server took it; the log says what it did not."""
+    text = render_to_string(template, {**context, "base_url": settings.ENGAGE_BASE_URL})
+    try:
+        send_mail(subject, text, None, [to])
+    except (SMTPException, OSError):
+        log.exception("An e-mail could not be sent")
+        return False
+    return True
+
+
+def send_in_background(to: str, subject: str, template: str, context: Mapping[str, Any]) -> "Future[bool]":
+    """Send it after the answer, so that the time that an answer takes does not tell whether somebody was written to."""
+    return _background.submit(send, to, subject, template, dict(context))

@@ -1,0 +1,161 @@
+"""Who is in an App, as what, and who may change that. Every change is in the history.
+
+The rules: administrators manage people; only company administrators make, change or remove company administrators;
+nobody changes their own role; a company keeps at least one active administrator.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from django.contrib.sessions.models import Session
+from django.db import models, transaction
+from django.db.models import Q
+from django.http import HttpRequest
+from django.utils import timezone
+
+from engage.audit.record import record
+from engage.tenancy import current
+from engage.tenancy.models import ApiKey, App, Company, Membership, User
+from engage.tenancy.roles import Right, Role
+from engage.vault.canary import sealed_models
+
+
+class NotAllowed(Exception):
+    """A rule speaks against it; the text is the sentence for the person who tried."""
+
+
+def people_of(app: App) -> models.QuerySet[Membership]:
+    """Return the memberships that count in an App: its own, and those of its company's administrators."""
+    return Membership.objects.filter(Q(app=app) | Q(app=None, company=app.company_id)).select_related(
+        "user", "company", "app"
+    )
+
+
+def grantable(role: Role | None) -> list[Role]:
+    """Return the roles that somebody with `role` may give to others."""
+    if not Right.MANAGE_USERS.allows(role):
+        return []
+    return [given for given in Role if given != Role.COMPANY_ADMIN or Right.MANAGE_COMPANY.allows(role)]
+
+
+def why_not(request: HttpRequest, membership: Membership) -> str:
+    """Return why the person of this request cannot change `membership`, or "" when they can."""
+    if membership.user_id == request.user.pk:
+        return "You cannot change your own role or access. Another administrator can."
+    if membership.role not in grantable(current.current_role(request)):
+        return "Only a company administrator can change a company administrator."
+    return ""
+
+
+def change_role(request: HttpRequest, membership: Membership, role: Role) -> None:
+    """Give somebody another role.
+
+    A company administrator belongs to every App of the company; one who becomes anything less keeps the App at hand.
+
+    Raises:
+        NotAllowed: see the rules above.
+
+    """
+    app = current.current_app(request)
+    with _company_locked(membership.company_id):
+        _check(request, membership)
+        if role not in grantable(current.current_role(request)):
+            raise NotAllowed("Only a company administrator can make somebody a company administrator.")
+        if role == membership.role:
+            return
+        before = Role(membership.role)
+        if before == Role.COMPANY_ADMIN:
+            _keep_an_administrator(membership)
+        if role == Role.COMPANY_ADMIN:
+            Membership.objects.filter(user=membership.user_id, company=membership.company_id).exclude(
+                pk=membership.pk
+            ).delete()
+        membership.app, membership.role = (None if role == Role.COMPANY_ADMIN else app), role
+        membership.save(update_fields=["app", "role"])
+        record("changed the role", membership, {"role": [before.label, role.label]}, request=request)
+
+
+def remove(request: HttpRequest, membership: Membership) -> None:
+    """Take somebody's role away; the account stays.
+
+    Raises:
+        NotAllowed: see the rules above.
+
+    """
+    with _company_locked(membership.company_id):
+        _check(request, membership)
+        _keep_an_administrator(membership)
+        record("removed", membership, {"role": [membership.get_role_display(), None]}, request=request)
+        membership.delete()
+
+
+def set_active(request: HttpRequest, membership: Membership, *, active: bool) -> None:
+    """Close or reopen somebody's account. Closing ends their sessions at once.
+
+    Raises:
+        NotAllowed: they also belong to another company, or see the rules above.
+
+    """
+    user = membership.user
+    with _company_locked(membership.company_id):
+        _check(request, membership)
+        current.require(request, Right.MANAGE_COMPANY)
+        if user.memberships.exclude(company=membership.company_id).exists():
+            raise NotAllowed("This person also works for another company. Remove them from your Apps instead.")
+        if not active:
+            _keep_an_administrator(membership)
+        User.objects.filter(pk=user.pk).update(is_active=active)
+        if not active:
+            end_sessions(user)
+        verb = "reactivated" if active else "deactivated"
+        for each in user.memberships.all():
+            record(verb, each, {"active": [not active, active]}, request=request)
+
+
+def end_sessions(user: User) -> None:
+    """Sign somebody out everywhere. (An inactive person is refused anyway; this is so that reactivation revives nothing.)"""
+    for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
+        if session.get_decoded().get("_auth_user_id") == str(user.pk):
+            session.delete()
+
+
+def secrets_known_to(user: User, company: Company) -> list[str]:
+    """Name the credentials that somebody entered or was shown in the company's Apps, and that still work."""
+    return [f"{thing._meta.verbose_name} {thing} ({thing.app})" for thing in _secrets(user, company)]  # type: ignore[attr-defined]
+
+
+def _secrets(user: User, company: Company) -> Iterator[models.Model]:
+    for model in (ApiKey, *sealed_models()):
+        names = {field.name for field in model._meta.get_fields()}
+        for by in names & {"secrets_set_by", "created_by"}:
+            rows: models.QuerySet[Any] = model._default_manager.filter(**{by: user, "app__company": company})  # noqa: SLF001
+            yield from rows.filter(revoked_at=None) if "revoked_at" in names else rows
+
+
+def record_sign_in(sender: object, request: HttpRequest, user: User, **_: Any) -> None:
+    """Put a sign-in into the history of every App or company that the person belongs to."""
+    for membership in user.memberships.select_related("app__company", "company"):
+        record("signed in", membership, request=request, actor=user.email, label=str(user))
+
+
+@contextmanager
+def _company_locked(company: int) -> Iterator[None]:
+    """Two administrators who demote each other at the same moment must not both succeed."""
+    with transaction.atomic():
+        Company.objects.select_for_update().get(pk=company)
+        yield
+
+
+def _check(request: HttpRequest, membership: Membership) -> None:
+    current.require(request, Right.MANAGE_USERS)
+    if reason := why_not(request, membership):
+        raise NotAllowed(reason)
+
+
+def _keep_an_administrator(membership: Membership) -> None:
+    administrators = Membership.objects.filter(
+        company=membership.company_id, role=Role.COMPANY_ADMIN, user__is_active=True
+    )
+    if membership.role == Role.COMPANY_ADMIN and not administrators.exclude(user=membership.user_id).exists():
+        raise NotAllowed("This is the last company administrator. Make somebody else one first.")
