@@ -41,7 +41,7 @@ class Caller:
 
 def caller_of(request: HttpRequest) -> Caller:
     """Return who calls, once the key was accepted."""
-    return cast(Caller, request.auth)  # type: ignore[attr-defined]
+    return cast("Caller", request.auth)  # type: ignore[attr-defined]
 
 
 # --- the body ---------------------------------------------------------------------------------------------------------
@@ -56,9 +56,9 @@ class JsonBody(Parser):  # type: ignore[misc]
         Raises:
             Refused: it is too large, or is not JSON.
         """
-        if not hasattr(request, "_engage_json"):
-            request._engage_json = _read(request)  # type: ignore[attr-defined]  # noqa: SLF001 - ours
-        return request._engage_json  # type: ignore[attr-defined]  # noqa: SLF001 - ours
+        if not hasattr(request, "engage_json"):
+            request.engage_json = _read(request)  # type: ignore[attr-defined]
+        return request.engage_json  # type: ignore[attr-defined]
 
 
 def _read(request: HttpRequest) -> Any:
@@ -97,7 +97,7 @@ class Key(HttpBearer):  # type: ignore[misc]
         """
         from_header = super().__call__(request)
         if from_header is not None or "Authorization" in request.headers or request.method not in {"POST", "PUT"}:
-            return cast(Caller | None, from_header)
+            return cast("Caller | None", from_header)
         body = JsonBody().parse_body(request)
         token = body.get("key") if isinstance(body, dict) else None
         return self.authenticate(request, token) if isinstance(token, str) else None

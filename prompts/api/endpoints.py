@@ -1,6 +1,6 @@
 """The operations of the runtime API, under /api/v1."""
 
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from django.http import HttpRequest
@@ -227,7 +227,7 @@ def list_prompts(
     url_name="set_traits",
     summary="Write traits of a person",
 )
-def set_traits(request: Request, user_id: schemas.UserId, traits: schemas.Traits = Body(...)) -> dict[str, Any]:  # noqa: B008 - ninja's way to name the source of a parameter
+def set_traits(request: Request, user_id: schemas.UserId, traits: Annotated[schemas.Traits, Body()]) -> dict[str, Any]:
     """For servers only. A trait that is null or empty is removed; traits that are not named stay as they are."""
     servers_only(request)
     try:
@@ -247,5 +247,5 @@ def set_traits(request: Request, user_id: schemas.UserId, traits: schemas.Traits
 _patterns, _app_name, _namespace = api.urls
 for _pattern in _patterns:
     _pattern.callback = other_methods(_pattern.callback)
-urlpatterns = [path("", (_patterns, _app_name, _namespace)), re_path("", unknown_address)]
+urlpatterns = [path("", unknown_address), path("", (_patterns, _app_name, _namespace)), re_path("", unknown_address)]
 """Included by the project under /api/v1/."""

@@ -6,7 +6,7 @@ from functools import wraps
 from typing import Any
 
 from django.core.signals import got_request_exception
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
@@ -20,7 +20,7 @@ BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED = 400, 401, 403, 40
 CONFLICT, TOO_LARGE, INVALID, TOO_MANY = 409, 413, 422, 429
 
 
-class Refused(Exception):  # noqa: N818 - says what happened to the request
+class Refused(Exception):
     """A request that is not carried out.
 
     Args:
@@ -99,35 +99,34 @@ def _place(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-    log.exception("The runtime API failed.", exc_info=error)
+    log.error("The runtime API failed.", exc_info=error)
     got_request_exception.send(sender=None, request=request)
     return answer(500, "internal", "Something went wrong on our side. Send the same event id again later.")
+
+
+def _throttled(request: HttpRequest, _: Throttled) -> HttpResponse:
+    message = "Too many requests. Retry-After says when to go on."
+    return _refused(request, Refused(TOO_MANY, "too_many_requests", message, counted="rate"))
+
+
+def _without_key(request: HttpRequest, _: AuthenticationError) -> HttpResponse:
+    message = "Send an API key: Authorization: Bearer sk_… or pk_…"
+    return _refused(request, Refused(UNAUTHORIZED, "wrong_key", message, counted="no key"))
+
+
+def _other(request: HttpRequest, error: HttpError) -> HttpResponse:
+    if isinstance(error.__cause__, Refused):  # ninja wraps what our parser raises
+        return _refused(request, error.__cause__)
+    return answer(error.status_code, "refused", error.message)
 
 
 def handle(api: NinjaAPI) -> None:
     """Give every failure of `api` the one shape."""
     api.add_exception_handler(Refused, _refused)
     api.add_exception_handler(ValidationError, _invalid)
-    api.add_exception_handler(
-        Throttled,
-        lambda request, error: _refused(
-            request,
-            Refused(
-                TOO_MANY, "too_many_requests", "Too many requests. Retry-After says when to go on.", counted="rate"
-            ),
-        ),
-    )
-    api.add_exception_handler(
-        AuthenticationError,
-        lambda request, error: _refused(
-            request,
-            Refused(
-                UNAUTHORIZED, "wrong_key", "Send an API key: Authorization: Bearer sk_… or pk_….", counted="no key"
-            ),
-        ),
-    )
-    api.add_exception_handler(HttpError, lambda request, error: answer(error.status_code, "refused", error.message))
-    api.add_exception_handler(Http404, lambda request, error: answer(NOT_FOUND, "not_found", "There is nothing here."))
+    api.add_exception_handler(Throttled, _throttled)
+    api.add_exception_handler(AuthenticationError, _without_key)
+    api.add_exception_handler(HttpError, _other)
     api.add_exception_handler(Exception, _unexpected)
 
 
@@ -149,6 +148,6 @@ def other_methods(view: View) -> View:
     return shaped
 
 
-def unknown_address(request: HttpRequest) -> HttpResponse:
+def unknown_address(_: HttpRequest) -> HttpResponse:
     """Answer every address below the API that is none of its own."""
     return answer(NOT_FOUND, "not_found", "The runtime API has no such address. Its documentation is at /api/v1/docs.")

@@ -72,7 +72,7 @@ Key = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
 Token = Annotated[str, StringConstraints(max_length=4096, pattern=TEXT)]
 
 IN_BODY = "Only where no header can be sent, as from a beacon."
-InteractionName = Literal[tuple([*Interaction.values, IMPRESSION])]  # type: ignore[valid-type]
+InteractionName = Literal[(*Interaction.values, IMPRESSION)]  # type: ignore[valid-type]
 
 
 class Strict(Schema):

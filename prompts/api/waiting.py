@@ -10,7 +10,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.03, 0.3
 """Seconds between two looks."""
 
 # At most half of a process's threads wait: the others go on answering, also when a vendor is slow.
-_places = threading.BoundedSemaphore(max(1, settings.ENGAGE_WEB_THREADS // 2))
+places = threading.BoundedSemaphore(max(1, settings.ENGAGE_WEB_THREADS // 2))
 
 
 def until(happened: Callable[[], bool], seconds: float) -> None:
@@ -18,7 +18,7 @@ def until(happened: Callable[[], bool], seconds: float) -> None:
 
     Between two looks no transaction is open; `happened` is one short read.
     """
-    if seconds <= 0 or not _places.acquire(blocking=False):
+    if seconds <= 0 or not places.acquire(blocking=False):
         return
     try:
         end = time.monotonic() + seconds
@@ -27,4 +27,4 @@ def until(happened: Callable[[], bool], seconds: float) -> None:
             time.sleep(min(pause, left))
             pause = min(pause * 1.5, LONGEST_PAUSE)
     finally:
-        _places.release()
+        places.release()
