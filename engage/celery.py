@@ -6,8 +6,11 @@ from celery import Celery
 from celery.signals import beat_init, worker_init
 from celery.signals import setup_logging as setup_logging_signal
 
+from engage import broker
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "engage.settings")
 
+broker.install()
 app = Celery("engage")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["prompts", "sync", "connectors"])

@@ -1,0 +1,75 @@
+"""The embedded broker's files appear whole or not at all."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+from kombu import Connection
+from kombu.transport import filesystem
+
+from engage import broker
+
+AT_ONCE, EACH = 4, 150
+
+
+def connection(folder: Path) -> Connection:
+    for name in ("messages", "control"):
+        (folder / name).mkdir(exist_ok=True)
+    options: dict[str, Any] = {
+        "data_folder_in": folder / "messages",
+        "data_folder_out": folder / "messages",
+        "control_folder": folder / "control",
+    }
+    return Connection("filesystem://", transport_options=options)
+
+
+def test_the_products_celery_uses_it() -> None:
+    import engage
+
+    assert engage.celery_app.connection("filesystem://").get_transport_cls() is broker.Transport
+    assert issubclass(broker.Channel, filesystem.Channel)
+
+
+def test_every_message_arrives_once_and_whole_while_several_write(tmp_path: Path) -> None:
+    def write(writer: int) -> None:
+        with connection(tmp_path) as mine, mine.SimpleQueue("bell") as queue:
+            for number in range(EACH):
+                queue.put([writer, number])
+
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(AT_ONCE)]
+    for thread in writers:
+        thread.start()
+    got: list[tuple[int, int]] = []
+    with connection(tmp_path) as mine, mine.SimpleQueue("bell") as queue:
+        while len(got) < AT_ONCE * EACH:
+            message = queue.get(timeout=10)
+            got.append(tuple(message.payload))
+            message.ack()
+    for thread in writers:
+        thread.join()
+    assert sorted(got) == [(writer, number) for writer in range(AT_ONCE) for number in range(EACH)]
+    assert not list((tmp_path / "messages").iterdir())
+
+
+# Queues have names of their own: kombu remembers for the whole process which it has bound.
+
+
+def test_a_message_that_is_still_being_written_is_not_there_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Path] = []
+    looked: list[Path] = []
+    rename = Path.rename
+
+    def look_first(path: Path, target: Path) -> Path:
+        looked.append(target)
+        seen.extend((tmp_path / "messages").glob("*.msg"))
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "rename", look_first)
+    with connection(tmp_path) as mine, mine.SimpleQueue("another bell") as queue:
+        queue.put("ding")
+        assert looked
+        assert not seen
+        assert queue.get(timeout=5).payload == "ding"
