@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from itertools import chain
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -22,8 +23,10 @@ LONGEST_LINE = 16 * 1024 * 1024  # characters: more without a line's end is no C
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 64 * 1024
 SHOWN = 120
-# NUL, and bytes that are not of the file's encoding (they are carried as lone surrogates).
+# NUL, and bytes that are not of the file's encoding (they are carried as a lone surrogate).
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")
+UNREADABLE_BYTES = "engage_unreadable"
+codecs.register_error(UNREADABLE_BYTES, lambda error: ("\udcff", error.end))
 TRUE = frozenset({"true", "yes", "1", "t", "y"})
 FALSE = frozenset({"false", "no", "0", "f", "n"})
 
@@ -91,9 +94,12 @@ class Table:
         """
         self.notes: list[str] = []
         self._line = 0  # lines read so far; the csv module asks for one at a time
-        raw = io.BufferedReader(_Bytes(pieces), SAMPLE)
+        iterator, sample = iter(pieces), b""
+        while len(sample) < SAMPLE and (piece := next(iterator, None)) is not None:
+            sample += piece
+        raw = io.BufferedReader(_Bytes(chain([sample], iterator)), SAMPLE)
         self._text = io.TextIOWrapper(
-            raw, encoding=self._encoding(raw.peek(SAMPLE)), errors="surrogateescape", newline=""
+            raw, encoding=self._encoding(sample[:SAMPLE]), errors=UNREADABLE_BYTES, newline=""
         )
         first = self._readline()
         while first and not first.strip():
@@ -134,7 +140,7 @@ class Table:
         line = self._text.readline(LONGEST_LINE)
         if len(line) == LONGEST_LINE and not line.endswith(("\r", "\n")):
             raise BadFile(f"A line is longer than {LONGEST_LINE >> 20} million characters. This is no CSV file.")
-        self._line += 1
+        self._line += bool(line)
         return line
 
     def _lines(self, first: str) -> Iterator[str]:

@@ -5,6 +5,7 @@ the instance's own credentials play no part: what is called, and with which key,
 """
 
 import logging
+import os
 import socket
 import zlib
 from collections.abc import Iterator
@@ -183,12 +184,16 @@ class Bucket:
         return Download(self.location, file, body)
 
 
+# What would be read from the environment or from files of the person who runs the server is switched off.
+_NO_CONFIGURATION = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
+
+
 def _client(location: Location) -> Any:
     if not (location.access_key_id and location.secret_access_key):
         raise StorageProblem(
             "No key is stored for this bucket. Enter the reader's access key id and secret access key."
         )
-    session = botocore.session.Session()
+    session = botocore.session.Session(session_vars=_NO_CONFIGURATION)
     options: dict[str, Any] = {
         "signature_version": "s3v4",
         "retries": {"mode": "standard", "total_max_attempts": 3},
@@ -342,6 +347,11 @@ class _Sentences:
             right = said.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or ""
             named = f"in the region {right}" if right else "in another region"
             return StorageProblem(f"The bucket is {named}, not in {where.region}. Correct the region.", code=code)
+        if code.startswith("5"):  # no code of the store's own: perhaps a web page
+            text = (
+                "{endpoint} answered with an error, and not as an S3 store does. If this lasts, check the endpoint URL."
+            )
+            return StorageProblem(text.format(endpoint=self._host()), code=code, lasting=False)
         if code in _PASSING:
             return StorageProblem(
                 "The store is busy or has a problem of its own. The next run tries again.", code=code, lasting=False
@@ -364,9 +374,11 @@ class _Sentences:
             lasting=code != "PreconditionFailed",
         )
 
+    def _host(self) -> str:
+        return urlsplit(self.location.endpoint_url).netloc or f"s3.{self.location.region}.amazonaws.com"
+
     def _connection(self, error: BaseException) -> StorageProblem:
-        where = self.location
-        host = urlsplit(where.endpoint_url).netloc or f"s3.{where.region}.amazonaws.com"
+        host = self._host()
         if isinstance(error, SSLError):
             text = f"{host} does not show a certificate that this server trusts."
         elif isinstance(error, EndpointConnectionError | ConnectTimeoutError):

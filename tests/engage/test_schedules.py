@@ -65,8 +65,9 @@ def test_all_five_parts_must_match() -> None:
     assert Cron.parse("*/20", "8-9", "*", "*", "mon-fri", "UTC").latest(at("2026-11-21 00:00")) == at("2026-11-20 09:40")
 
 
-def test_a_day_that_never_comes_is_never_due() -> None:
-    assert Cron.parse("0", "0", "30", "2", "*", "UTC").latest(at("2026-01-01 00:00")) is None
+def test_a_day_that_never_comes_is_refused_and_a_rare_one_is_found() -> None:
+    with pytest.raises(ValueError, match="never occurs"):
+        Cron.parse("0", "0", "30", "2", "*", "UTC")
     assert Cron.parse("0", "0", "29", "2", "*", "UTC").latest(at("2026-01-01 00:00")) == at("2024-02-29 00:00")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import boto3
 import pytest
 from moto.server import ThreadedMotoServer
-from pytest_django.fixtures import SettingsWrapper
+from pytest_django import Settings
 
 from engage.tenancy.models import App
 from sync.models import Source
@@ -27,7 +27,7 @@ def _moto() -> Iterator[str]:
 
 
 @pytest.fixture
-def s3_url(_moto: str, settings: SettingsWrapper) -> str:
+def s3_url(_moto: str, settings: Settings) -> str:
     """The S3 server's URL; the operator has listed its address."""
     settings.ENGAGE_PRIVATE_HOSTS = [_moto.removeprefix("http://")]
     return _moto

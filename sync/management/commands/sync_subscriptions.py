@@ -28,7 +28,9 @@ class Bar:
             self.close()
             self._phase = phase
             name = run.object_key.rsplit("/", 1)[-1]
-            self._bar = tqdm(total=total, desc=f"{phase} {name}", unit=unit, unit_scale=True, file=sys.stderr, leave=False)
+            self._bar = tqdm(
+                total=total, desc=f"{phase} {name}", unit=unit, unit_scale=True, file=sys.stderr, leave=False
+            )
         self._bar.update(done - self._bar.n)
 
     def reading(self, run: ImportRun) -> None:
