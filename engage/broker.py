@@ -20,11 +20,11 @@ from kombu.utils.json import dumps
 class Channel(filesystem.Channel):
     """A message appears whole or not at all."""
 
-    def _put(self, queue: str, message: Any, **_: Any) -> None:
+    def _put(self, queue: str, payload: Any, **_: Any) -> None:  # type: ignore[override]  # as kombu itself names it
         folder = Path(self.data_folder_out)
         name = f"{time.monotonic_ns() // 1_000_000}_{uuid.uuid4()}.{queue}"
         being_written = folder / f"{name}.part"  # the reader looks for `.msg`
-        being_written.write_text(dumps(message), encoding="utf-8")
+        being_written.write_text(dumps(payload), encoding="utf-8")
         being_written.rename(folder / f"{name}.msg")
 
     @contextmanager

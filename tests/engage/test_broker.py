@@ -68,7 +68,7 @@ def test_a_message_that_is_still_being_written_is_not_there_yet(
         return rename(path, target)
 
     monkeypatch.setattr(Path, "rename", look_first)
-    with connection(tmp_path) as mine, mine.SimpleQueue("another bell") as queue:
+    with connection(tmp_path) as mine, mine.SimpleQueue("other-bell") as queue:
         queue.put("ding")
         assert looked
         assert not seen
