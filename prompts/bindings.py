@@ -49,6 +49,7 @@ def resolve(inputs: Mapping[str, Any], traits: Mapping[str, Any], form_inputs: M
 
     Raises:
         Missing: a trait or form input is not there; the message names it.
+
     """
     return {name: _value(name, source, traits, form_inputs) for name, source in inputs.items()}
 
@@ -179,9 +180,7 @@ def problems(binding: Binding, entries: Entries) -> list[str]:
         entry = entries.get((binding.connection_id, field.catalogue, value))
         if entry is None or entry.vanished_at is not None:
             shown = entry.label if entry else value
-            found.append(
-                f"“{shown}” is no longer offered by the vendor. Choose another {str(field.label or name).lower()}."
-            )
+            found.append(f"“{shown}” is no longer offered by the vendor. Choose another in “{field.label or name}”.")
     return found
 
 
