@@ -16,10 +16,22 @@ from django.conf import settings
 from connectors.failures import NotAllowed, Temporary
 
 RESOLVE_SECONDS = 5
-# RFC 6052 and RFC 8215: addresses in which a NAT64 gateway finds an IPv4 address; RFC 3056: 6to4; RFC 4380: Teredo.
-TUNNELS = tuple(
+# Networks that Python's `is_global` lets pass, and in which no vendor lives. RFC 6052 and RFC 8215: addresses in which a
+# NAT64 gateway finds an IPv4 address; RFC 3056: 6to4, RFC 7526: its relays; RFC 4380: Teredo; RFC 3879: site-local
+# addresses, deprecated and still private; RFC 9637: documentation.
+REFUSED = tuple(
     ipaddress.ip_network(network)
-    for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::ffff:0:0/96", "::/96")
+    for network in (
+        "64:ff9b::/96",
+        "64:ff9b:1::/48",
+        "2002::/16",
+        "192.88.99.0/24",
+        "2001::/32",
+        "::ffff:0:0/96",
+        "::/96",
+        "fec0::/10",
+        "3fff::/20",
+    )
 )
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -35,7 +47,9 @@ def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet and hides no other address inside."""
     if not address.is_global or address.is_multicast or address.is_reserved:
         return False
-    return isinstance(address, ipaddress.IPv4Address) or not any(address in network for network in TUNNELS)
+    if isinstance(address, ipaddress.IPv6Address) and address.scope_id is not None:
+        return False  # only an address of this machine's own links has a zone
+    return not any(address in network for network in REFUSED)
 
 
 def listed(host: str, port: int) -> bool:
@@ -51,32 +65,32 @@ def listed(host: str, port: int) -> bool:
     return False
 
 
-def resolve(host: str, port: int) -> list[str]:
+def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> list[str]:
     """Return the addresses of `host`, in the resolver's order.
 
     Raises:
-        Temporary: the name does not resolve, or not within 5 seconds.
+        Temporary: the name does not resolve, or not within `seconds`.
 
     """
     try:
-        found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(RESOLVE_SECONDS)
+        found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(seconds)
     except (OSError, UnicodeError):
         raise Temporary(f"The name {host} does not resolve.", sent=False) from None
     except TookTooLong:
-        raise Temporary(f"The name {host} did not resolve within {RESOLVE_SECONDS} seconds.", sent=False) from None
+        raise Temporary(f"The name {host} did not resolve in time.", sent=False) from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-def checked_addresses(host: str, port: int) -> list[str]:
+def checked_addresses(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> list[str]:
     """Return the addresses to which a connection to `host` may be opened.
 
     Raises:
         NotAllowed: one of its addresses is not public, and the operator did not list the host.
-        Temporary: the name does not resolve.
+        Temporary: the name does not resolve, or not within `seconds`.
 
     """
     host = host.strip("[]")
-    addresses = resolve(host, port)
+    addresses = resolve(host, port, seconds)
     if not addresses:
         raise Temporary(f"The name {host} has no address.", sent=False)
     if listed(host, port):
@@ -84,7 +98,7 @@ def checked_addresses(host: str, port: int) -> list[str]:
     for address in addresses:
         try:
             public = is_public(ipaddress.ip_address(address))
-        except ValueError:  # e.g. a zone index, which only local addresses have
+        except ValueError:
             public = False
         if not public:
             raise NotAllowed(
