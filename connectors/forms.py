@@ -59,6 +59,8 @@ def dress(form: forms.BaseForm) -> None:
         if isinstance(form_field, SecretField):
             form_field.widget = SecretInput(usual_length=form_field.usual_length)
             continue
+        if type(form_field.widget) is forms.Select:
+            form_field.widget.template_name = "unfold/widgets/select.html"  # brings the arrow
         for kind, classes in CLASSES:
             if isinstance(form_field.widget, kind):
                 form_field.widget.attrs["class"] = " ".join(

@@ -28,6 +28,8 @@ from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
 
 HISTORY_SHOWN = 50
+# unfold would head these pages "Connectors > Connections > ...", which are no words of the console.
+TITLE_ALONE = {"model_admin": None}
 
 
 @dataclass(frozen=True)
@@ -146,14 +148,17 @@ class CatalogueView(ConsoleViewMixin, TemplateView):
             shown.append(
                 replace(card, found=tuple(label for label in labels if any(word in label.lower() for word in words)))
             )
-        return super().get_context_data(
-            **kwargs,
-            groups=list(_groups(shown)),
-            asked=asked,
-            filtered=any(asked.values()),
-            categories=[(category.value, category.label) for category in _categories()],
-            statuses=STATUSES,
-            may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
+        return (
+            super().get_context_data(
+                **kwargs,
+                groups=list(_groups(shown)),
+                asked=asked,
+                filtered=any(asked.values()),
+                categories=[(category.value, category.label) for category in _categories()],
+                statuses=STATUSES,
+                may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
+            )
+            | TITLE_ALONE
         )
 
 
@@ -212,18 +217,21 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         """Everything that the page shows; settings and history only to who may manage connections."""
         declared, row = self.declared, self.connection
         may_manage = current.may(self.request, Right.MANAGE_CONNECTIONS)
-        context = super().get_context_data(
-            **kwargs,
-            declared=declared,
-            connection=row,
-            status=status_of(declared, row),
-            environment=declared.environment(row.settings) if row else "",
-            sandbox=declared.is_sandbox(row.settings) if row else False,
-            may_manage=may_manage,
-            actions=declared.actions,
-            catalogues=list(self._catalogues()),
-            prompts=list(self._prompts()),
-            problem=connections.last_problem(row)[0] if row else "",
+        context = (
+            super().get_context_data(
+                **kwargs,
+                declared=declared,
+                connection=row,
+                status=status_of(declared, row),
+                account=declared.environment(row.settings) if row else "",
+                sandbox=declared.is_sandbox(row.settings) if row else False,
+                may_manage=may_manage,
+                actions=declared.actions,
+                catalogues=list(self._catalogues()),
+                prompts=list(self._prompts()),
+                problem=connections.last_problem(row)[0] if row else "",
+            )
+            | TITLE_ALONE
         )
         if may_manage and declared.needs_connection:
             context |= self._management(context.get("form"), context.get("switch"))
@@ -411,19 +419,17 @@ class TestView(ConnectorViewMixin, View):
         """Test what is typed; where that is what is stored, the result is kept."""
         if not self.is_about_this_app(SwitchForm(request.POST)):
             text = f"You have gone to {self.app} in another tab. Nothing was tested."
-            return self._answer(409, lines=[ProbeLine(False, text)], message=text)
+            return self._answer(409, lines=[ProbeLine(False, text)])
         form = settings_form(self.connection, self.declared, request.POST)
         if not form.is_valid():
             wrong = [ProbeLine(False, f"{bound.label}: {error}") for bound in form for error in bound.errors]
-            return self._answer(422, lines=wrong, message="Nothing was tested yet. Please mend this first.")
+            return self._answer(422, lines=wrong)
         if self.connection is not None and form.is_as_stored:
             by = request.user if isinstance(request.user, User) else None
             report, stored = connections.probe_stored(self.connection, by=by), True
         else:
             report, stored = connections.probe_typed(form), False
-        return self._answer(
-            200, lines=report.lines, message=report.message, passed=report.passed, stored=stored, warnings=form.warnings
-        )
+        return self._answer(200, lines=report.lines, tested=True, passed=report.passed, stored=stored)
 
     def _answer(self, status: int, **context: Any) -> HttpResponse:
         return TemplateResponse(self.request, "connectors/test_result.html", context, status=status)

@@ -78,7 +78,9 @@
     for (const field of form.querySelectorAll("[data-identity]")) {
         const stored = field.value;
         field.addEventListener("change", () => {
-            if (field.value === stored) return;
+            const isAnother = field.value !== stored;
+            form.querySelectorAll("[data-keep]").forEach((words) => (words.hidden = isAnother));
+            if (!isAnother) return;
             for (const secret of secrets) {
                 const details = secret.closest("details");
                 if (details) details.open = true;
@@ -105,6 +107,10 @@
         answer.replaceChildren(words);
     };
     button.hidden = false;
+    /* An answer is about what was typed then. */
+    form.addEventListener("input", (event) => {
+        if (!event.target.closest(".eg-switch")) answer.replaceChildren();
+    });
     button.addEventListener("click", async () => {
         if (button.getAttribute("aria-disabled") === "true") return;
         button.setAttribute("aria-disabled", "true");

@@ -9,6 +9,7 @@ from connectors.base import (
     Catalogue,
     CatalogueField,
     Category,
+    Choice,
     Connector,
     Json,
     ProbeLine,
@@ -19,6 +20,10 @@ from connectors.base import (
 )
 from connectors.checks import declaration, registered_connectors
 from connectors.http import Api
+
+
+def list_nothing(api: Api) -> list[Choice]:
+    return []
 
 
 def whole() -> tuple[type[Connector], type[Action]]:
@@ -38,7 +43,7 @@ def whole() -> tuple[type[Connector], type[Action]]:
     class Whole(Connector):
         key, label, category = "cleeng", "Whole", Category.BILLING
         actions = (Act,)
-        catalogues = {"offers": Catalogue("Offers", lambda api: [])}
+        catalogues = {"offers": Catalogue("Offers", list_nothing)}
         setup_steps = ("Ask for a key.",)
 
         class Settings(forms.Form):
@@ -90,7 +95,7 @@ CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "no address": ("base_url", lambda: Connector.base_url, {"engage.E004"}),
     "no test": ("probe", lambda: Connector.probe, {"engage.E004"}),
     "no logo": ("key", lambda: "nobody", {"engage.E005"}),
-    "a catalogue without label": ("catalogues", lambda: {"offers": Catalogue("", list)}, {"engage.E006"}),
+    "a catalogue without label": ("catalogues", lambda: {"offers": Catalogue("", list_nothing)}, {"engage.E006"}),
     "a catalogue that is not declared": ("catalogues", dict, {"engage.E009"}),
     "settings that are no form": ("Settings", lambda: object, {"engage.E007"}),
     "a setting without label": ("Settings", lambda: form(x=forms.CharField(help_text="Help.")), {"engage.E008"}),
