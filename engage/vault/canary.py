@@ -23,7 +23,7 @@ def fits(using: str = DEFAULT_DB_ALIAS) -> bool:
         Unreadable: the key does not fit.
 
     """
-    return all(canary.text == TEXT for canary in Canary.objects.using(using).all())
+    return all(canary.text.reveal() == TEXT for canary in Canary.objects.using(using).all())
 
 
 def verify_or_exit() -> None:
@@ -49,8 +49,12 @@ def after_migrate(using: str = DEFAULT_DB_ALIAS, **_: object) -> None:
             would hide that its key is lost.
 
     """
+    tables = set(connections[using].introspection.table_names())
+    if Canary._meta.db_table not in tables:
+        return  # migrated back to before it
     if not Canary.objects.using(using).exists():
-        if any(model.objects.using(using).exclude(sealed=None).exists() for model in sealed_models()):
+        made = [model for model in sealed_models() if model._meta.db_table in tables]
+        if any(model.objects.using(using).exclude(sealed=None).exists() for model in made):
             raise Unreadable("This database holds secrets but no canary. Restore the vault_canary row.")
         Canary.objects.using(using).create(text=TEXT)
     if not fits(using):
@@ -58,5 +62,5 @@ def after_migrate(using: str = DEFAULT_DB_ALIAS, **_: object) -> None:
 
 
 def sealed_models() -> list[type[Sealed]]:
-    """Every model with secrets."""
+    """Return every model with secrets."""
     return [model for model in apps.get_models() if issubclass(model, Sealed)]

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Self, TypeVar
 
 from django.db import models
 
-from engage.vault.fields import SealedTextField, Unreadable
+from engage.vault.fields import SealedText, SealedTextField, Unreadable
 
 SealedRow = TypeVar("SealedRow", bound="Sealed")
 
@@ -26,7 +26,7 @@ class Sealed(models.Model):
     """
 
     generation = models.PositiveIntegerField(default=1, editable=False)
-    sealed = SealedTextField(null=True, editable=False)
+    sealed: models.Field[str | SealedText | None, str | SealedText | None] = SealedTextField(null=True, editable=False)
     secrets_set = models.JSONField(default=dict, editable=False)  # name -> length, for "Stored, 48 characters"
 
     objects: ClassVar[SealedManager[Self]] = SealedManager()  # type: ignore[assignment,misc]
@@ -44,9 +44,9 @@ class Sealed(models.Model):
             Unreadable: wrong key, or the blob was made for another row.
 
         """
-        if not self.sealed:
+        if self.sealed is None:
             return {}
-        blob: dict[str, Any] = json.loads(self.sealed)
+        blob: dict[str, Any] = json.loads(self.sealed.reveal() if isinstance(self.sealed, SealedText) else self.sealed)
         if blob.get("row") != self._seal_owner():
             raise Unreadable(f"The secrets of {self._meta.verbose_name} {self.pk} were sealed for another row.")
         return dict(blob["secrets"])
@@ -64,7 +64,7 @@ SEALED_FIELDS = ("sealed", "secrets_set", "generation")
 class Canary(models.Model):
     """One row with a known text: if it opens, the encryption key is the right one."""
 
-    text = SealedTextField()
+    text: models.Field[str, SealedText] = SealedTextField()
 
     class Meta:
         verbose_name_plural = "canaries"
