@@ -1,7 +1,9 @@
 """Fixtures of the whole suite."""
 
+import os
 from collections.abc import Callable
 
+import hypothesis
 import pytest
 from django.core.cache import cache
 from django.test import Client
@@ -12,6 +14,13 @@ from tests import factories
 
 # axes asks for a request when somebody signs in; tests that are not about signing in go past it.
 BACKEND = "django.contrib.auth.backends.ModelBackend"
+
+
+# One profile bounds Hypothesis and schemathesis in the suite; `thorough` is for a long look by hand.
+_SLOW = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
+hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, suppress_health_check=_SLOW, database=None)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_SLOW)
+hypothesis.settings.load_profile(os.environ.get("ENGAGE_HYPOTHESIS_PROFILE", "ci"))
 
 
 @pytest.fixture(autouse=True)

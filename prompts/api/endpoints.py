@@ -7,6 +7,7 @@ from django.http import HttpRequest
 from django.urls import path, re_path, reverse
 from django.utils import timezone
 from ninja import Body, NinjaAPI, Query, Status
+from ninja.errors import ValidationError
 from ninja.openapi.docs import Swagger
 
 from prompts import decisions, eligible, events
@@ -60,7 +61,7 @@ OPTIONAL_IDENTITY = {
             "in": "header",
             "name": "X-Engage-Identity",
             "required": False,
-            "schema": {"type": "string", "maxLength": 4096},
+            "schema": {"type": "string"},
             "description": "The signed identity of the person, with a publishable key.",
         }
     ]
@@ -212,6 +213,9 @@ def list_prompts(
     mode there are no prompts.
     """
     caller = caller_of(request)
+    misspelt = [name for name in request.GET if name not in ("user_id", "path")]
+    if misspelt:
+        raise ValidationError([{"loc": ("query", name), "msg": "There is no such parameter."} for name in misspelt])
     if not caller.is_server:
         proved = person(request)
         if proved is not None and user_id not in (None, proved):

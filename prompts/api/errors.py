@@ -8,6 +8,7 @@ from typing import Any
 from django.core.signals import got_request_exception
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
+from django.views.decorators.csrf import csrf_exempt
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationError
 
@@ -148,6 +149,7 @@ def other_methods(view: View) -> View:
     return shaped
 
 
+@csrf_exempt
 def unknown_address(_: HttpRequest) -> HttpResponse:
     """Answer every address below the API that is none of its own."""
     return answer(NOT_FOUND, "not_found", "The runtime API has no such address. Its documentation is at /api/v1/docs.")

@@ -29,7 +29,7 @@ def _scalar(value: Any) -> Any:
     return value
 
 
-def _no_bool(value: Any) -> Any:
+def _number(value: Any) -> Any:
     if isinstance(value, (bool, str)):
         raise ValueError("This must be a number.")  # noqa: TRY004 - pydantic makes a field's error of a ValueError
     return value
@@ -49,25 +49,43 @@ UserId = Annotated[
         }
     ),
 ]
-Scalar = Annotated[
-    Any,
-    AfterValidator(_scalar),
-    WithJsonSchema(
+SCALAR = {
+    "anyOf": [
+        {"type": "string", "maxLength": LONGEST_TEXT, "pattern": TEXT},
+        {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+        {"type": "boolean"},
+        {"type": "null"},
+    ]
+}
+Scalar = Annotated[Any, AfterValidator(_scalar)]
+
+
+def _object_of_scalars(names: str, most: int) -> WithJsonSchema:
+    """Return how a flat object is described; pydantic's own words leave it open what other names may hold."""
+    return WithJsonSchema(
         {
-            "anyOf": [
-                {"type": "string", "maxLength": LONGEST_TEXT, "pattern": TEXT},
-                {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
-                {"type": "boolean"},
-                {"type": "null"},
-            ]
+            "type": "object",
+            "maxProperties": most,
+            "propertyNames": {"type": "string", "pattern": names},
+            "additionalProperties": SCALAR,
         }
-    ),
+    )
+
+
+NAME_OF_A_VALUE = r"^[^\x00-\x1f]{1,80}$"
+NAME_OF_A_TRAIT = f"^{NAME.pattern}$"
+Values = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=NAME_OF_A_VALUE)], Scalar],
+    Field(max_length=50),
+    _object_of_scalars(NAME_OF_A_VALUE, 50),
 ]
-TraitName = Annotated[str, StringConstraints(pattern=f"^{NAME.pattern}$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[^\x00-\x1f]+$")]
-Values = Annotated[dict[Name, Scalar], Field(max_length=50)]
-Traits = Annotated[dict[TraitName, Scalar], Field(max_length=MOST_TRAITS)]
-Number = Annotated[float, BeforeValidator(_no_bool)]
+Traits = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=NAME_OF_A_TRAIT)], Scalar],
+    Field(max_length=MOST_TRAITS),
+    _object_of_scalars(NAME_OF_A_TRAIT, MOST_TRAITS),
+]
+Number = Annotated[float, BeforeValidator(_number)]
+Whole = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)]
 Key = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
 Token = Annotated[str, StringConstraints(max_length=4096, pattern=TEXT)]
 
@@ -88,9 +106,7 @@ class EventIn(Strict):
     prompt: str = Field(description="The prompt's key.", pattern=r"^[-a-zA-Z0-9_]{1,60}$")
     interaction: InteractionName
     user_id: UserId
-    version: int | None = Field(
-        None, strict=True, ge=1, le=2**31 - 1, description="The version that was shown, from `GET /prompts`."
-    )
+    version: Whole | None = Field(None, description="The version that was shown, from `GET /prompts`.")
     inputs: Values = Field(default_factory=dict, description="What the person typed into the prompt: name to value.")
     context: Values = Field(default_factory=dict, description="What you want to see beside the event, e.g. the path.")
     wait: Number = Field(

@@ -536,3 +536,9 @@ def test_asking_for_prompts_takes_few_statements(app: App, django_assert_max_num
     cache.clear()
     with django_assert_max_num_queries(6):  # savepoints of CORS and all
         assert len(page.get("/prompts").json()["prompts"]) == 3
+
+
+def test_a_misspelt_parameter_is_an_error_and_not_silence(server: Caller) -> None:
+    response = server.get("/prompts?userid=ann")
+    assert error(response) == (422, "invalid")
+    assert list(response.json()["error"]["fields"]) == ["userid"]
