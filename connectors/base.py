@@ -294,6 +294,15 @@ class Connector:
         """Read the vendor's own words out of an answer that is a refusal, whatever its status. None: as the status says."""
         return None
 
+    def replayed(self, answer: "Answer") -> bool:
+        """Whether a 5xx is the stored answer of an earlier try, given out again for the same idempotency key.
+
+        Asked only where an earlier attempt sent the same key. Some vendors store failures and mark the repeat (Stripe's
+        `Idempotent-Replayed` header); trying on would bring the same answer until the key is forgotten, and act then. So
+        "yes" ends it as uncertain, at once.
+        """
+        return False
+
     def action(self, key: str) -> Action:
         """Return the action with this key.
 

@@ -6,6 +6,7 @@ its time, limits an answer's size, keeps a redacted copy of every exchange, and 
 
 import contextlib
 import json as jsonlib
+import math
 import os
 import socket
 import time
@@ -14,6 +15,7 @@ from contextvars import ContextVar
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from threading import Timer
 from types import TracebackType
 from typing import Any, Literal, Protocol, Self
@@ -22,18 +24,21 @@ from urllib.parse import quote
 import requests
 from django.conf import settings as django_settings
 from requests.adapters import HTTPAdapter
+from requests.auth import AuthBase
+from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
 from urllib3 import PoolManager
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
-from connectors.addresses import checked_addresses
+from connectors.addresses import RESOLVE_SECONDS, checked_addresses
 from connectors.base import Connector, Json, SecretField, Values
 from connectors.failures import BadCredentials, Failure, NotAllowed, Rejected, Temporary, Undocumented
 from engage.redaction import mask, redact
 
 LARGEST_ANSWER = 5 * 1024 * 1024
 KEPT_OF_AN_ANSWER = 20_000  # characters of an answer that are kept to be looked at
+DEEPEST_ANSWER = 50  # levels of a JSON answer; no vendor's has ten
 USER_AGENT = "Engage"
 Kind = Literal["read", "write"]
 
@@ -61,7 +66,9 @@ class Deadline:
     def watch(self, sock: socket.socket) -> None:
         """Shut this socket when time is up. A duplicate is kept, since TLS takes the original's descriptor over."""
         self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
-        if self._timer is None:
+        if not self.remaining():
+            self._shut()  # the timer has fired, or is about to: it may have missed this one
+        elif self._timer is None:
             self._timer = Timer(self.remaining(), self._shut)
             self._timer.daemon = True
             self._timer.start()
@@ -89,7 +96,7 @@ def _connect(connection: HTTPConnection) -> socket.socket:
     deadline.connected = False
     host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
     failed: OSError | None = None
-    for address in checked_addresses(host, port):
+    for address in checked_addresses(host, port, min(RESOLVE_SECONDS, deadline.remaining())):
         try:
             sock = socket.create_connection(
                 (address, port), min(float(connection.timeout or 1), deadline.remaining() or 0.001)
@@ -188,6 +195,7 @@ class Step:
     url: str
     query: Any
     body: Any
+    repeats: bool = False  # an earlier attempt sent it, and may have acted
 
 
 class Journal(Protocol):
@@ -197,10 +205,10 @@ class Journal(Protocol):
     """Seconds that all HTTP of this attempt may take."""
 
     def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
-        """Return the step as its first write stored it, or store it now.
+        """Return the step as an earlier attempt that may have acted sent it; else this one, which is kept when it is written.
 
         Raises:
-            Diverged: an earlier attempt may have acted on another URL.
+            Diverged: that attempt went to another URL.
 
         """
 
@@ -219,7 +227,7 @@ class Journal(Protocol):
         """Keep a finished exchange, whatever became of it."""
 
     def refused(self, name: str) -> None:
-        """The vendor definitely refused this step: the next attempt may send something else, under another key."""
+        """The vendor definitely refused this step. Where no earlier attempt may have acted, the next is a new request."""
 
 
 class WouldWrite(Exception):
@@ -287,6 +295,13 @@ class Answer:
         value = self.data.get(name) if isinstance(self.data, dict) else None
         return default if value is None else self._wrap(value, f"{self._where}.{name}")
 
+    def rows(self, name: str) -> "list[Answer]":
+        """Return a member that is a list of objects; raises Undocumented where it is anything else."""
+        member = self[name]
+        if not isinstance(member, Answer) or not all(isinstance(row, dict) for row in member.data):
+            raise Undocumented(f"In the answer to {self._where}, {name!r} is no list of objects, as documented.")
+        return list(member)
+
     def __iter__(self) -> Iterator[Any]:
         """Go through a list."""
         if not isinstance(self.data, list):
@@ -316,8 +331,8 @@ class Api:
         self.settings = settings
         self.journal = journal
         self.may_have_acted = False  # a write of this attempt left us, and was not definitely refused
+        self.answers = 0  # how many answers were received whole
         self._secrets = secret_values(connector, settings)
-        self._auth = connector.auth(settings)
         self._session = checked_session()
         self._deadline = Deadline(journal.deadline)
         self._steps: set[str] = set()
@@ -385,13 +400,14 @@ class Api:
         self.journal.write_begins(exchange)
         before, self.may_have_acted = self.may_have_acted, True
         try:
-            return self._send(prepared, exchange)
-        except Failure as failure:
-            if isinstance(failure, (Rejected, BadCredentials, NotAllowed)) or (
-                isinstance(failure, Temporary) and not failure.sent
-            ):
+            return self._send(prepared, exchange, repeats=step.repeats)
+        except (Rejected, BadCredentials, NotAllowed):
+            self.may_have_acted = before
+            self.journal.refused(name)
+            raise
+        except Temporary as failure:
+            if not failure.sent:
                 self.may_have_acted = before
-                self.journal.refused(name)
             raise
 
     def _prepare(
@@ -399,7 +415,25 @@ class Api:
     ) -> requests.PreparedRequest:
         headers = {"User-Agent": USER_AGENT, **self.connector.headers(self.settings), **extra}
         request = requests.Request(method, url, params=query, json=body, headers=headers, auth=self._auth)
-        return self._session.prepare_request(request)
+        label = self.connector.label
+        unfit = f"The credentials of {label} hold a character that no header can carry."
+        try:
+            prepared = self._session.prepare_request(request)
+        except (InvalidURL, MissingSchema):
+            raise NotAllowed(f"The address of {label} is none that can be called.") from None
+        except InvalidHeader:
+            # Only settings stand in headers. The library's own message quotes the value, so it goes no further.
+            raise BadCredentials(unfit) from None
+        if not all(str(value).isascii() for value in prepared.headers.values()):
+            raise BadCredentials(unfit)
+        return prepared
+
+    @cached_property
+    def _auth(self) -> AuthBase:
+        try:
+            return self.connector.auth(self.settings)
+        except KeyError as missing:
+            raise BadCredentials(f"The setting {missing} of {self.connector.label} is not there.") from None
 
     def _exchange(self, kind: Kind, prepared: requests.PreparedRequest, body: Any) -> Exchange:
         return Exchange(
@@ -410,20 +444,23 @@ class Api:
             redact(body, self._secrets),
         )
 
-    def _send(self, prepared: requests.PreparedRequest, exchange: Exchange) -> Answer:
+    def _send(self, prepared: requests.PreparedRequest, exchange: Exchange, *, repeats: bool = False) -> Answer:
         """Send one request and read its answer; whatever happens, the exchange is kept."""
         began = time.monotonic()
         token = _deadline.set(self._deadline)
         try:
             status, headers, raw = self._transfer(prepared)
             exchange.sent, exchange.status = True, status
+            self.answers += 1
             exchange.answer_headers = redact(_interesting(headers), self._secrets)
             data = _json_or_text(raw)
             exchange.answer = _shortened(redact(data, self._secrets))
-            return self._judge(Answer(data, where=f"{prepared.method} {exchange.url}", status=status, headers=headers))
+            answer = Answer(data, where=f"{prepared.method} {exchange.url}", status=status, headers=headers)
+            return self._judge(answer, repeats=repeats)
         except Failure as failure:
             exchange.error = failure.message
-            exchange.sent = exchange.sent or self._deadline.connected
+            if exchange.status is None:
+                exchange.sent = failure.sent if isinstance(failure, Temporary) else isinstance(failure, Undocumented)
             raise
         finally:
             _deadline.reset(token)
@@ -457,6 +494,8 @@ class Api:
             raise Temporary(
                 f"{label} did not answer in time." if sent else f"{label} could not be reached in time.", sent=sent
             ) from None
+        except InvalidSchema:
+            raise NotAllowed(f"The address of {label} is none that can be called.") from None
         except (requests.RequestException, OSError, ValueError):
             # ValueError: urllib3 found the socket shut by the deadline in the middle of a read.
             sent = self._deadline.connected
@@ -465,11 +504,18 @@ class Api:
                 f"The connection to {label} broke." + over if sent else f"{label} could not be reached.", sent=sent
             ) from None
 
-    def _judge(self, answer: Answer) -> Answer:
-        """Tell an answer from a refusal: the connector's reading first, the status second."""
+    def _judge(self, answer: Answer, *, repeats: bool = False) -> Answer:
+        """Tell an answer from a refusal: the connector's reading first, the status second.
+
+        `repeats`: it answers a write that an earlier attempt sent already, under the same key.
+        """
         status, label = answer.status, self.connector.label
         is_json = not isinstance(answer.data, str)
-        failure = self.connector.failure(answer) if is_json else None
+        failure: Failure | None = None
+        if status >= 500 and repeats and self.connector.replayed(answer):
+            failure = Undocumented(f"{label} answers every repeat with its first answer (status {status}).")
+        elif is_json:
+            failure = self.connector.failure(answer)
         if failure is None:
             if 200 <= status < 300:
                 if is_json:
@@ -506,12 +552,32 @@ def secret_values(connector: Connector, settings: Values) -> tuple[str, ...]:
 
 
 def _json_or_text(raw: bytes) -> Any:
+    """Return JSON as RFC 8259 has it (no NaN), no deeper than anybody needs; everything else as text."""
     if not raw.strip():
         return None
     try:
-        return jsonlib.loads(raw)
+        return _plain(jsonlib.loads(raw, parse_constant=_finite, parse_float=_finite))
     except (ValueError, RecursionError):
-        return raw.decode("utf-8", "replace")
+        return _plain(raw.decode("utf-8", "replace"))
+
+
+def _finite(number: str) -> float:
+    if not math.isfinite(value := float(number)):
+        raise ValueError(number)
+    return value
+
+
+def _plain(data: Any, level: int = 0) -> Any:
+    """Return JSON data that every database can keep: without NUL and half characters, which PostgreSQL refuses."""
+    if level > DEEPEST_ANSWER:
+        raise ValueError("nested too deeply")
+    if isinstance(data, str):
+        return data.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
+    if isinstance(data, list):
+        return [_plain(item, level + 1) for item in data]
+    if isinstance(data, dict):
+        return {_plain(name): _plain(item, level + 1) for name, item in data.items()}
+    return data
 
 
 def _shortened(data: Any) -> Any:
@@ -545,6 +611,6 @@ def _retry_after(headers: Mapping[str, str]) -> float | None:
     except ValueError:
         try:
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
     return min(max(seconds, 0.0), 86400.0) if seconds == seconds else None
