@@ -130,10 +130,12 @@ def run(work: Work, journal: Journal) -> Outcome:
     try:
         user = work.action.needs.pick(work.traits)
         inputs = clean_inputs(work.action, work.inputs)
-    except Missing as missing:
-        return Outcome(Result.SKIPPED, missing.message, reason="missing", may_have_acted=work.may_have_acted)
-    except Rejected as rejected:
-        return Outcome(Result.REJECTED, rejected.message, reason="inputs", may_have_acted=work.may_have_acted)
+    except (Missing, Rejected) as unfit:
+        if work.may_have_acted:
+            return _uncertain(f"{unfit.message} An earlier request may have acted.")
+        if isinstance(unfit, Missing):
+            return Outcome(Result.SKIPPED, unfit.message, reason="missing")
+        return Outcome(Result.REJECTED, unfit.message, reason="inputs")
     if refusal := _too_late_to_repeat(work):
         return refusal
     with Api(work.connector, work.settings, journal) as api:
@@ -237,7 +239,7 @@ def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) ->
         case AlreadyDone():
             return Outcome(Result.DONE, error.message)
         case BadCredentials():
-            return _credentials(work, error, acted=acted)
+            return _credentials(work, api, user, inputs, error)
         case Temporary():
             return _temporary(work, error, acted=acted, this_one=api.may_have_acted)
         case Diverged():
@@ -251,18 +253,21 @@ def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) ->
         case Failure():
             return Outcome(Result.REJECTED, error.message, reason="vendor")
     logger.error("%s.%s failed", work.connector.key, work.action.key, exc_info=error)
+    if api.answers:
+        # Most likely an answer of another shape than the documented one.
+        unread = Undocumented(f"The connector could not read an answer ({type(error).__name__}).")
+        return _failed(work, api, user, inputs, unread)
     text = f"The connector could not build the request ({type(error).__name__})."
     return _uncertain(text) if acted else Outcome(Result.REJECTED, text, reason="connector")
 
 
-def _credentials(work: Work, error: BadCredentials, *, acted: bool) -> Outcome:
+def _credentials(work: Work, api: Api, user: Json, inputs: Json, error: BadCredentials) -> Outcome:
     """A refused key holds the connection only when a test of it fails too; else it was this request that was not allowed."""
-    report = probe(work.connector, work.settings)
-    if report.passed and not acted:
-        return Outcome(Result.REJECTED, f"{error.message} Its test passes, so the key lacks a right.", reason="vendor")
-    if report.passed:
-        return _uncertain(error.message)
-    return Outcome(Result.HELD, error.message, may_have_acted=acted, reason="credentials")
+    acted = api.may_have_acted or work.may_have_acted
+    if not probe(work.connector, work.settings).passed:
+        return Outcome(Result.HELD, error.message, may_have_acted=acted, reason="credentials")
+    no = Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
+    return _failed(work, api, user, inputs, no)
 
 
 def _temporary(work: Work, error: Temporary, *, acted: bool, this_one: bool) -> Outcome:
