@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid5
 
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Value
 from django.db.models.functions import Now
 
@@ -26,25 +27,28 @@ class AttemptJournal:
         self._execution = execution
         self._attempt = attempt
         self._steps: dict[str, Any] = dict(execution.steps)
-        self._unsaved = False
+        self._next: dict[str, Any] = {}  # steps that are stored when their write begins
 
     def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
-        """Return the step as an earlier attempt that may have acted stored it; else this one, to be stored with the write.
+        """Return the step as an earlier attempt that may have acted sent it; else this one, to be stored with the write.
+
+        Where nothing can have happened yet, the same request keeps its key and another one gets a new one.
 
         Raises:
-            Diverged: that attempt went to another URL, or to the account as it was before.
+            Diverged: that attempt went to another URL (another account, `prompts.executions` has told already).
 
         """
-        stored = self._steps.get(name)
-        if stored and stored.get("sent") is not None:
-            step = Step(*(stored["sent"][part] for part in ("generation", "method", "url", "query", "body")))
-            if (step.method, step.url) != (method, url):
+        stored = self._steps.get(name, {"generation": 1, "sent": None})
+        sent, generation = stored["sent"], stored["generation"]
+        if sent and self._execution.may_have_acted:
+            if (sent["method"], sent["url"]) != (method, url):
                 raise Diverged
-            return step
-        step = Step(stored["generation"] if stored else 1, method, url, query, body)
-        self._steps[name] = {"generation": step.generation, "sent": vars(step)}
-        self._unsaved = True
-        return step
+            return Step(generation, method, url, sent["query"], sent["body"], repeats=True)
+        request = {"method": method, "url": url, "query": query, "body": body}
+        if sent and sent != request:
+            generation += 1
+        self._next[name] = {"generation": generation, "sent": request}
+        return Step(generation, **request)
 
     def idempotency_key(self, name: str, step: Step) -> str:
         """Return the same key for the same step of the same execution, until the vendor refused it for good."""
@@ -58,26 +62,37 @@ class AttemptJournal:
 
         """
         held = Execution.objects.filter(pk=self._execution.pk, fence=self._attempt.fence, state=State.RUNNING)
-        if self._unsaved:
-            kept = {"steps": self._steps, "traits": self._execution.traits}
-            if held.update(**kept) != 1:
+        steps = {**self._steps, **self._next}
+        with transaction.atomic():
+            if self._next:
+                kept = {
+                    "steps": steps,
+                    "traits": self._execution.traits,
+                    "connection_generation": self._execution.connection_generation,
+                }
+                if held.update(**kept) != 1:
+                    raise LostClaim
+            begun = Attempt.objects.filter(
+                Exists(held.filter(pk=OuterRef("execution_id"))),
+                pk=self._attempt.pk,
+                started_at__gt=Now() - Value(timedelta(seconds=self.deadline)),
+            ).update(write_begun_at=Now())
+            if begun != 1:
                 raise LostClaim
-            self._unsaved = False
-        begun = Attempt.objects.filter(
-            Exists(held.filter(pk=OuterRef("execution_id"))),
-            pk=self._attempt.pk,
-            started_at__gt=Now() - Value(timedelta(seconds=self.deadline)),
-        ).update(write_begun_at=Now())
-        if begun != 1:
-            raise LostClaim
+        self._steps, self._next = steps, {}
 
     def answered(self, exchange: Exchange) -> None:
         """Keep the exchange; it is stored when the attempt is completed."""
         self.exchanges.append(exchange)
 
     def refused(self, name: str) -> None:
-        """The next attempt of this step is another request, under another key."""
-        self._steps[name] = {"generation": self._steps[name]["generation"] + 1, "sent": None}
+        """The next attempt of this step is another request, under another key.
+
+        Not so where an earlier attempt may have acted: a refusal of the repeat says nothing about that one, and only a
+        person does (`prompts.decisions`).
+        """
+        if not self._execution.may_have_acted:
+            self._steps[name] = {"generation": self._steps[name]["generation"] + 1, "sent": None}
 
     @property
     def steps(self) -> dict[str, Any]:
