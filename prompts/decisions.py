@@ -7,7 +7,6 @@ Who may do what, the pages check; the history is written where the person is kno
 from enum import StrEnum
 from typing import Any
 
-from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
@@ -48,8 +47,8 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
         NotPossible: it happened, is under way, or may have happened; or the person's limit is taken by another answer.
 
     """
-    with transaction.atomic():
-        current = Execution.objects.select_for_update().select_related("event__prompt", "binding").get(pk=execution.pk)
+    with executions.changing(execution.event_id):
+        current = Execution.objects.select_related("event__prompt", "binding").get(pk=execution.pk)
         if current.state not in RUNS_AGAIN:
             raise NotPossible(f"It is “{current.get_state_display()}” now, so there is nothing to run again.")
         if current.reruns.exists():
@@ -77,7 +76,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
         raise NotPossible("Say in a note how you know.")
     uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN)
     decided = {"decided_by": by, "decided_at": Now(), "note": note.strip()}
-    with transaction.atomic():
+    with executions.changing(execution.event_id):
         match decision:
             case Decision.HAPPENED:
                 done = {"state": State.DONE, "message": f"It happened, says {by}.", "may_have_acted": False}
@@ -88,7 +87,8 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
                 steps = {
                     name: {"generation": step["generation"] + 1, "sent": None} for name, step in execution.steps.items()
                 }
-                changed = _requeue(uncertain, by=by, note=note.strip(), steps=steps, may_have_acted=False)
+                afresh = {"steps": steps, "may_have_acted": False, "first_write_at": None}
+                changed = _requeue(uncertain, by=by, note=note.strip(), **afresh)
                 state = State.QUEUED
             case Decision.CLOSE:
                 closed = {"state": State.CLOSED, "message": f"Closed by {by}.", "reason": "closed"}
@@ -194,7 +194,7 @@ def release(connection: Connection, choice: str, *, by: str) -> int:
 def _change(
     execution: Execution, rows: QuerySet[Execution], values: dict[str, Any], otherwise: str, *, ring: bool = False
 ) -> Execution:
-    with transaction.atomic():
+    with executions.changing(execution.event_id):
         if not rows.filter(pk=execution.pk).update(**values):
             raise NotPossible(otherwise)
         executions.go_on(execution.event_id, State(values.get("state", execution.state)))

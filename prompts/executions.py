@@ -6,7 +6,8 @@ No transaction is open while a vendor is called. Times that decide (due, lease) 
 
 import logging
 import random
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -36,6 +37,7 @@ from prompts.models import (
     Binding,
     BindingDay,
     Execution,
+    PromptEvent,
     State,
 )
 from sync import traits
@@ -182,7 +184,12 @@ def _held_back(execution: Execution, declared: Connector | None) -> Outcome | No
         text = f"More than {execution.binding.daily_limit:,} executions of this action today."
         return Outcome(Result.HELD, text, reason="daily_limit")
     if execution.attempts_made and declared and _overtaken(execution, declared):
-        return Outcome(Result.SKIPPED, "A later answer of this person came in between.", reason="overtaken")
+        return Outcome(
+            Result.SKIPPED,
+            "A later answer of this person came in between.",
+            reason="overtaken",
+            may_have_acted=execution.may_have_acted,
+        )
     return None
 
 
@@ -214,6 +221,17 @@ def _overtaken(execution: Execution, declared: Connector) -> bool:
 # --- settle -------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def changing(event_pk: int) -> Iterator[None]:
+    """A transaction that changes executions of one event.
+
+    It holds the event's row, so that two of them that end at the same moment decide one after the other what goes next.
+    """
+    with transaction.atomic():
+        PromptEvent.objects.select_for_update(no_key=True).values_list("pk").get(pk=event_pk)
+        yield
+
+
 def settle(
     execution: Execution, attempt: Attempt | None, outcome: Outcome, journal: AttemptJournal | None = None
 ) -> None:
@@ -223,7 +241,7 @@ def settle(
     """
     tried = attempt is not None and execution.job is None
     values = _values(execution, outcome, tried=tried)
-    with transaction.atomic():
+    with changing(execution.event_id):
         mine = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING)
         settled = mine.update(**values)
         if not settled and outcome.result is Result.DONE:
@@ -327,10 +345,9 @@ def complete(attempt: Attempt, outcome: str, message: str, journal: AttemptJourn
 
 
 def go_on(event_pk: int, state: State) -> None:
-    """Decide, in the transaction that changed an execution to `state`, what its event's others do now."""
+    """Decide what an event's other executions do now that one is in `state`; inside `changing()`."""
     rows = list(
-        Execution.objects.select_for_update()
-        .filter(event=event_pk, is_forward=False, reruns=None)
+        Execution.objects.filter(event=event_pk, is_forward=False, reruns=None)
         .only("state", "reason", "on_error", "attempts_made", "due_at", "position")
         .order_by("position", "created_at")
     )
@@ -359,7 +376,7 @@ def sweep() -> int:
     for execution in expired.select_related("event"):
         _return_lease(execution)
     for execution in Execution.objects.filter(state=State.HANDED_OVER, due_at__lt=Now()):
-        with transaction.atomic():
+        with changing(execution.event_id):
             ended = Execution.objects.filter(pk=execution.pk, state=State.HANDED_OVER, due_at__lt=Now()).update(
                 state=State.GAVE_UP,
                 reason="no_report",
@@ -401,6 +418,8 @@ def _return_lease(execution: Execution) -> None:
             "state": State.UNCERTAIN if may_have_acted else State.GAVE_UP,
             "reason": "worker_died",
             "message": text,
+            "due_at": None,
+            "settled_at": None if may_have_acted else Now(),
         }
     else:
         wait = timedelta(seconds=SETTLING if acted and replay is Replay.CHECK else 0)
@@ -408,7 +427,7 @@ def _return_lease(execution: Execution) -> None:
         values |= {"state": State.WAITING, "reason": "worker_died", "message": text, "due_at": Now() + Value(wait)}
     if acted:
         values["first_write_at"] = Coalesce(F("first_write_at"), Value(attempt.write_begun_at)) if attempt else None
-    with transaction.atomic():
+    with changing(execution.event_id):
         returned = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING).update(
             **values
         )
