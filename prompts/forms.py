@@ -241,7 +241,8 @@ class InputsForm:
         self.is_bound = data is not None
         self._errors: dict[str, list[str]] = {}
         self.source = {name: self._chosen(name, data) for name in action.Inputs.base_fields}
-        typed = data.copy() if data is not None else None
+        # A code that is pasted often brings a blank along, and no field of Django's but CharField takes it off.
+        typed = {name: data[name].strip() for name in data} if data is not None else None
         for name in self._sourced():
             if typed is not None:
                 typed.pop(f"{self.prefix}-{name}", None)

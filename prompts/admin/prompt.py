@@ -198,10 +198,12 @@ class PromptAdmin(ScopedModelAdmin):
         """Return the list that counts."""
         return PromptChangeList
 
-    @display(description="Prompt", ordering="name", header=True)
-    def name_and_key(self, prompt: Prompt) -> list[str]:
+    @display(description="Prompt", ordering="name")
+    def name_and_key(self, prompt: Prompt) -> SafeString:
         """The name, and below it what the API calls it."""
-        return [prompt.name, prompt.key]
+        return format_html(
+            '<strong class="eg-name">{}</strong><code class="eg-key-name">{}</code>', prompt.name, prompt.key
+        )
 
     @display(description="Status", ordering="status")
     def shown_status(self, prompt: Prompt) -> SafeString:
