@@ -328,9 +328,11 @@ def last_problem(connection: Connection) -> tuple[str, datetime | None]:
         return next(
             (text for ok, text in connection.test_result if ok is False), "The last test failed."
         ), connection.tested_at
+    declared = connector_or_none(connection.connector)
     for state in connection.catalogue_states.all():
-        if state.error:
-            return state.error, state.tried_at
+        if state.error and declared and state.catalogue in declared.catalogues:
+            label = declared.catalogues[state.catalogue].label
+            return f"{label} could not be refreshed: {state.error}", state.tried_at
     return "", None
 
 

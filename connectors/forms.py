@@ -170,13 +170,13 @@ class SettingsForm(forms.Form):
     def rows(self) -> Iterator[Row]:
         """The fields as the page shows them."""
         for bound in self:
-            name = bound.name
+            name, identity = bound.name, bool(getattr(bound.field, "is_identity", False))
             yield Row(
                 bound,
                 isinstance(bound.field, SecretField),
-                getattr(bound.field, "is_identity", False),
+                identity,
                 self.stored_secrets.get(name, 0),
-                bound.as_widget(attrs={"data-identity": ""} if getattr(bound.field, "is_identity", False) else None),
+                bound.as_widget(attrs={"data-identity": str(bound.initial or "")} if identity else None),
             )
 
 

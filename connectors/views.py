@@ -34,7 +34,7 @@ TITLE_ALONE = {"model_admin": None}
 
 @dataclass(frozen=True)
 class Status:
-    """How a connector stands in an App: icon, word and tone."""
+    """How a connector stands in an App: icon, word and tone (a class)."""
 
     key: str
     label: str
@@ -42,11 +42,11 @@ class Status:
     tone: str
 
 
-ALWAYS_ON = Status("active", "Always on", "check_circle", "success")
-ATTENTION = Status("attention", "Needs attention", "error", "danger")
-ACTIVE = Status("active", "Active", "check_circle", "success")
-INACTIVE = Status("inactive", "Inactive", "pause_circle", "neutral")
-NOT_SET_UP = Status("new", "Not set up", "radio_button_unchecked", "neutral")
+ALWAYS_ON = Status("active", "Always on", "check_circle", "eg-good")
+ATTENTION = Status("attention", "Needs attention", "error", "eg-bad")
+ACTIVE = Status("active", "Active", "check_circle", "eg-good")
+INACTIVE = Status("inactive", "Inactive", "pause_circle", "eg-subtle")
+NOT_SET_UP = Status("new", "Not set up", "radio_button_unchecked", "eg-subtle")
 STATUSES = (ATTENTION, ACTIVE, INACTIVE, NOT_SET_UP)
 
 
@@ -361,7 +361,11 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         ]
         entries = Entry.objects.filter(app=self.app, kind="connection", object_id=str(stored.pk if stored else ""))
         context = self.get_context_data(
-            form=form, switch=SwitchForm(data), conflict=True, differing=differing, last=entries.order_by("-id").first()
+            form=form,
+            switch=SwitchForm(data),
+            conflict=True,
+            differing=differing,
+            last=entries.exclude(actor=connections.ITSELF).order_by("-id").first(),
         )
         return self.render_to_response(context, status=409)
 

@@ -71,21 +71,22 @@
     };
     for (const field of secrets) {
         field.addEventListener("input", () => sayLength(field));
-        field.closest("details")?.addEventListener("toggle", (event) => event.target.open && field.focus());
+        field.closest("details")?.querySelector("summary").addEventListener("click", () => requestAnimationFrame(() => field.focus()));
     }
 
     /* A stored secret never goes to another account: ask for it as soon as the account changes. */
     for (const field of form.querySelectorAll("[data-identity]")) {
-        const stored = field.value;
-        field.addEventListener("change", () => {
-            const isAnother = field.value !== stored;
+        const look = () => {
+            const isAnother = field.value !== field.dataset.identity;
             form.querySelectorAll("[data-keep]").forEach((words) => (words.hidden = isAnother));
             if (!isAnother) return;
             for (const secret of secrets) {
                 const details = secret.closest("details");
                 if (details) details.open = true;
             }
-        });
+        };
+        field.addEventListener("change", look);
+        look();
     }
 
     const active = form.querySelector("[name='connection-active']");

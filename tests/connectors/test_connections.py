@@ -359,9 +359,9 @@ def test_a_success_is_noted_by_the_minute(app: App) -> None:
 
 def test_the_last_problem_is_the_one_that_matters_most(app: App) -> None:
     row = ConnectionFactory(app=app, test_passed=False, test_result=[[True, "Reached."], [False, "No right to read."]])
-    row.catalogue_states.create(catalogue="offers", error="Offers cannot be read.", tried_at=timezone.now())
+    row.catalogue_states.create(catalogue="offers", error="Cleeng is away.", tried_at=timezone.now())
     assert connections.last_problem(row)[0] == "No right to read."
     row.test_passed = True
-    assert connections.last_problem(row)[0] == "Offers cannot be read."
+    assert connections.last_problem(row)[0] == "Offers could not be refreshed: Cleeng is away."
     row.health, row.attention = Health.ATTENTION, "The key is refused."
     assert connections.last_problem(row)[0] == "The key is refused."

@@ -236,7 +236,7 @@ def test_a_save_in_between_shows_both_versions_and_keeps_the_typing(admin: Clien
 
     page = answer.content.decode()
     assert answer.status_code == 409
-    assert "<td>Sandbox</td><td>Production</td>" in page
+    assert '<td data-label="Stored now">Sandbox</td><td data-label="Yours">Production</td>' in page
     assert '<option value="live" selected>' in page
     assert Connection.objects.get().secrets() != {"api_key": KEY}
     again = {**mine, "connection-seen": answer.context["switch"]["seen"].value()}
