@@ -26,12 +26,20 @@ SHOWN = 120
 # NUL, and bytes that are not of the file's encoding (they are carried as a lone surrogate).
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 UNREADABLE_BYTES = "engage_unreadable"
-codecs.register_error(UNREADABLE_BYTES, lambda error: ("\udcff", error.end))
+
+
+def _unreadable(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    return "\udcff", error.end
+
+
+codecs.register_error(UNREADABLE_BYTES, _unreadable)
 TRUE = frozenset({"true", "yes", "1", "t", "y"})
 FALSE = frozenset({"false", "no", "0", "f", "n"})
 
 
-class BadFile(ValueError):  # noqa: N818 - what it is, in the words of the run's page
+class BadFile(ValueError):
     """The whole file cannot be imported; the text says why, for the person who can mend it."""
 
 

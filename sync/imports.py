@@ -29,11 +29,11 @@ MOST_STARTS = 10
 OPEN_STATES = (RunState.RUNNING, RunState.STOPPED)
 
 
-class Busy(Exception):  # noqa: N818 - no error: somebody else is at it
+class Busy(Exception):
     """Another run of this source is under way."""
 
 
-class LostLease(Exception):  # noqa: N818 - says what happened
+class LostLease(Exception):
     """The process was too slow to renew its lease; another one goes on with the source."""
 
 

@@ -56,7 +56,7 @@ GZIP = b"\x1f\x8b"
 ZIP = b"PK\x03\x04"
 
 
-class StorageProblem(Exception):  # noqa: N818 - a word that people read in logs and tests
+class StorageProblem(Exception):
     """The store said no, or could not be reached; the text says who must do what. `lasting`: a repeat will not help."""
 
     def __init__(self, message: str, *, code: str = "", lasting: bool = True) -> None:

@@ -6,12 +6,12 @@ Files are merged in bulk (`sync.imports`), with the same names and values.
 
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import Any
 
 from django.core.cache import cache
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Count, Q
 
 from connectors.base import Needs
@@ -158,9 +158,25 @@ def _count(app: App, needs: Needs) -> tuple[int, int]:
     return counts["having"], counts["total"]
 
 
-def filled(app: App, names: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return for each trait how many subscribers have it, of how many; at most a minute old."""
-    return {name: coverage(app, Needs(((name,),))) for name in names}
+_FILLED = {
+    "postgresql": """
+        SELECT name, count(*) FROM sync_subscriber, jsonb_object_keys(traits) AS name WHERE app_id = %s GROUP BY name
+    """,
+    "sqlite": """
+        SELECT key, count(*) FROM sync_subscriber, json_each(sync_subscriber.traits) WHERE app_id = %s GROUP BY key
+    """,
+}
+
+
+def filled(app: App) -> dict[str, int]:
+    """Return how many subscribers have each trait, by one look at all of them; at most a minute old."""
+
+    def count() -> dict[str, int]:
+        with connection.cursor() as cursor:
+            cursor.execute(_FILLED[connection.vendor], [app.pk])
+            return dict(cursor.fetchall())
+
+    return cache.get_or_set(f"filled:{app.pk}", count, COVERAGE_KEPT) or {}
 
 
 def mask_personal(app: App, traits: Mapping[str, Any]) -> dict[str, Any]:
