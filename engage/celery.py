@@ -22,9 +22,16 @@ def keep_our_logging(**_: object) -> None:
 
 
 @worker_init.connect
-@beat_init.connect
-def verify_key(**_: object) -> None:
-    """A process with the wrong encryption key stops before it does anything."""
-    from engage.vault.canary import verify_or_exit
+def worker_begins(**_: object) -> None:
+    """A worker with the wrong encryption key stops before it does anything."""
+    from engage.startup import begin
 
-    verify_or_exit()
+    begin("worker")
+
+
+@beat_init.connect
+def beat_begins(**_: object) -> None:
+    """Beat with the wrong encryption key stops before it does anything."""
+    from engage.startup import begin
+
+    begin("beat")

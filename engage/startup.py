@@ -1,0 +1,43 @@
+"""What every long-running process does first: check the encryption key, and say its effective settings."""
+
+import logging
+from urllib.parse import urlsplit
+
+from django.conf import settings
+
+from engage.vault.canary import verify_or_exit
+
+logger = logging.getLogger(__name__)
+
+
+def begin(process: str) -> None:
+    """Stop with a sentence when the key does not fit; else say how this process is set up. `process`: "web", "worker", ..."""
+    verify_or_exit()
+    for name, value in effective_settings().items():
+        logger.info("%s starts with %s: %s", process, name, value)
+    if settings.ENGAGE_VENDOR_URLS:
+        hosts = ", ".join(f"{key} at {_place(url)}" for key, url in settings.ENGAGE_VENDOR_URLS.items())
+        logger.warning("Vendors are replaced by ENGAGE_VENDOR_URLS: %s", hosts)
+    if settings.ENGAGE_PRIVATE_HOSTS:
+        logger.warning("Private hosts may be called: %s", ", ".join(settings.ENGAGE_PRIVATE_HOSTS))
+
+
+def effective_settings() -> dict[str, str]:
+    """Return what an operator wants to read at the start, without passwords and keys."""
+    database = settings.DATABASES["default"]
+    place = database["NAME"] if "sqlite" in database["ENGINE"] else f"{database['HOST']}/{database['NAME']}"
+    return {
+        "database": f"{database['ENGINE'].rpartition('.')[2]} {place}",
+        "broker": _place(settings.CELERY_BROKER_URL),
+        "cache": settings.CACHES["default"]["BACKEND"].rpartition(".")[2],
+        "address": settings.ENGAGE_BASE_URL,
+        "debug": str(settings.DEBUG),
+        "encryption keys": str(len(settings.FIELD_ENCRYPTION_KEY)),
+        "e-mail": "set up" if settings.EMAIL_IS_SET_UP else "not set up, written to the log",
+    }
+
+
+def _place(url: str) -> str:
+    """A URL without user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
