@@ -1,0 +1,173 @@
+"""Signing in and out, lock-out, new passwords, and what is told of whom."""
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+import time_machine
+from django.core import mail
+from django.test import Client
+
+from engage.audit.models import Entry
+from engage.tenancy.models import App, User
+from engage.tenancy.roles import Role
+from tests import factories
+
+LOGIN = "/console/login/"
+
+
+@pytest.fixture
+def ada(app: App) -> User:
+    return factories.person(app, Role.APP_ADMIN, email="ada@example.com", name="Ada")
+
+
+def attempt(client: Client, email: str, password: str = "wrong") -> tuple[int, str]:
+    answer = client.post(LOGIN, {"username": email, "password": password})
+    return answer.status_code, answer.content.decode().replace(email, "…")
+
+
+def mails(count: int) -> list[str]:
+    """Wait for e-mails, which leave after the answer."""
+    until = time.monotonic() + 5
+    while len(mail.outbox) < count and time.monotonic() < until:
+        time.sleep(0.01)
+    return [f"{message.to} {message.subject} {message.body}" for message in mail.outbox]
+
+
+def test_the_form_asks_for_an_e_mail_address(db: None) -> None:
+    text = Client().get(LOGIN).content.decode()
+    assert "E-mail address" in text
+    assert 'type="email"' in text
+
+
+def test_people_sign_in_with_their_address_whatever_its_case_and_it_is_in_the_history(ada: User) -> None:
+    client = Client()
+    answer = client.post(LOGIN, {"username": "Ada@Example.COM", "password": factories.PASSWORD})
+    assert (answer.status_code, answer["Location"]) == (302, "/console/")
+    entry = Entry.objects.get(verb="signed in")
+    assert (entry.actor, entry.ip, entry.app) == ("ada@example.com", "127.0.0.1", ada.memberships.get().app)
+
+
+def test_signing_out_ends_the_session(ada: User) -> None:
+    client = Client()
+    client.post(LOGIN, {"username": ada.email, "password": factories.PASSWORD})
+    assert client.get("/console/logout/").status_code == 405
+    assert client.post("/console/logout/").status_code == 200
+    assert client.get("/console/").status_code == 302
+
+
+def test_failures_read_alike_whether_the_address_exists_or_not(ada: User) -> None:
+    factories.UserFactory(email="gone@example.com", is_active=False)
+    known, unknown = Client(), Client()
+    for _ in range(6):
+        first, second = attempt(known, ada.email), attempt(unknown, "nobody@example.com")
+        assert first[0] == second[0]
+        assert [line for line in first[1].splitlines() if "csrf" not in line] == [
+            line for line in second[1].splitlines() if "csrf" not in line
+        ]
+    inactive = Client().post(LOGIN, {"username": "gone@example.com", "password": factories.PASSWORD})
+    assert "do not fit together" in inactive.content.decode()
+
+
+def test_five_failures_lock_the_sign_in_also_for_the_right_password_and_other_spellings(ada: User) -> None:
+    client = Client()
+    statuses = [
+        attempt(client, spelling)[0]
+        for spelling in ("ada@example.com", "ADA@example.com", "Ada@Example.com", " ada@example.com")
+    ]
+    assert statuses == [200] * 4
+    status, text = attempt(client, "aDa@example.com")
+    assert status == 429
+    assert "Try again later" in text
+    assert "15 minutes" in text
+    assert attempt(client, "ada@example.com", factories.PASSWORD)[0] == 429
+
+
+def test_the_lock_opens_by_itself_at_the_time_that_the_e_mail_names(ada: User) -> None:
+    client = Client()
+    with time_machine.travel("2026-03-01T12:00:00Z", tick=True) as clock:
+        for _ in range(5):
+            attempt(client, ada.email)
+        [text] = mails(1)
+        assert "['ada@example.com']" in text
+        assert "1 March 2026, 12:15 (UTC)" in text
+        clock.move_to("2026-03-01T12:14:00Z")
+        assert attempt(client, ada.email)[0] == 429
+        clock.move_to("2026-03-01T12:15:10Z")
+        assert attempt(client, ada.email, factories.PASSWORD)[0] == 302
+    assert len(mail.outbox) == 1
+
+
+def test_nobody_is_written_to_for_an_address_without_account(db: None) -> None:
+    for _ in range(6):
+        attempt(Client(), "nobody@example.com")
+    assert attempt(Client(), "nobody@example.com")[0] == 429
+    assert mail.outbox == []
+
+
+def test_a_deactivated_person_is_out_at_the_next_request(ada: User, signed_in: Callable[[User], Client]) -> None:
+    client = signed_in(ada)
+    assert client.get("/console/").status_code == 200
+    User.objects.filter(pk=ada.pk).update(is_active=False)
+    answer = client.get("/console/")
+    assert (answer.status_code, answer["Location"]) == (302, "/console/login/?next=/console/")
+
+
+def test_a_person_whose_role_was_taken_is_out_at_the_next_request(
+    ada: User, signed_in: Callable[[User], Client]
+) -> None:
+    client = signed_in(ada)
+    ada.memberships.all().delete()
+    assert client.get("/console/").status_code == 302
+
+
+def test_a_new_password_ends_the_other_sessions(ada: User, signed_in: Callable[[User], Client]) -> None:
+    here, elsewhere = signed_in(ada), signed_in(ada)
+    form = {
+        "old_password": factories.PASSWORD,
+        "new_password1": "another long phrase",
+        "new_password2": "another long phrase",
+    }
+    assert here.post("/console/password_change/", form).status_code == 302
+    assert here.get("/console/").status_code == 200
+    assert elsewhere.get("/console/").status_code == 302
+
+
+def test_a_forgotten_password_is_set_through_the_link_in_the_e_mail(ada: User) -> None:
+    client = Client()
+    answer = client.post("/console/account/forgotten/", {"email": "ADA@example.com"}, follow=True)
+    assert "If there is an account with this address" in answer.content.decode()
+    [text] = mails(1)
+    link = next(word for word in text.split() if word.startswith("http://testserver/console/account/password/"))
+    form = client.get(link.removeprefix("http://testserver"))
+    weak = client.post(form["Location"], {"new_password1": "short", "new_password2": "short"})
+    assert "too short" in weak.content.decode()
+    assert (
+        client.post(
+            form["Location"], {"new_password1": "another long phrase", "new_password2": "another long phrase"}
+        ).status_code
+        == 302
+    )
+    assert attempt(client, ada.email, "another long phrase")[0] == 302
+
+
+@pytest.fixture
+def _deactivated(ada: User) -> Iterator[None]:
+    User.objects.filter(pk=ada.pk).update(is_active=False)
+    yield
+
+
+@pytest.mark.usefixtures("_deactivated")
+@pytest.mark.parametrize("address", ["nobody@example.com", "ada@example.com"])
+def test_a_link_goes_only_to_active_people_and_the_answer_is_the_same(address: str) -> None:
+    answer = Client().post("/console/account/forgotten/", {"email": address}, follow=True)
+    assert "If there is an account with this address" in answer.content.decode()
+    time.sleep(0.2)
+    assert mail.outbox == []
+
+
+def test_the_sign_in_page_does_not_lead_elsewhere(ada: User) -> None:
+    answer = Client().post(
+        f"{LOGIN}?next=https://evil.example/", {"username": ada.email, "password": factories.PASSWORD}
+    )
+    assert answer["Location"] == "/console/"
