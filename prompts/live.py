@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from django import forms
@@ -196,7 +197,7 @@ def count_newer(app: App, chosen: Mapping[str, Any], newest: Cursor | None) -> i
     return len(rows.order_by().values_list("pk")[:MOST_NEW])
 
 
-def lines_of(app: App, executions: Iterable[str]) -> list[Line]:
+def lines_of(app: App, executions: Iterable[UUID]) -> list[Line]:
     """Return the rows of these executions as they are now (for rows that may change by themselves)."""
     rows = _executions().filter(app=app, pk__in=list(executions)[:MOST_NEW])
     return [Line(row.event, row) for row in rows]
@@ -245,12 +246,9 @@ def _filtered_executions(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execut
     if chosen.get("trouble"):
         rows = rows.filter(state__in=TROUBLE)
     if chosen.get("connector"):
-        declared = connector_or_none(chosen["connector"])
-        if declared is not None and declared.needs_connection:  # executions are indexed by their connection
-            accounts = Connection.objects.filter(app=app, connector=declared.key)
-            rows = rows.filter(connection__in=list(accounts.values_list("pk", flat=True)))
-        else:
-            rows = rows.filter(connector=chosen["connector"])
+        accounts = list(Connection.objects.filter(app=app, connector=chosen["connector"]).values_list("pk", flat=True))
+        # The one account of a vendor is indexed; what has several or none is found by its key.
+        rows = rows.filter(connection=accounts[0]) if len(accounts) == 1 else rows.filter(connector=chosen["connector"])
     return rows
 
 
@@ -260,12 +258,13 @@ def _time_terms(chosen: Mapping[str, Any], time: str) -> dict[str, Any]:
 
 
 def _event_terms(app: App, chosen: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Return the terms about the event; the prompt and the subscriber are looked up first, so that one index serves."""
+    """Return the terms about the event; what names few is looked up first, so that one index serves."""
     terms: dict[str, Any] = {}
     if chosen.get("interaction"):
         terms[f"{path}interaction"] = chosen["interaction"]
     if chosen.get("reference"):
-        terms[f"{path}reference"] = chosen["reference"].upper()
+        named = PromptEvent.objects.filter(app=app, reference=chosen["reference"].upper())
+        terms[f"{path}pk__in"] = list(named.values_list("pk", flat=True)[:PAGE])
     if chosen.get("kind"):
         terms[f"{path}is_test"] = chosen["kind"] == "test"
     if chosen.get("prompt"):

@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 from urllib.parse import urlencode
+from uuid import UUID
 
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
@@ -151,12 +152,12 @@ class LiveNews(ConsoleViewMixin, View):
         chosen = live.FilterForm(app, request.GET).chosen
         new = live.count_newer(app, chosen, live.Cursor.read(request.GET.get("newest", "")))
         try:
-            lines = live.lines_of(app, [key for key in request.GET.get("open", "").split(",") if key])
-        except (ValueError, TypeError):
-            lines = []
+            asked = [UUID(key) for key in request.GET.get("open", "").split(",") if key]
+        except ValueError:
+            asked = []
         cells = {
             row.key: {"html": render_to_string("prompts/live/state.html", {"row": row}), "moves": row.line.moves}
-            for row in rows_of(request, lines)
+            for row in rows_of(request, live.lines_of(app, asked))
         }
         return JsonResponse({"new": new, "more": new >= live.MOST_NEW, "rows": cells})
 
