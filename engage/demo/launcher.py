@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 HOST = "127.0.0.1"
 PATIENCE = 90.0
 """Seconds that a process may take until it answers: a small machine's first start compiles everything."""
+WEB_THREADS = "16"
 GRACE = 10.0
 """Seconds that a process is given to end by itself."""
 
@@ -124,6 +125,7 @@ class Place:
             "CACHE_URL": "locmemcache://engage-demo",
             "ENGAGE_VENDOR_URLS": json.dumps({"cleeng": f"{self.sandbox_url}/cleeng"}),
             "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3}",
+            "ENGAGE_WEB_THREADS": WEB_THREADS,
             "ENGAGE_DEMO": "1",
             "ENGAGE_DEMO_PUBLISHABLE_KEY": kept.publishable_key,
             "ENGAGE_DEMO_S3_URL": self.s3_url,
@@ -253,6 +255,8 @@ class Family:
 
     def _check(self, seconds: float) -> None:
         if self.asked_to_end.wait(seconds):
+            sys.stdout.write("\nEnding everything. This takes a few seconds.\n")
+            sys.stdout.flush()
             raise Ended
         for child in self.children:
             status = child.process.poll()
@@ -300,7 +304,7 @@ def start_all(family: Family, place: Place) -> None:
     family.wait_for(sandbox, _answers(f"{place.sandbox_url}/_sandbox/health"))
     family.wait_for(s3, _answers(f"{place.s3_url}/moto-api/"))
     family.run("seed", python, "manage.py", "seed_demo")
-    granian = ("--interface", "wsgi", "--host", HOST, "--port", str(place.web), "--blocking-threads", "16")
+    granian = ("--interface", "wsgi", "--host", HOST, "--port", str(place.web), "--blocking-threads", WEB_THREADS)
     web = family.start("web", str(programs / "granian"), *granian, "--no-ws", "engage.wsgi:application")
     celery = (str(programs / "celery"), "-A", "engage")
     worker = family.start(
@@ -354,7 +358,7 @@ def main() -> int:
                 sys.stdout.flush()
                 family.watch()
     except Ended:
-        sys.stdout.write("\nEverything has ended.\n")
+        sys.stdout.write("Everything has ended.\n")
         return 0
     except (Problem, Lost) as problem:
         sys.stderr.write(f"\n{problem}\n")
