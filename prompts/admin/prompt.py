@@ -55,6 +55,7 @@ class PromptChangeList(ChangeList):  # type: ignore[misc]
     def get_results(self, request: HttpRequest) -> None:
         """Count for the rows of this page, in a few queries for all of them."""
         super().get_results(request)
+        self.may_add = self.model_admin.has_add_permission(request)
         prompts: list[Any] = list(self.result_list)
         found = bindings.problems_by_prompt(current.current_app(request)) if prompts else {}
         since = timezone.now() - STATISTICS
@@ -154,7 +155,6 @@ class PromptAdmin(ScopedModelAdmin):
     ordering = ["name", "pk"]
     list_per_page = 50
     actions = ["duplicate"]
-    list_before_template = "prompts/prompt/list_intro.html"
     change_form_outer_before_template = "prompts/prompt/form_head.html"
     change_form_show_cancel_button = True
     fieldsets = [
