@@ -1,5 +1,6 @@
 """Every URL of the installation."""
 
+from django.conf import settings
 from django.contrib import admin
 from django.urls import include, path
 
@@ -12,3 +13,5 @@ urlpatterns = [
     path("console/", admin.site.urls),
     path("api/v1/", include("prompts.api.endpoints")),
 ]
+if settings.ENGAGE_DEMO:
+    urlpatterns += [path("demo/", include("engage.demo.site.urls"))]

@@ -14,6 +14,8 @@ LONGEST_WAIT = 10
 TEXT = r"^[^\x00]*$"
 """No text holds a NUL: PostgreSQL cannot store one."""
 
+_CONTROL = r"\x00-\x1f\x7f-\xa0\xad"
+
 
 def _user_id(value: str) -> str:
     wrong = wrong_user_id(value)
@@ -41,10 +43,10 @@ UserId = Annotated[
     WithJsonSchema(
         {
             "type": "string",
-            "format": "user-id",
             "minLength": 1,
             "maxLength": LONGEST_USER_ID,
-            "pattern": r"^\S(.*\S)?$",
+            # No control characters, and no blanks around it; of other alphabets our own check knows more.
+            "pattern": rf"^[^\s{_CONTROL}]([^{_CONTROL}]*[^\s{_CONTROL}])?$",
             "description": "The id by which your app knows the person.",
         }
     ),
@@ -84,8 +86,8 @@ Traits = Annotated[
     Field(max_length=MOST_TRAITS),
     _object_of_scalars(NAME_OF_A_TRAIT, MOST_TRAITS),
 ]
-Number = Annotated[float, BeforeValidator(_number)]
-Whole = Annotated[int, BeforeValidator(_number), Field(ge=1, le=2**31 - 1)]
+Seconds = Annotated[float, Field(ge=0, le=LONGEST_WAIT), BeforeValidator(_number)]
+Whole = Annotated[int, Field(ge=1, le=2**31 - 1), BeforeValidator(_number)]
 Key = Annotated[str, StringConstraints(max_length=200, pattern=TEXT)]
 Token = Annotated[str, StringConstraints(max_length=4096, pattern=TEXT)]
 
@@ -109,12 +111,7 @@ class EventIn(Strict):
     version: Whole | None = Field(None, description="The version that was shown, from `GET /prompts`.")
     inputs: Values = Field(default_factory=dict, description="What the person typed into the prompt: name to value.")
     context: Values = Field(default_factory=dict, description="What you want to see beside the event, e.g. the path.")
-    wait: Number = Field(
-        0,
-        ge=0,
-        le=LONGEST_WAIT,
-        description="Seconds to wait for the outcome; without it, or when it takes longer: 202.",
-    )
+    wait: Seconds = Field(0, description="How long to wait for the outcome; when it takes longer: 202.")
     key: Key | None = Field(None, description=f"The API key. {IN_BODY}")
     identity: Token | None = Field(None, description=f"The signed identity. {IN_BODY}")
 

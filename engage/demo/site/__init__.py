@@ -1,0 +1,1 @@
+"""Streamly, a small streaming site that uses `engage.js`. Anybody signs in as anybody: only with ENGAGE_DEMO."""
