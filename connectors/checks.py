@@ -60,7 +60,7 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
 
 def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMessage]:
     """A form that people fill in: every field has a label and, unless it explains itself, a help text."""
-    if not (isinstance(form, type) and issubclass(form, forms.BaseForm)):
+    if not (isinstance(form, type) and issubclass(form, forms.Form)):
         yield Error("Settings and inputs are declared as Django forms.", obj=owner, id="engage.E007")
         return
     for name, form_field in form.base_fields.items():
@@ -75,7 +75,7 @@ def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMe
 
 def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
     """Only a SecretField is sealed; anything else is stored and shown as it is."""
-    if not (isinstance(declared.Settings, type) and issubclass(declared.Settings, forms.BaseForm)):
+    if not (isinstance(declared.Settings, type) and issubclass(declared.Settings, forms.Form)):
         return
     for name, form_field in declared.Settings.base_fields.items():
         is_secret = isinstance(form_field, SecretField)
@@ -100,7 +100,7 @@ def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMe
         yield Error("An action needs `perform`.", obj=action, id="engage.E014")
     yield from _replay(action)
     yield from _form(action, action.Inputs, declared.catalogues)
-    if not (isinstance(action.Inputs, type) and issubclass(action.Inputs, forms.BaseForm)):
+    if not (isinstance(action.Inputs, type) and issubclass(action.Inputs, forms.Form)):
         return
     for name, form_field in action.Inputs.base_fields.items():
         if isinstance(form_field, SecretField):

@@ -264,14 +264,14 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         counted = row.catalogue_entries.values("catalogue").annotate(
             offered=Count("pk", filter=Q(vanished_at=None)), vanished=Count("pk", filter=Q(vanished_at__isnull=False))
         )
-        counts = {count["catalogue"]: count for count in counted}
+        counts = {count["catalogue"]: (count["offered"], count["vanished"]) for count in counted}
         for key, catalogue in self.declared.catalogues.items():
-            count: dict[str, Any] = counts.get(key, {})
+            offered, vanished = counts.get(key, (0, 0))
             yield {
                 "key": key,
                 "label": catalogue.label,
-                "offered": count.get("offered", 0),
-                "vanished": count.get("vanished", 0),
+                "offered": offered,
+                "vanished": vanished,
                 "state": states.get(key),
                 "first": row.catalogue_entries.filter(catalogue=key, vanished_at=None).order_by("position")[:10],
             }

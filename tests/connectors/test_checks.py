@@ -85,7 +85,7 @@ def form(**fields: forms.Field) -> type[forms.Form]:
     return type("Made", (forms.Form,), dict(fields))
 
 
-HELP = {"label": "A label", "help_text": "A help text."}
+HELP: dict[str, Any] = {"label": "A label", "help_text": "A help text."}
 
 CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "a key that fits no URL": ("key", lambda: "Not A Key", {"engage.E001", "engage.E005"}),

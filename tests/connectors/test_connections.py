@@ -350,11 +350,14 @@ def test_a_success_is_noted_by_the_minute(app: App) -> None:
     connections.note_success(row.pk)
     first = stored().last_success_at
     connections.note_success(row.pk)
-    assert stored().last_success_at == first is not None
+    assert first is not None
+    assert stored().last_success_at == first
 
     Connection.objects.update(last_success_at=timezone.now() - timedelta(minutes=2))
     connections.note_success(row.pk)
-    assert stored().last_success_at > first
+    second = stored().last_success_at
+    assert second is not None
+    assert second > first
 
 
 def test_the_last_problem_is_the_one_that_matters_most(app: App) -> None:

@@ -132,4 +132,4 @@ def test_a_saved_choice_that_has_vanished_can_be_kept(stored: Connection) -> Non
 
 
 def test_without_a_connection_a_dropdown_is_empty() -> None:
-    assert inputs_form(Switch(), None).fields["offer"].choices == [("", "---------")]
+    assert str(inputs_form(Switch(), None)["offer"]).count("<option") == 1
