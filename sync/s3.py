@@ -348,16 +348,14 @@ class _Sentences:
             named = f"in the region {right}" if right else "in another region"
             return StorageProblem(f"The bucket is {named}, not in {where.region}. Correct the region.", code=code)
         if code.startswith("5"):  # no code of the store's own: perhaps a web page
-            text = (
-                "{endpoint} answered with an error, and not as an S3 store does. If this lasts, check the endpoint URL."
-            )
-            return StorageProblem(text.format(endpoint=self._host()), code=code, lasting=False)
+            words = "answered with an error, and not as an S3 store does. If this lasts, check the endpoint URL."
+            return StorageProblem(f"{self._host()} {words}", code=code, lasting=False)
         if code in _PASSING:
             return StorageProblem(
                 "The store is busy or has a problem of its own. The next run tries again.", code=code, lasting=False
             )
-        text = _DENIED[self.doing] if code == "AccessDenied" else _CODES.get(code)
-        if text is None:
+        text = _DENIED[self.doing] if code == "AccessDenied" else _CODES.get(code, "")
+        if not text:
             log.warning(
                 "s3 answered with an unexpected code", extra={"code": code, "status": meta.get("HTTPStatusCode")}
             )

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.db.models import Q
 from django.utils import timezone
@@ -53,7 +54,7 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
     return sent
 
 
-def left_behind(now: datetime) -> list[str]:
+def left_behind(now: datetime) -> list[UUID]:
     """Return the sources with an import that is called running while nobody holds the source's lease any more."""
     died = Source.objects.filter(paused=False, lease_until__lt=now, runs__state=RunState.RUNNING)
     return list(died.values_list("pk", flat=True).distinct())

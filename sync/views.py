@@ -30,6 +30,7 @@ from sync.tasks import import_source
 RUNS_SHOWN = 10
 HISTORY_SHOWN = 30
 REJECTED_SHOWN = 200
+WORTH_SAYING = 20  # per cent fewer rows than usual
 TITLE_ALONE = {"model_admin": None}  # unfold would head these pages with the names of models
 AUDITED = ("name", *IDENTITY, "prefix", "id_column", "mapping", "mode", "time_zone", "crontab", "interval")
 
@@ -89,12 +90,11 @@ class SourcesView(ConsoleViewMixin, TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the sources."""
         rows = Source.objects.filter(app=current.current_app(self.request)).select_related("crontab", "interval")
-        return super().get_context_data(
-            **kwargs,
+        return super().get_context_data(**kwargs) | {
             **TITLE_ALONE,
-            rows=[described(source) for source in rows.order_by("name")],
-            may_manage=current.may(self.request, Right.MANAGE_SOURCES),
-        )
+            "rows": [described(source) for source in rows.order_by("name")],
+            "may_manage": current.may(self.request, Right.MANAGE_SOURCES),
+        }
 
 
 class SourceView(ConsoleViewMixin, TemplateView):
@@ -256,21 +256,20 @@ class RunView(ConsoleViewMixin, TemplateView):
             .order_by("-pk")
             .values_list("rows_read", flat=True)[:5]
         )
-        return super().get_context_data(
-            **kwargs,
+        return super().get_context_data(**kwargs) | {
             **TITLE_ALONE,
-            run=run,
-            status=sources.RUN_STATUS[RunState(run.state)],
-            percent=min(100, 100 * done // total) if total else 0,
-            step="Reading" if reading else "Merging",
-            seconds=seconds,
-            rate=int(run.rows_read / seconds) if seconds >= 1 else None,
-            fewer=fewer_than_usual(run.rows_read, list(usual)),
-            rejected=run.rejected_rows.order_by("line", "pk")[:REJECTED_SHOWN],
-            see_personal=current.may(self.request, Right.SEE_PERSONAL),
-            may_manage=current.may(self.request, Right.MANAGE_SOURCES),
-            again=run.state in {RunState.FAILED, RunState.STOPPED} and run.source_id is not None,
-        )
+            "run": run,
+            "status": sources.RUN_STATUS[RunState(run.state)],
+            "percent": min(100, 100 * done // total) if total else 0,
+            "step": "Reading" if reading else "Merging",
+            "seconds": seconds,
+            "rate": int(run.rows_read / seconds) if seconds >= 1 else None,
+            "fewer": fewer_than_usual(run.rows_read, list(usual)),
+            "rejected": run.rejected_rows.order_by("line", "pk")[:REJECTED_SHOWN],
+            "see_personal": current.may(self.request, Right.SEE_PERSONAL),
+            "may_manage": current.may(self.request, Right.MANAGE_SOURCES),
+            "again": run.state in {RunState.FAILED, RunState.STOPPED} and run.source_id is not None,
+        }
 
 
 def fewer_than_usual(rows: int, usual: list[int]) -> int:
@@ -279,7 +278,7 @@ def fewer_than_usual(rows: int, usual: list[int]) -> int:
         return 0
     middle = sorted(usual)[len(usual) // 2]
     fewer = round(100 * (1 - rows / middle)) if middle else 0
-    return fewer if fewer >= 20 else 0
+    return fewer if fewer >= WORTH_SAYING else 0
 
 
 class ImportAgainView(ConsoleViewMixin, View):

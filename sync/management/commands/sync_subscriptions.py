@@ -147,7 +147,7 @@ class Command(BaseCommand):
                 f"{result.rows_known:,} of known ones, {result.rows_rejected:,} rejected."
             )
             for reason, times in sorted(result.reasons.items(), key=lambda pair: -pair[1])[:5]:
-                self.stdout.write(f"    {times:,} × {reason}")
+                self.stdout.write(f"    {times:,} times: {reason}")
         return not any(result.problem for result in forecasts)
 
 
