@@ -1,5 +1,6 @@
 """Which sites' pages may call the runtime API from a browser."""
 
+import re
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -8,6 +9,7 @@ from django.http import HttpRequest
 
 from engage.tenancy.models import App
 
+HOST = re.compile(r"[a-z0-9._-]+|\[[0-9a-f:.]+\]")
 DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
@@ -21,15 +23,16 @@ def origin(text: str) -> str:
     try:
         parts = urlsplit(text)
         port = parts.port
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
     except ValueError:
         raise ValidationError(f"“{text}” is not an address.") from None
-    if parts.scheme not in DEFAULT_PORTS or not parts.hostname:
+    if parts.scheme not in DEFAULT_PORTS or not host:
         raise ValidationError(
             f"“{text}” must look like https://www.example.com, with https:// (or http:// for tests) in front."
         )
-    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username or "*" in parts.hostname:
+    if parts.path not in ("", "/") or parts.query or parts.fragment or parts.username or not HOST.fullmatch(host):
         raise ValidationError(f"“{text}” must name one site only: no path, no user name and no wildcard.")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname.encode("idna").decode("ascii")
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else "")
 
 

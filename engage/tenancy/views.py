@@ -135,9 +135,7 @@ class InviteView(ConsoleViewMixin, TemplateView):
             except NotAllowed as no:
                 form.add_error(None, str(no))
             else:
-                return _shown_once(
-                    self.render_to_response(self.get_context_data(form=self._form(), **_sent(invitation, link)))
-                )
+                return self.render_to_response(self.get_context_data(form=self._form(), **_sent(invitation, link)))
         return self.render_to_response(self.get_context_data(form=form))
 
 
@@ -161,7 +159,7 @@ class InvitationView(ConsoleViewMixin, TemplateView):
         except NotAllowed as no:
             messages.error(request, str(no))
             return HttpResponseRedirect(reverse("admin:tenancy_membership_changelist"))
-        return _shown_once(self.render_to_response(self.get_context_data(**_sent(row, link))))
+        return self.render_to_response(self.get_context_data(**_sent(row, link)))
 
 
 class PersonView(ConsoleViewMixin, TemplateView):
@@ -304,7 +302,7 @@ class KeysView(ConsoleViewMixin, TemplateView):
         return HttpResponseRedirect(reverse("admin:tenancy_apikey_changelist"))
 
     def _show(self, token: str, what: str) -> HttpResponse:
-        return _shown_once(self.render_to_response(self.get_context_data(once=token, once_what=what)))
+        return self.render_to_response(self.get_context_data(once=token, once_what=what))
 
 
 class AppView(ConsoleViewMixin, TemplateView):
@@ -385,10 +383,3 @@ def _pk(model: type[ApiKey | IdentitySecret], text: str) -> dict[str, Any]:
 
 def _sent(invitation: Invitation, link: str) -> dict[str, Any]:
     return {"invited": invitation, "link": link, "mailed": invitations.mail(invitation, link)}
-
-
-def _shown_once(response: HttpResponse) -> HttpResponse:
-    """A page with a fresh secret stays in no cache."""
-    add_never_cache_headers(response)
-    response.headers["Cache-Control"] = "no-store"
-    return response

@@ -1,0 +1,321 @@
+"""Users and roles: inviting, changing roles, removing, deactivating."""
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.conf import LazySettings
+from django.core import mail
+from django.test import Client
+from django.utils import timezone
+
+from engage.audit.models import Entry
+from engage.tenancy.models import ApiKey, App, IdentitySecret, Invitation, KeyKind, Membership, User
+from engage.tenancy.roles import Role
+from tests import factories
+
+Console = Callable[[Role], Client]
+SignedIn = Callable[[User], Client]
+LIST = "/console/tenancy/membership/"
+INVITE = f"{LIST}invite/"
+PASSWORDS = {"new_password1": "a long enough phrase", "new_password2": "a long enough phrase"}
+
+
+def text(client: Client, path: str) -> str:
+    answer = client.get(path)
+    assert answer.status_code == 200, answer.status_code
+    return answer.content.decode()
+
+
+def invite(client: Client, email: str, role: Role) -> str:
+    """Invite and return the path of the link."""
+    answer = client.post(INVITE, {"email": email, "role": role})
+    found = re.search(r'value="http://testserver(/console/account/invitation/inv_[\w-]{43}/)"', answer.content.decode())
+    assert found is not None, answer.content.decode()
+    assert "no-store" in answer["Cache-Control"]
+    return found[1]
+
+
+def do(client: Client, membership: Membership, what: str, **fields: str) -> str:
+    """Post an action on a person's page and return the page that follows."""
+    answer = client.post(f"{LIST}{membership.pk}/change/", {"do": what, **fields}, follow=True)
+    return answer.content.decode()
+
+
+def role_of(user: User) -> list[tuple[str, int | None]]:
+    return list(Membership.objects.filter(user=user).values_list("role", "app"))
+
+
+def test_the_list_shows_who_is_here_and_nobody_else(app: App, other_app: App, console: Console) -> None:
+    factories.person(app, Role.READ_ONLY, email="reader@example.com")
+    factories.person(app, Role.COMPANY_ADMIN, email="boss@example.com", is_active=False)
+    second = factories.AppFactory(company=app.company, name="Second")
+    factories.person(second, Role.APP_ADMIN, email="second@example.com")
+    factories.person(other_app, Role.APP_ADMIN, email="stranger@example.com")
+    shown = text(console(Role.APP_ADMIN), LIST)
+    assert "reader@example.com" in shown
+    assert "All of Example Media" in shown
+    assert "Deactivated" in shown
+    assert "second@example.com" not in shown
+    assert "stranger@example.com" not in shown
+
+
+def test_somebody_invited_sets_name_and_password_and_is_in(app: App, console: Console, settings: LazySettings) -> None:
+    settings.EMAIL_IS_SET_UP = True
+    link = invite(console(Role.APP_ADMIN), "New@Example.com", Role.APP_MEMBER)
+    [message] = mail.outbox
+    assert message.to == ["new@example.com"]
+    assert link in message.body
+    browser = Client()
+    assert "new@example.com" in text(browser, link)
+    answer = browser.post(link, {"name": "Nia New", **PASSWORDS}, follow=True)
+    assert "Welcome. You are app member here." in answer.content.decode()
+    user = User.objects.get(email="new@example.com")
+    assert (user.name, role_of(user)) == ("Nia New", [(Role.APP_MEMBER, app.pk)])
+    assert Client().get(link).status_code == 404
+    assert Client().post(link, {"name": "Second", **PASSWORDS}).status_code == 404
+    assert set(Entry.objects.filter(app=app).values_list("verb", flat=True)) >= {
+        "invited",
+        "accepted the invitation",
+        "signed in",
+    }
+
+
+def test_where_email_is_not_set_up_the_link_is_to_be_copied(console: Console, settings: LazySettings) -> None:
+    settings.EMAIL_IS_SET_UP = False
+    answer = console(Role.APP_ADMIN).post(INVITE, {"email": "new@example.com", "role": Role.APP_MEMBER})
+    assert "E-mail is not set up: copy the link" in answer.content.decode()
+    assert mail.outbox == []
+
+
+def test_only_the_hash_of_a_link_is_kept(console: Console) -> None:
+    client = console(Role.APP_ADMIN)
+    token = invite(client, "new@example.com", Role.APP_MEMBER).split("/")[-2]
+    assert token not in str(Invitation.objects.values())
+    assert token not in str(Entry.objects.values())
+    assert token not in str(dict(client.session))
+    assert token not in text(client, LIST)
+
+
+def test_somebody_with_an_account_signs_in_to_accept(
+    app: App, other_app: App, console: Console, signed_in: SignedIn
+) -> None:
+    known = factories.person(other_app, Role.APP_ADMIN, email="known@example.com")
+    link = invite(console(Role.APP_ADMIN), "KNOWN@example.com", Role.READ_ONLY)
+    anonymous = Client()
+    assert f"/console/login/?next={link}" in text(anonymous, link)
+    assert anonymous.post(link, {"name": "Thief", **PASSWORDS}).status_code == 403
+    assert known.check_password(factories.PASSWORD)
+    somebody_else = signed_in(factories.person(other_app, Role.APP_ADMIN))
+    assert somebody_else.post(link).status_code == 403
+    assert "Sign out" in text(somebody_else, link)
+    mine = signed_in(known)
+    assert mine.post(link).status_code == 302
+    assert (Role.READ_ONLY, app.pk) in role_of(known)
+    assert "Streamly" in text(mine, "/console/")
+
+
+@pytest.mark.parametrize("spoilt", ["revoked", "expired", "renewed", "unknown"])
+def test_a_link_that_does_not_work_any_more_is_a_404(console: Console, spoilt: str) -> None:
+    client = console(Role.APP_ADMIN)
+    link = invite(client, "new@example.com", Role.APP_MEMBER)
+    invitation = Invitation.objects.get()
+    if spoilt == "revoked":
+        client.post(f"{LIST}invitation/{invitation.pk}/revoke/")
+    elif spoilt == "expired":
+        Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    elif spoilt == "renewed":
+        renewed = client.post(f"{LIST}invitation/{invitation.pk}/renew/").content.decode()
+        assert "/console/account/invitation/inv_" in renewed
+    else:
+        link = "/console/account/invitation/inv_unknown/"
+    assert Client().get(link).status_code == 404
+    assert Client().post(link, {"name": "New", **PASSWORDS}).status_code == 404
+    assert not User.objects.filter(email="new@example.com").exists()
+
+
+def test_an_expired_invitation_can_be_renewed_for_seven_days(console: Console) -> None:
+    client = console(Role.APP_ADMIN)
+    invite(client, "new@example.com", Role.APP_MEMBER)
+    Invitation.objects.update(expires_at=timezone.now() - timedelta(days=1))
+    assert "Expired" in text(client, LIST)
+    client.post(f"{LIST}invitation/{Invitation.objects.get().pk}/renew/")
+    left = Invitation.objects.get().expires_at - timezone.now()
+    assert timedelta(days=6, hours=23) < left <= timedelta(days=7)
+
+
+def test_nobody_is_invited_twice(app: App, console: Console) -> None:
+    client = console(Role.APP_ADMIN)
+    invite(client, "new@example.com", Role.APP_MEMBER)
+    factories.person(app, Role.READ_ONLY, email="here@example.com")
+    for email in ("New@example.com", "HERE@example.com"):
+        answer = client.post(INVITE, {"email": email, "role": Role.APP_MEMBER})
+        assert "already" in answer.content.decode()
+    assert Invitation.objects.count() == 1
+
+
+def test_an_app_administrator_neither_makes_nor_touches_company_administrators(
+    app: App, console: Console, settings: LazySettings
+) -> None:
+    boss = factories.person(app, Role.COMPANY_ADMIN)
+    factories.person(app, Role.COMPANY_ADMIN)
+    member = factories.person(app, Role.APP_MEMBER)
+    client = console(Role.APP_ADMIN)
+    client.post(INVITE, {"email": "new@example.com", "role": Role.COMPANY_ADMIN})
+    assert not Invitation.objects.exists()
+    assert "Only a company administrator" in do(client, member.memberships.get(), "role", role=Role.COMPANY_ADMIN)
+    assert role_of(member) == [(Role.APP_MEMBER, app.pk)]
+    for what in ("role", "remove", "deactivate"):
+        do(client, boss.memberships.get(), what, role=Role.READ_ONLY)
+    boss.refresh_from_db()
+    assert (role_of(boss), boss.is_active) == ([(Role.COMPANY_ADMIN, None)], True)
+    waiting = Invitation.objects.create(
+        company=app.company,
+        email="x@example.com",
+        role=Role.COMPANY_ADMIN,
+        token_hash="0",
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    for what in ("renew", "revoke"):
+        client.post(f"{LIST}invitation/{waiting.pk}/{what}/")
+    waiting.refresh_from_db()
+    assert (waiting.token_hash, waiting.revoked_at) == ("0", None)
+
+
+@pytest.mark.parametrize("role", [Role.COMPANY_ADMIN, Role.APP_ADMIN])
+def test_nobody_changes_their_own_role_or_access(app: App, signed_in: SignedIn, role: Role) -> None:
+    factories.person(app, Role.COMPANY_ADMIN)
+    me = factories.person(app, role)
+    client = signed_in(me)
+    for what in ("role", "remove", "deactivate"):
+        assert "You cannot change your own role or access" in do(
+            client, me.memberships.get(), what, role=Role.COMPANY_ADMIN
+        )
+    assert role_of(me) == [(role, None if role == Role.COMPANY_ADMIN else app.pk)]
+
+
+@pytest.mark.parametrize("role", [Role.APP_MEMBER, Role.READ_ONLY])
+def test_others_have_no_access_to_people(app: App, console: Console, role: Role) -> None:
+    member = factories.person(app, Role.READ_ONLY).memberships.get()
+    client = console(role)
+    for path in (LIST, INVITE, f"{LIST}{member.pk}/change/"):
+        assert client.get(path).status_code == 403, path
+    assert client.post(f"{LIST}{member.pk}/change/", {"do": "role", "role": Role.APP_ADMIN}).status_code == 403
+    assert client.post(INVITE, {"email": "n@example.com", "role": Role.READ_ONLY}).status_code == 403
+    assert Membership.objects.get(pk=member.pk).role == Role.READ_ONLY
+
+
+def test_a_role_is_changed_and_recorded_with_old_and_new(app: App, console: Console) -> None:
+    member = factories.person(app, Role.READ_ONLY)
+    assert "is app administrator now" in do(
+        console(Role.APP_ADMIN), member.memberships.get(), "role", role=Role.APP_ADMIN
+    )
+    assert role_of(member) == [(Role.APP_ADMIN, app.pk)]
+    assert Entry.objects.get(verb="changed the role").changes == {"role": ["Read only", "App administrator"]}
+
+
+def test_a_company_administrator_has_one_role_for_all_apps(app: App, console: Console) -> None:
+    second = factories.AppFactory(company=app.company, name="Zweite")
+    member = factories.person(app, Role.APP_MEMBER)
+    factories.MembershipFactory(user=member, app=second, role=Role.READ_ONLY)
+    client = console(Role.COMPANY_ADMIN)
+    do(client, member.memberships.get(app=app), "role", role=Role.COMPANY_ADMIN)
+    assert role_of(member) == [(Role.COMPANY_ADMIN, None)]
+    do(client, member.memberships.get(), "role", role=Role.READ_ONLY)
+    assert role_of(member)[0][0] == Role.READ_ONLY
+
+
+@pytest.mark.parametrize("what", ["role", "remove", "deactivate"])
+def test_the_last_active_company_administrator_stays(app: App, what: str, signed_in: SignedIn) -> None:
+    boss, me = factories.person(app, Role.COMPANY_ADMIN), factories.person(app, Role.COMPANY_ADMIN)
+    client = signed_in(me)
+    text(client, LIST)
+    membership = boss.memberships.get()
+    # The page of the other one was open when somebody took the role from this one: only the rule is left to protect it.
+    me.memberships.update(role=Role.APP_ADMIN, app=app)
+    do(client, membership, what, role=Role.READ_ONLY)
+    boss.refresh_from_db()
+    assert (role_of(boss), boss.is_active) == ([(Role.COMPANY_ADMIN, None)], True)
+
+
+def test_an_inactive_administrator_does_not_count_as_the_last(app: App, rf: object) -> None:
+    from engage.tenancy import people
+
+    boss = factories.person(app, Role.COMPANY_ADMIN)
+    factories.person(app, Role.COMPANY_ADMIN, is_active=False)
+    with pytest.raises(people.NotAllowed, match="last company administrator"):
+        people._keep_an_administrator(boss.memberships.get())
+
+
+def test_a_removed_person_keeps_the_account_and_loses_the_role(app: App, console: Console) -> None:
+    member = factories.person(app, Role.APP_MEMBER)
+    do(console(Role.APP_ADMIN), member.memberships.get(), "remove")
+    assert role_of(member) == []
+    assert User.objects.filter(pk=member.pk, is_active=True).exists()
+    assert Entry.objects.filter(verb="removed", kind="membership", app=app).exists()
+
+
+def test_deactivating_ends_sessions_for_good_and_names_the_secrets_to_replace(
+    app: App, console: Console, signed_in: SignedIn
+) -> None:
+    member = factories.person(app, Role.APP_ADMIN)
+    connection = factories.ConnectionFactory(app=app, secrets_set_by=member)
+    key, _ = ApiKey.make(app, KeyKind.SECRET, member)
+    IdentitySecret.make(app, member)
+    ApiKey.objects.filter(pk=ApiKey.make(app, KeyKind.PUBLISHABLE, member)[0].pk).update(revoked_at=timezone.now())
+    theirs = signed_in(member)
+    client = console(Role.COMPANY_ADMIN)
+    page = text(client, f"{LIST}{member.memberships.get().pk}/change/")
+    for name in (str(connection), str(key), "Identity secret"):
+        assert name in page
+    assert "pk_" not in page
+    do(client, member.memberships.get(), "deactivate")
+    assert theirs.get("/console/").status_code == 302
+    do(client, member.memberships.get(), "reactivate")
+    assert User.objects.get(pk=member.pk).is_active
+    assert theirs.get("/console/").status_code == 302
+    assert list(
+        Entry.objects.filter(kind="membership", verb__endswith="activated")
+        .values_list("verb", flat=True)
+        .order_by("id")
+    ) == [
+        "deactivated",
+        "reactivated",
+    ]
+
+
+def test_only_company_administrators_deactivate(app: App, console: Console) -> None:
+    member = factories.person(app, Role.APP_MEMBER)
+    do(console(Role.APP_ADMIN), member.memberships.get(), "deactivate")
+    member.refresh_from_db()
+    assert member.is_active
+
+
+def test_somebody_who_also_works_for_another_company_is_not_deactivated(
+    app: App, other_app: App, console: Console
+) -> None:
+    member = factories.person(app, Role.APP_MEMBER)
+    factories.MembershipFactory(user=member, app=other_app)
+    assert "also works for another company" in do(
+        console(Role.COMPANY_ADMIN), member.memberships.get(app=app), "deactivate"
+    )
+    member.refresh_from_db()
+    assert member.is_active
+
+
+def test_people_and_invitations_of_another_app_are_not_there(app: App, other_app: App, console: Console) -> None:
+    stranger = factories.person(other_app, Role.READ_ONLY).memberships.get()
+    waiting = Invitation.objects.create(
+        company=other_app.company,
+        app=other_app,
+        email="x@example.com",
+        role=Role.READ_ONLY,
+        token_hash="0",
+        expires_at=timezone.now() + timedelta(days=1),
+    )
+    client = console(Role.COMPANY_ADMIN)
+    assert client.get(f"{LIST}{stranger.pk}/change/").status_code == 404
+    assert client.post(f"{LIST}{stranger.pk}/change/", {"do": "remove"}).status_code == 404
+    assert client.post(f"{LIST}invitation/{waiting.pk}/revoke/").status_code == 404
+    assert "x@example.com" not in text(client, LIST)
