@@ -487,6 +487,7 @@ class TryView(PromptPage):
             "effects": trying.effects(rows),
             "people": people,
             "person": self._person(people),
+            "shown": _shown(self.prompt, rows),
             "answer_form": AnswerForm(self.prompt, lane, data),
             **self._last_run(),
         }
@@ -497,6 +498,8 @@ class TryView(PromptPage):
         context = self.get_context_data()
         person, form, rows = context["person"], context["answer_form"], context["rows"]
         if person is None or not rows or not form.is_valid():
+            if context["people"] and person is None:
+                messages.error(request, "That is no test subscriber any more. Choose another one.")
             return self.render_to_response(context)
         match request.POST.get("do"):
             case "preview":
@@ -507,6 +510,11 @@ class TryView(PromptPage):
                 ]
             case "ask":
                 context["event_id"] = uuid.uuid4()
+            case "run" if request.POST.get("shown") != context["shown"]:
+                messages.warning(
+                    request, "The prompt or its connection was changed since. Look at it again before you run it."
+                )
+                context["event_id"] = uuid.uuid4()
             case "run":
                 return self._run(context)
             case _:
@@ -516,6 +524,10 @@ class TryView(PromptPage):
     def _run(self, context: dict[str, Any]) -> HttpResponse:
         form: AnswerForm = context["answer_form"]
         try:
+            event_id = uuid.UUID(self.request.POST.get("event", ""))
+        except ValueError:
+            raise BadRequest("Confirm the run on its page.") from None
+        try:
             event = trying.run(
                 self.prompt,
                 context["lane"],
@@ -523,14 +535,16 @@ class TryView(PromptPage):
                 context["person"],
                 form.answers,
                 by=self.request.user.get_username(),
-                event_id=uuid.UUID(self.request.POST.get("event", "")),
+                event_id=event_id,
             )
-        except ValueError:
-            raise BadRequest("Confirm the run on its page.") from None
         except events.BadInputs as bad:
             for name, sentence in bad.errors.items():
                 form.add_error(name if name in form.fields else None, sentence)
             return self.render_to_response(context)
+        except events.Conflict:
+            raise BadRequest(
+                "This confirmation was used before, for something else. Go back and run it again."
+            ) from None
         return redirect(f"{self.request.path}?event={event.event_id}&for={context['person'].pk}")
 
     def _rows(self) -> list[Binding]:
@@ -545,8 +559,11 @@ class TryView(PromptPage):
             raise Http404("There is no such lane.") from None
 
     def _person(self, people: list[Any]) -> Any:
+        """Return whom it is tried for: the one who was chosen and nobody else; the first where nobody was."""
         chosen = self.request.POST.get("for") or self.request.GET.get("for")
-        return next((person for person in people if str(person.pk) == chosen), people[0] if people else None)
+        if chosen is None:
+            return people[0] if people else None
+        return next((person for person in people if str(person.pk) == chosen), None)
 
     def _last_run(self) -> dict[str, Any]:
         """Return the executions of the run that `?event=` names."""
@@ -565,6 +582,12 @@ class TryView(PromptPage):
             ],
             "settled": events.status_of(event).settled,
         }
+
+
+def _shown(prompt: Prompt, rows: list[Binding]) -> str:
+    """Return what a confirmation is about: another version, or another account, needs another one."""
+    accounts = sorted({f"{row.connection.pk}.{row.connection.generation}" for row in rows if row.connection})
+    return " ".join([str(prompt.version), *accounts])
 
 
 def urls(admin: ScopedModelAdmin) -> list[URLPattern]:
