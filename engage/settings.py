@@ -178,6 +178,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(600.0),
         "options": {"expires": 300},
     },
+    "engage: check inputs": {
+        "task": "prompts.recheck_inputs",
+        "schedule": schedule(900.0),
+        "options": {"expires": 600},
+    },
     "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30.0), "options": {"expires": 30}},
 }
 

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -22,6 +22,7 @@ from connectors.http import Api, OnlyLooks
 from connectors.models import CatalogueEntry, Connection, Health
 from connectors.registry import connector_or_none
 from engage.audit.record import Changes, differences, record, snapshot
+from engage.schedules import slots
 from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
 from prompts import versions
@@ -383,10 +384,10 @@ def as_stored(result: Check) -> tuple[str, datetime | None]:
     return problem, None if result.unchecked else timezone.now()
 
 
-def recheck() -> int:
-    """Ask the vendors again about the fixed inputs of every enabled binding. Returns how many have a problem."""
+def recheck(app: App) -> int:
+    """Ask the vendors again about the fixed inputs of an App's enabled actions. Returns how many have a problem."""
     rows = Binding.objects.filter(
-        enabled=True, archived_at=None, prompt__archived_at=None, connection__active=True
+        prompt__app=app, prompt__archived_at=None, archived_at=None, enabled=True, connection__active=True
     ).select_related("connection")
     bad = 0
     for binding in list(rows):
@@ -400,3 +401,21 @@ def recheck() -> int:
             problem=problem, checked_at=checked_at or binding.checked_at
         )
     return bad
+
+
+def recheck_due(now: datetime) -> int:
+    """Recheck the Apps whose night has come (04:00 in their zone, after the vendors' rows were read). Returns how many.
+
+    Each night is a slot that one caller takes and completes once, so this may be called by several, and again.
+    """
+    done = 0
+    for app in App.objects.filter(connections__active=True).distinct():
+        night = slots.Cron.parse("0", "4", "*", "*", "*", app.time_zone)
+        start = slots.due(night, now=now, since=app.created_at)
+        job = f"inputs:{app.pk}"
+        if start is None or not slots.claim(job, start, now=now, lease=timedelta(minutes=15)):
+            continue
+        recheck(app)
+        slots.complete(job, start, now=timezone.now())
+        done += 1
+    return done

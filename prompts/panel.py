@@ -7,7 +7,7 @@ from typing import Any
 from django.contrib import messages
 from django.core.exceptions import BadRequest
 from django.db.models import Max, OuterRef, Subquery
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
 from django.urls import URLPattern, path, reverse
 from django.utils.decorators import method_decorator
@@ -160,7 +160,7 @@ def _hint_at_redirects(rows: list[Row]) -> None:
 # --- pages ----------------------------------------------------------------------------------------------------------------
 
 
-class PromptPage(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
+class PromptPage(ConsoleViewMixin, TemplateView):
     """A page about one prompt of the App at hand."""
 
     model_admin: ScopedModelAdmin
@@ -308,7 +308,7 @@ class ChooseView(PromptPage):
             .values("connector", "action")
             .annotate(last=Max("created_at"))
         }
-        offers = []
+        offers: list[Offer] = []
         for connector in all_connectors():
             connection = connections.get(connector.key)
             if connector.needs_connection and connection is None:
@@ -353,12 +353,11 @@ class EditorView(PromptPage):
         """Return the binding that is edited or added."""
         raise NotImplementedError
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         """Nothing is edited in an archived prompt."""
         if self.prompt.archived_at is not None:
             raise Http404("This prompt is archived.")
-        response: HttpResponse = super().dispatch(request, *args, **kwargs)
-        return response
+        return super().dispatch(request, *args, **kwargs)
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show the dialog."""

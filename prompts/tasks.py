@@ -7,8 +7,9 @@ from uuid import UUID
 
 from celery import shared_task
 from django.conf import settings
+from django.utils import timezone
 
-from prompts import bell, executions
+from prompts import bell, bindings, executions
 
 
 def worker_name() -> str:
@@ -27,3 +28,9 @@ def sweep() -> None:
     """Return expired leases, and ring for what is due: once for each thread that could work on it."""
     for _ in range(min(executions.sweep(), settings.ENGAGE_WORKER_THREADS)):
         bell.ring()
+
+
+@shared_task(name="prompts.recheck_inputs")
+def recheck_inputs() -> None:
+    """Ask the vendors about the fixed inputs of the Apps whose night has come."""
+    bindings.recheck_due(timezone.now())

@@ -16,7 +16,6 @@ from django.urls import URLPattern, reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from unfold.decorators import action, display
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
 
@@ -51,6 +50,8 @@ def badge(icon: str, text: str, tone: str) -> SafeString:
 
 class PromptChangeList(ChangeList):  # type: ignore[misc]
     """Adds to each prompt of the page what is counted: its problems, accepts and how many of their actions were done."""
+
+    result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:
         """Count for the rows of this page, in a few queries for all of them."""
@@ -198,14 +199,14 @@ class PromptAdmin(ScopedModelAdmin):
         """Return the list that counts."""
         return PromptChangeList
 
-    @display(description="Prompt", ordering="name")
+    @admin.display(description="Prompt", ordering="name")
     def name_and_key(self, prompt: Prompt) -> SafeString:
         """The name, and below it what the API calls it."""
         return format_html(
             '<strong class="eg-name">{}</strong><code class="eg-key-name">{}</code>', prompt.name, prompt.key
         )
 
-    @display(description="Status", ordering="status")
+    @admin.display(description="Status", ordering="status")
     def shown_status(self, prompt: Prompt) -> SafeString:
         """Icon and word."""
         if prompt.archived_at:
@@ -213,12 +214,12 @@ class PromptAdmin(ScopedModelAdmin):
         icon, tone = STATUS_WORDS[PromptStatus(prompt.status)]
         return badge(icon, PromptStatus(prompt.status).label, tone)
 
-    @display(description="Type", ordering="type")
+    @admin.display(description="Type", ordering="type")
     def shown_type(self, prompt: Prompt) -> str:
         """Popup, notification or banner."""
         return str(prompt.get_type_display())
 
-    @display(description="Actions")
+    @admin.display(description="Actions")
     def lanes(self, prompt: Prompt) -> SafeString:
         """E.g. "accept 2, secondary 1", as a link to the panel."""
         there = [binding.interaction for binding in prompt.bindings.all()]
@@ -228,7 +229,7 @@ class PromptAdmin(ScopedModelAdmin):
         url = reverse("admin:prompts_prompt_actions", args=[prompt.pk])
         return format_html('<a class="eg-link" href="{}">{}</a>', url, ", ".join(counts) or "none yet")
 
-    @display(description="Problems")
+    @admin.display(description="Problems")
     def problems(self, prompt: Any) -> SafeString | str:
         """How many, and which on hover and for screen readers."""
         found: list[str] = prompt.found_problems
@@ -244,18 +245,18 @@ class PromptAdmin(ScopedModelAdmin):
             first,
         )
 
-    @display(description="Accepts, 7 days")
+    @admin.display(description="Accepts, 7 days")
     def accepts(self, prompt: Any) -> str:
         """Of real subscribers."""
         return f"{prompt.accepts:,}"
 
-    @display(description="Done")
+    @admin.display(description="Done")
     def done(self, prompt: Any) -> str:
         """How many of the accepts' actions were done."""
         counted = prompt.carried_out
         return f"{counted['done'] * 100 // counted['all']}%" if counted else "None yet"
 
-    @display(description="Changed", ordering="updated_at")
+    @admin.display(description="Changed", ordering="updated_at")
     def changed(self, prompt: Prompt) -> SafeString:
         """When, and by whom."""
         by = str(prompt.updated_by) if prompt.updated_by else "the system"
@@ -352,7 +353,7 @@ class PromptAdmin(ScopedModelAdmin):
         offered.pop("delete_selected", None)
         return offered
 
-    @action(description="Duplicate", permissions=["add"])
+    @admin.action(description="Duplicate", permissions=["add"])
     def duplicate(self, request: HttpRequest, queryset: Iterable[Prompt]) -> None:
         """Make drafts like the chosen prompts."""
         made = [bindings.duplicate(prompt, request) for prompt in queryset]

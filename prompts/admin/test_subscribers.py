@@ -24,7 +24,7 @@ from sync import traits
 from sync.models import Subscriber
 
 
-class TestSubscribersView(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
+class TestSubscribersView(ConsoleViewMixin, TemplateView):
     """Who they are; adding one."""
 
     __test__ = False
@@ -67,7 +67,7 @@ def _end_of(day: Any, app: App) -> datetime | None:
     return datetime.combine(day + timedelta(days=1), time.min, ZoneInfo(app.time_zone)) if day else None
 
 
-class TestSubscriberView(ConsoleViewMixin, TemplateView):  # type: ignore[misc]
+class TestSubscriberView(ConsoleViewMixin, TemplateView):
     """What the buttons of a row do."""
 
     __test__ = False

@@ -1,4 +1,5 @@
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from threading import Barrier
 
 import pytest
@@ -308,9 +309,19 @@ def test_a_vendor_that_is_down_leaves_it_unchecked(house: House) -> None:
 def test_the_nightly_check_finds_a_campaign_that_has_ended_and_forgets_what_is_mended(house: House) -> None:
     ended = house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
     mended = house.bind(problem="Could not check SAVE20.")
-    assert bindings.recheck() == 1
+    assert bindings.recheck(house.app) == 1
     ended.refresh_from_db()
     mended.refresh_from_db()
     assert "ended" in ended.problem
     assert mended.problem == ""
     assert mended.checked_at is not None
+
+
+def test_every_night_is_checked_once(house: House) -> None:
+    binding = house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+    App.objects.update(created_at=datetime(2026, 1, 1, tzinfo=UTC), time_zone="America/New_York")
+    before_four, after_four = datetime(2026, 1, 2, 8, 59, tzinfo=UTC), datetime(2026, 1, 2, 9, 1, tzinfo=UTC)
+    assert bindings.recheck_due(before_four) == bindings.recheck_due(before_four) + 1
+    assert [bindings.recheck_due(after_four) for _ in range(2)] == [1, 0]
+    binding.refresh_from_db()
+    assert "ended" in binding.problem

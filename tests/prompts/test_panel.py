@@ -291,7 +291,7 @@ def test_with_the_vendor_down_it_is_saved_and_checked_later(house: House, consol
     assert "Could not check SAVE20." in binding.problem
     assert binding.checked_at is None
     assert shown.count("Could not check SAVE20.") == 2  # the message, and the row
-    assert bindings.recheck() == 0
+    assert bindings.recheck(house.app) == 0
     assert "Could not check SAVE20." not in page(client, url("actions", house.prompt.pk))
 
 

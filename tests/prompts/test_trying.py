@@ -140,9 +140,9 @@ def test_a_run_goes_the_way_of_every_answer_and_is_shown_until_it_is_done(house:
 
     assert executions.work("tests") == 1
     assert house.sandbox.subscriptions()[SUBSCRIPTION]["couponCode"] == "SAVE20"
-    shown = client.get(answer.headers["Location"]).content.decode()
-    assert "Coupon SAVE20 is on subscription" in shown
-    assert "This updates by itself." not in shown
+    page = client.get(answer.headers["Location"]).content.decode()
+    assert "Coupon SAVE20 is on subscription" in page
+    assert "This updates by itself." not in page
 
 
 def test_a_lane_runs_in_order(house: House, console: Console) -> None:
