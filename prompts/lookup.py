@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from django.db.models import Q
 from django.utils import timezone
@@ -126,15 +127,20 @@ def _why_not(app: App, subscriber: Subscriber, prompt: Prompt, taken_at: datetim
     if prompt.status == PromptStatus.PAUSED:
         return "The prompt is paused."
     if prompt.starts_at and prompt.starts_at > now:
-        return f"It starts on {prompt.starts_at:%-d %B %Y}."
+        return f"It starts on {_day(app, prompt.starts_at)}."
     if prompt.ends_at and prompt.ends_at <= now:
-        return f"It ended on {prompt.ends_at:%-d %B %Y}."
+        return f"It ended on {_day(app, prompt.ends_at)}."
     if taken_at and prompt.limit == LimitKind.EVERY_DAYS:
         again = taken_at + timedelta(days=prompt.limit_days or 0)
-        return f"Accepted on {taken_at:%-d %B %Y}; shown again from {again:%-d %B %Y}."
+        return f"Accepted on {_day(app, taken_at)}; shown again from {_day(app, again)}."
     if taken_at:
-        return f"Accepted on {taken_at:%-d %B %Y}; the limit is once."
+        return f"Accepted on {_day(app, taken_at)}; the limit is once."
     return "One of its actions belongs to a connection that is switched off."
+
+
+def _day(app: App, at: datetime) -> str:
+    """Return the day in the App's zone."""
+    return f"{at.astimezone(ZoneInfo(app.time_zone)):%-d %B %Y}"
 
 
 @dataclass(frozen=True)

@@ -92,7 +92,7 @@ def timeline(execution: Execution, attempts: list[Attempt]) -> list[Moment]:
         for rerun in execution.reruns.all()
     ]
     moments.sort(key=lambda moment: moment.at or event.received_at)
-    return [*moments, *_end(execution)]
+    return [*moments, *_end(execution, attempts)]
 
 
 def _answer(event: PromptEvent) -> Moment:
@@ -142,19 +142,21 @@ def _tries(attempts: list[Attempt]) -> Iterator[Moment]:
             yield Moment(attempt.started_at, words.icon, words.tone, f"{name}: {words.label}", text)
 
 
-def _end(execution: Execution) -> Iterator[Moment]:
+def _end(execution: Execution, attempts: list[Attempt]) -> Iterator[Moment]:
     words = STATES[State(execution.state)]
     if execution.state in {State.WAITING, State.PENDING} and execution.due_at:
         verb = "Next try" if execution.state == State.WAITING else "Asked again"
         yield Moment(execution.due_at, words.icon, words.tone, verb)
     elif execution.state == State.HANDED_OVER and execution.due_at:
         yield Moment(execution.due_at, words.icon, words.tone, "Until then a report of the app is waited for")
-    elif execution.settled_at:
-        yield Moment(
-            execution.settled_at, words.icon, words.tone, f"{words.label}, after {took(execution)}", sentence(execution)
-        )
     else:
-        yield Moment(None, words.icon, words.tone, words.label, sentence(execution))
+        # The last attempt may have said it already.
+        told = bool(attempts) and attempts[-1].outcome == execution.state and attempts[-1].message == execution.message
+        text = "" if told else sentence(execution)
+        if execution.settled_at:
+            yield Moment(execution.settled_at, words.icon, words.tone, f"{words.label}, after {took(execution)}", text)
+        elif text:
+            yield Moment(None, words.icon, words.tone, words.label, text)
 
 
 def _told(report: Any) -> str:

@@ -5,7 +5,7 @@ from django.urls import URLPattern, path
 
 from engage.tenancy.scoped import ScopedModelAdmin
 from prompts import live_views
-from prompts.models import Execution
+from prompts.models import Execution, PromptEvent
 
 
 @admin.register(Execution)
@@ -18,7 +18,6 @@ class ExecutionAdmin(ScopedModelAdmin):
             ("", live_views.LivePage, "prompts_execution_changelist"),
             ("news/", live_views.LiveNews, "prompts_execution_news"),
             ("refused/", live_views.RefusedPage, "prompts_execution_refused"),
-            ("lookup/", live_views.LookupPage, "prompts_lookup"),
             ("<uuid:pk>/", live_views.ExecutionPage, "prompts_execution_change"),
             ("<uuid:pk>/<slug:verb>/", live_views.ExecutionDo, "prompts_execution_do"),
         ]
@@ -26,3 +25,13 @@ class ExecutionAdmin(ScopedModelAdmin):
             path(route, self.admin_site.admin_view(view.as_view(model_admin=self)), name=name)
             for route, view, name in pages
         ]
+
+
+@admin.register(PromptEvent)
+class EventAdmin(ScopedModelAdmin):
+    """Events are listed in Live; here is the other way to them, by person."""
+
+    def get_urls(self) -> list[URLPattern]:
+        """Return Lookup, and none of Django's pages; under its own name, and under that which breadcrumbs ask for."""
+        view = self.admin_site.admin_view(live_views.LookupPage.as_view(model_admin=self))
+        return [path("", view, name="prompts_lookup"), path("", view, name="prompts_promptevent_changelist")]

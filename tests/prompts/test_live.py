@@ -29,6 +29,7 @@ pytestmark = pytest.mark.django_db
 Console = Callable[[Role], Client]
 
 LIVE = "/console/prompts/execution/"
+LOOKUP = "/console/prompts/promptevent/"
 EVERY_ROLE = list(Role)
 
 
@@ -305,9 +306,9 @@ def test_nothing_of_another_app_is_shown_or_done(app: App, other_app: App, conso
     assert Execution.objects.get(pk=execution.pk).state == State.UNCERTAIN
 
 
-@pytest.mark.parametrize("path", ["", "news/", "refused/", "lookup/", f"{uuid4()}/"])
+@pytest.mark.parametrize("path", [LIVE, LIVE + "news/", LIVE + "refused/", LOOKUP, f"{LIVE}{uuid4()}/"])
 def test_nobody_looks_without_signing_in(app: App, path: str) -> None:
-    response = Client().get(LIVE + path)
+    response = Client().get(path)
     assert response.status_code == 302
     assert "/login/" in response["Location"]
 
@@ -357,7 +358,7 @@ def test_personal_values_are_masked_for_those_who_may_only_read(app: App, consol
     )
     attempt_with_exchange(execution)
     client = console(role)
-    pages = [client.get(url).content.decode() for url in (LIVE, page_of(execution), LIVE + "lookup/?user=ann")]
+    pages = [client.get(url).content.decode() for url in (LIVE, page_of(execution), LOOKUP + "?user=ann")]
     pages.append(json.dumps(client.get(LIVE + "news/", {"open": str(execution.pk)}).json()))
     for page in pages:
         assert ("ann@example.com" in page or "640000001" in page) is (role != Role.READ_ONLY)

@@ -21,7 +21,7 @@ from tests import factories
 pytestmark = pytest.mark.django_db
 Console = Callable[[Role], Client]
 
-LOOKUP = "/console/prompts/execution/lookup/"
+LOOKUP = "/console/prompts/promptevent/"
 
 
 def text_of(response: Any) -> str:
