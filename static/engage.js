@@ -199,14 +199,15 @@
     dialog.box { margin: auto; inset: 0; height: fit-content; }
     dialog::backdrop { background: rgb(10 8 20 / .55); }
     .notification { right: 16px; bottom: 16px; z-index: 2147483000; width: min(380px, calc(100vw - 32px)); }
-    .banner { position: static; width: 100%; max-height: none; border-radius: 0; padding: 12px 56px 12px 16px; display: flex;
+    .notification .buttons button { flex: 1 1 auto; }
+    .banner { width: 100%; max-height: none; border-radius: 0; padding: 12px 64px 12px 16px; display: flex;
       flex-wrap: wrap; gap: 8px 24px; align-items: center; justify-content: center; box-shadow: 0 1px 12px rgb(0 0 0 / .25);
       animation: none; position: relative; }
     .banner .words { flex: 1 1 280px; max-width: 640px; } .banner .buttons, .banner form { margin: 0; }
     h2 { font-size: 20px; line-height: 1.3; font-weight: 700; margin: 0 40px 8px 0; text-wrap: balance; }
     .banner h2 { font-size: 16px; margin: 0; }
     p { margin: 0; white-space: pre-line; overflow-wrap: anywhere; color: var(--soft); }
-    .status { color: var(--text); font-weight: 600; } .status:empty { display: none; }
+    .status { color: var(--text); font-weight: 600; margin-right: 40px; } .status:empty { display: none; }
     .status.working::before { content: ""; display: inline-block; width: 16px; height: 16px; margin: 0 10px -2px 0;
       border: 2px solid var(--line); border-top-color: var(--accent); border-radius: 50%; animation: turn .8s linear infinite; }
     .small { font-size: 14px; margin-top: 4px; }
@@ -274,6 +275,7 @@
 
       let answered = false;
       const vanish = () => {
+        if (!host.isConnected) return;
         const had = popup || root.activeElement;
         if (popup) box.close();
         host.remove();
@@ -314,6 +316,7 @@
         const ended = () => {
           if (buttons.children.length || !host.isConnected) return;
           buttons.append(make("button", { type: "button", textContent: config.words.close, onclick: vanish }));
+          close.hidden = true;
           if (popup || root.activeElement) buttons.firstChild.focus();
         };
         if (!done) {
@@ -333,13 +336,17 @@
       close.onclick = () => answer("dismiss");
       form.onsubmit = (submitted) => (submitted.preventDefault(), answer("accept"));
       box.addEventListener("cancel", (escaped) => (escaped.preventDefault(), answer("dismiss")));
+      box.addEventListener("close", () => answer("dismiss")); // a second Escape closes without asking
       if (!popup) box.onkeydown = (pressed) => pressed.key === "Escape" && answer("dismiss");
       const timer = prompt.timeout_seconds ? setTimeout(() => answer("timeout"), prompt.timeout_seconds * 1000) : 0;
       form.oninput = () => clearTimeout(timer); // nobody is cut off while typing
 
       if (prompt.type === "banner") document.body.prepend(host);
       else document.body.append(host);
-      if (popup) box.showModal();
+      if (popup) {
+        box.showModal();
+        box.focus(); // not the first button: a key pressed by chance must accept nothing
+      }
       deliver(report(prompt, "impression", {}));
       tell("shown", { prompt: prompt.key, version: prompt.version, type: prompt.type });
     });
