@@ -7,3 +7,4 @@ class SyncConfig(AppConfig):
     """Subscribers, what is known of them, and the files and webhooks that it comes from."""
 
     name = "sync"
+    verbose_name = "User traits"

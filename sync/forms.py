@@ -50,7 +50,7 @@ class SourceForm(forms.ModelForm[Source]):
     )
     schedule = forms.ChoiceField(label="Look for new files", choices=SCHEDULES)
     daily_at = forms.TimeField(
-        label="Time of day", required=False, widget=forms.TextInput(attrs={"placeholder": "02:30"})
+        label="Time of day", required=False, widget=forms.TimeInput(format="%H:%M", attrs={"placeholder": "02:30"})
     )
     cron = forms.CharField(
         label="Cron expression",
@@ -100,6 +100,7 @@ class SourceForm(forms.ModelForm[Source]):
         self.fields["time_zone"] = forms.ChoiceField(
             label=self.fields["time_zone"].label, help_text=self.fields["time_zone"].help_text, choices=zones
         )
+        self.fields["endpoint_url"].widget = forms.TextInput(attrs={"inputmode": "url"})
         self.fields["mode"].widget = forms.RadioSelect(choices=self.fields["mode"].choices)  # type: ignore[attr-defined]  # a ChoiceField
         for name, value in self._schedule_as_stored().items():
             self.initial.setdefault(name, value)

@@ -22,7 +22,7 @@ from engage.tenancy.models import User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
 from sync import sources
-from sync.forms import IDENTITY, SECRET, SourceForm
+from sync.forms import CLEENG_ID_COLUMN, IDENTITY, SECRET, SourceForm
 from sync.models import ImportRun, RunState, Source
 from sync.schedule import next_run
 from sync.tasks import import_source
@@ -177,7 +177,8 @@ class TestView(ConsoleViewMixin, View):
             if name in {*IDENTITY, SECRET, "id_column", "prefix", "customer_id_trait", "time_zone"}
         }
         found = None if wrong or form.non_field_errors() else sources.test(app, form.location(), form.layout())
-        mapped = {column.strip().casefold() for column, _ in form.mapping_rows()} | {"customer id"}
+        named = [column for column, _ in form.mapping_rows()]
+        mapped = {column.strip().casefold() for column in (*named, CLEENG_ID_COLUMN, form["id_column"].value() or "")}
         new = [column for column in (found.columns if found else []) if column.casefold() not in mapped]
         context = {"found": found, "wrong": wrong, "other": form.non_field_errors(), "new_columns": new}
         return TemplateResponse(request, "sync/tested.html", context)

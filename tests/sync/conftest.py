@@ -3,7 +3,7 @@
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 import boto3
 import pytest
@@ -14,7 +14,7 @@ from engage.tenancy.models import App
 from sync.models import Source
 from tests.factories import SourceFactory
 
-REGION = "eu-west-1"
+REGION: Final = "eu-west-1"
 
 
 @pytest.fixture(scope="session")

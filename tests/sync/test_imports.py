@@ -11,6 +11,7 @@ from engage.tenancy.models import App
 from sync import imports
 from sync.imports import Busy, Lease, Summary, forecast, import_source
 from sync.models import ImportRun, RejectedRow, RunState, Source, SourceMode, StagedRow, Subscriber, Trait
+from sync.s3 import Bucket
 from sync.traits import set_traits
 from tests.factories import SubscriberFactory
 from tests.sync.conftest import TestBucket
@@ -96,7 +97,7 @@ def test_traits_as_the_api_wrote_them_are_unchanged_for_a_file_that_says_the_sam
 def test_files_count_oldest_first(app: App, source: Source, bucket: TestBucket) -> None:
     for number, plan in enumerate(["bronze", "silver", "gold"]):
         bucket.put(f"cleeng/{9 - number}.csv", f"user_id,plan\n1,{plan}\n")
-    files = imports.Bucket(imports.location_of(source)).files()
+    files = Bucket(imports.location_of(source)).files()
     assert [one.object_key for one in run(source).runs] == [file.key for file in files]
     last = bucket.client.get_object(Bucket="exports", Key=files[-1].key)["Body"].read().decode()
     assert everybody(app)["1"]["plan"] in last
@@ -109,7 +110,7 @@ def test_of_snapshots_only_the_newest_counts(
     for name in "abc":
         bucket.put(f"cleeng/{name}.csv", f"user_id,plan\n{name},gold\n")
     (done,) = run(source).runs
-    newest = imports.Bucket(imports.location_of(source)).files()[-1].key
+    newest = Bucket(imports.location_of(source)).files()[-1].key
     assert done.object_key == newest
     states = dict(ImportRun.objects.values_list("object_key", "state"))
     assert {key: state for key, state in states.items() if key != newest} == dict.fromkeys(
@@ -236,7 +237,7 @@ def test_a_run_that_reads_again_after_an_interruption_counts_each_row_once(
 
 def test_an_import_that_never_gets_on_is_given_up(source: Source, bucket: TestBucket) -> None:
     bucket.put("cleeng/a.csv", "user_id,plan\n1,gold\n")
-    (file,) = imports.Bucket(imports.location_of(source)).files()
+    (file,) = Bucket(imports.location_of(source)).files()
     ImportRun.objects.create(
         app=source.app, source=source, object_key=file.key, etag=file.etag, size=file.size, starts=imports.MOST_STARTS
     )
