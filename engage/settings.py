@@ -317,6 +317,8 @@ UNFOLD: dict[str, Any] = {
     "SITE_TITLE": "Engage",
     "SITE_HEADER": "Engage",
     "SITE_SYMBOL": "bolt",
+    "SITE_URL": None,
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "engage.tenancy.context.console_icon"}],
     "SHOW_HISTORY": False,
     "SHOW_VIEW_ON_SITE": False,
     "BORDER_RADIUS": "8px",

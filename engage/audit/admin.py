@@ -66,7 +66,7 @@ class EntryAdmin(ScopedModelAdmin):
     """Entries of the App at hand; company administrators also see those of the company itself."""
 
     view_right = Right.SEE_AUDIT
-    list_display = ("when", "actor", "verb", "what", "changes_in_words", "ip")
+    list_display = ("when", "who", "did", "what", "changes_in_words", "address")
     list_filter = (ActorFilter, VerbFilter, KindFilter, ("at", RangeDateFilter))
     list_filter_submit = True
     search_fields = ("actor", "label", "verb", "object_id")
@@ -117,6 +117,21 @@ class EntryAdmin(ScopedModelAdmin):
     def when(self, entry: Entry) -> str:
         """The moment, in the viewer's zone."""
         return render_to_string("tenancy/moment.html", {"moment": entry.at})
+
+    @display(description="Who", ordering="actor")
+    def who(self, entry: Entry) -> str:
+        """Return the person's address, or the command."""
+        return entry.actor
+
+    @display(description="Did what", ordering="verb")
+    def did(self, entry: Entry) -> str:
+        """Return what was done."""
+        return entry.verb
+
+    @display(description="From")
+    def address(self, entry: Entry) -> str:
+        """Return the IP address that the request came from."""
+        return entry.ip or ""
 
     @display(description="Thing", ordering="label")
     def what(self, entry: Entry) -> str:

@@ -24,7 +24,8 @@ class Entry(models.Model):
             models.Index(fields=["app", "-id"], name="audit_app"),
             models.Index(fields=["kind", "object_id", "-id"], name="audit_object"),
         ]
-        verbose_name_plural = "entries"
+        verbose_name = "audit log entry"
+        verbose_name_plural = "audit log entries"
 
     def __str__(self) -> str:
         return f"{self.actor} {self.verb} {self.kind} {self.label}"

@@ -82,7 +82,7 @@ class MembershipAdmin(ScopedModelAdmin):
     list_filter = (RoleFilter, StateFilter)
     search_fields = ("user__name", "user__email")
     search_help_text = "Search by name or e-mail address"
-    ordering = ("user__name", "user__email")
+    ordering = ("user__email",)
     list_before_template = "tenancy/people_intro.html"
     list_after_template = "tenancy/invitations.html"
     list_select_related = ("user", "company", "app")
@@ -121,8 +121,8 @@ class MembershipAdmin(ScopedModelAdmin):
 
     @display(description="Name", ordering="user__name")
     def person(self, row: Membership) -> str:
-        """The name, or a dash for somebody who gave none."""
-        return row.user.name or "–"
+        """Return the name."""
+        return row.user.name or "(no name yet)"
 
     @display(description="E-mail address", ordering="user__email")
     def email(self, row: Membership) -> str:

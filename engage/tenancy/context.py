@@ -23,11 +23,16 @@ def current_app(request: HttpRequest) -> dict[str, Any]:
     }
 
 
-def console_stylesheet(request: HttpRequest) -> str:
-    """The one stylesheet that the console adds to unfold's."""
+def console_stylesheet(_: HttpRequest) -> str:
+    """Return the one stylesheet that the console adds to unfold's."""
     return static("console.css")
 
 
-def console_script(request: HttpRequest) -> str:
-    """The one script that the console adds to unfold's: dialogs, copying, times in the viewer's zone."""
+def console_script(_: HttpRequest) -> str:
+    """Return the one script that the console adds to unfold's: dialogs, copying, times in the viewer's zone."""
     return static("console.js")
+
+
+def console_icon(_: HttpRequest) -> str:
+    """Return the console's icon in the browser's tab."""
+    return static("console.svg")

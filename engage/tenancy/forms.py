@@ -111,7 +111,7 @@ class RoleForm(forms.Form):
 class OriginsField(forms.CharField):
     """Origins, one a line."""
 
-    widget = UnfoldAdminTextareaWidget
+    widget = UnfoldAdminTextareaWidget(attrs={"rows": 4})
 
     def prepare_value(self, value: Any) -> Any:
         """Show a list as lines."""

@@ -52,8 +52,8 @@ class User(AbstractBaseUser, PermissionsMixin):
         """Django's admin asks this of everybody who signs in; memberships decide what follows."""
         return self.is_active
 
-    def get_short_name(self) -> str:
-        """The name that greets."""
+    def get_full_name(self) -> str:
+        """Return the name that the console shows."""
         return self.name or self.email
 
 
@@ -95,6 +95,8 @@ class App(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["company", "name"], name="app_name_in_company")]
+        verbose_name = "App"
+        verbose_name_plural = "Apps"
 
     def __str__(self) -> str:
         return self.name
@@ -111,12 +113,15 @@ class Membership(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["user", "company", "app"], name="membership_once", nulls_distinct=False),
+            models.UniqueConstraint(fields=["user", "app"], name="membership_once"),
+            models.UniqueConstraint(fields=["user", "company"], name="membership_of_company_once", condition=Q(app=None)),
             models.CheckConstraint(
                 condition=Q(role=Role.COMPANY_ADMIN, app=None) | (~Q(role=Role.COMPANY_ADMIN) & Q(app__isnull=False)),
                 name="membership_scope_fits_role",
             ),
         ]
+        verbose_name = "user with a role"
+        verbose_name_plural = "users and roles"
 
     def __str__(self) -> str:
         return f"{self.user}: {self.get_role_display()}"
@@ -175,6 +180,10 @@ class ApiKey(models.Model):
     created_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     last_used_at = models.DateTimeField(null=True, editable=False)
     revoked_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name = "API key"
+        verbose_name_plural = "API keys"
 
     PREFIXES: ClassVar[dict[str, str]] = {KeyKind.SECRET: "sk", KeyKind.PUBLISHABLE: "pk"}
 
