@@ -148,13 +148,17 @@ class CheckedAdapter(HTTPAdapter):
         manager.pool_classes_by_scheme = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
 
 
+class _CheckedSession(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No answer is a redirect: even unfollowed, requests would read its whole body to prepare the next request."""
+        return None
+
+
 def checked_session() -> requests.Session:
     """Return a session that goes through the door (SDKs that cannot be given one are not used)."""
-    session = requests.Session()
-    session.trust_env = (
-        False  # proxy variables would bypass the address check; ~/.netrc would replace our Authorization
-    )
-    session.max_redirects = 0
+    session = _CheckedSession()
+    # Proxy variables would bypass the address check; ~/.netrc would replace our Authorization.
+    session.trust_env = False
     session.adapters.clear()
     adapter = CheckedAdapter(max_retries=0)
     session.mount("https://", adapter)

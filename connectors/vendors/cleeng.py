@@ -369,13 +369,13 @@ def offers(api: Api) -> Iterator[Choice]:
             return
 
 
-def _rows(answer: Answer) -> Answer:
-    if isinstance(answer.data, list):
-        return answer
+def _rows(answer: Answer) -> list[Answer]:
     for name in ("data", "responseData", "items"):
-        if (inner := answer.get(name)) is not None:
+        if isinstance(inner := answer.get(name), Answer):
             return _rows(inner)
-    return answer["data"]  # type: ignore[no-any-return]
+    if not isinstance(answer.data, list) or not all(isinstance(row, dict) for row in answer.data):
+        raise Undocumented("Cleeng answered with no list of offers.")
+    return list(answer)
 
 
 def _offer_label(row: Answer, key: str) -> str:
