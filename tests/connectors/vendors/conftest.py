@@ -1,0 +1,3 @@
+from tests.connectors.contract import player
+
+__all__ = ["player"]
