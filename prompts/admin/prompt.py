@@ -14,7 +14,7 @@ from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from unfold.views import ChangeList
 from unfold.widgets import UnfoldAdminExpandableTextareaWidget
@@ -275,8 +275,35 @@ class PromptAdmin(ScopedModelAdmin):
         """A new prompt's key follows its name as it is typed."""
         return {} if obj else {"key": ("name",)}
 
+    def get_fieldsets(self, request: HttpRequest, obj: Prompt | None = None) -> Any:
+        """Show the form fields in words to somebody who may not change them."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None or self.has_change_permission(request, obj):
+            return fieldsets
+        return [
+            (title, {**options, "fields": ["shown_inputs" if name == "inputs" else name for name in options["fields"]]})
+            for title, options in fieldsets
+        ]
+
+    @admin.display(description="Fields")
+    def shown_inputs(self, prompt: Prompt) -> SafeString | str:
+        """E.g. "Why do you leave? (choice, required)", each on its line."""
+        rows = [
+            (
+                row["label"],
+                row["type"],
+                ", required" if row["required"] else "",
+                ": " if row["choices"] else "",
+                ", ".join(row["choices"]),
+            )
+            for row in prompt.inputs
+        ]
+        return format_html_join(format_html("<br>"), "{} ({}{}){}{}", rows) or "None"
+
     def get_readonly_fields(self, request: HttpRequest, obj: Prompt | None = None) -> list[str]:
         """The key stays once events carry it."""
+        if obj and not self.has_change_permission(request, obj):
+            return ["shown_inputs"]
         return ["key"] if obj and obj.events.exists() else []
 
     def has_change_permission(self, request: HttpRequest, obj: Prompt | None = None) -> bool:
@@ -341,7 +368,8 @@ class PromptAdmin(ScopedModelAdmin):
     def response_add(self, request: HttpRequest, obj: Prompt, post_url_continue: str | None = None) -> HttpResponse:
         """After a new prompt's texts come its actions."""
         if "_continue" in request.POST:
-            return super().response_add(request, obj, post_url_continue)
+            stays: HttpResponse = super().response_add(request, obj, post_url_continue)
+            return stays
         messages.success(request, f"“{obj}” was created. Now choose what happens when somebody answers.")
         return redirect("admin:prompts_prompt_actions", obj.pk)
 

@@ -328,12 +328,20 @@ def test_an_empty_list_says_what_a_prompt_is_and_an_empty_search_how_to_go_on(ap
 
 
 def test_somebody_who_only_reads_sees_and_changes_nothing(app: App, console: Console) -> None:
-    prompt = factories.PromptFactory(app=app, name="Stay with us")
+    asked = {
+        "name": "why",
+        "label": "Why do <you> leave?",
+        "type": "choice",
+        "required": True,
+        "choices": ["Price", "Time"],
+    }
+    prompt = factories.PromptFactory(app=app, name="Stay with us", inputs=[asked])
     client = console(Role.READ_ONLY)
     assert "Stay with us" in client.get(LIST).content.decode()
     shown = client.get(f"{LIST}{prompt.pk}/change/")
     assert shown.status_code == 200
     assert 'name="_save"' not in shown.content.decode()
+    assert "Why do &lt;you&gt; leave? (choice, required): Price, Time" in shown.content.decode()
     assert client.get(f"{LIST}add/").status_code == 403
     assert client.post(f"{LIST}add/", form()).status_code == 403
     assert client.post(f"{LIST}{prompt.pk}/change/", form(name="x")).status_code == 403
