@@ -142,6 +142,18 @@ def test_an_active_connection_that_fails_after_a_change_stays_on_and_needs_atten
     assert row.held_since is not None
 
 
+def test_changed_settings_that_could_not_be_tested_do_not_act(save: Callable[..., Saved], vendor: Vendor) -> None:
+    save(ON, key=KEY)
+    vendor.keys.add(OTHER_KEY)
+    vendor.status = 500
+    save(ON, key=OTHER_KEY)
+    assert (stored().active, stored().health) == (True, Health.ATTENTION)
+
+    vendor.status = 200
+    tasks.probe_held()
+    assert stored().health == Health.HEALTHY
+
+
 def test_saving_reads_the_vendors_rows_once_the_test_has_passed(save: Callable[..., Saved], vendor: Vendor) -> None:
     save(ON, key=OTHER_KEY)
     assert CatalogueEntry.objects.count() == 0
