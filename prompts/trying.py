@@ -129,6 +129,7 @@ def run(
     Raises:
         PermissionDenied: the subscriber is no test subscriber (any more).
         prompts.events.BadInputs: an answer does not fit what the prompt asks for.
+
     """
     if not events.is_test_subscriber(subscriber):
         raise PermissionDenied("Actions are run for real for test subscribers only.")
