@@ -7,7 +7,6 @@ resolves to something else a moment later ("rebinding") changes nothing. When in
 import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TookTooLong
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -74,10 +73,10 @@ def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> list[str]
     """
     try:
         found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(seconds)
+    except TimeoutError:  # the resolver's own, or ours
+        raise Temporary(f"The name {host} did not resolve in time.", sent=False) from None
     except (OSError, UnicodeError):
         raise Temporary(f"The name {host} does not resolve.", sent=False) from None
-    except TookTooLong:
-        raise Temporary(f"The name {host} did not resolve in time.", sent=False) from None
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
