@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -24,11 +24,12 @@ from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
 from prompts import decisions, live, lookup, timeline
 from prompts.decisions import Decision, NotPossible
+from prompts.events import is_test_subscriber
 from prompts.models import Attempt, Execution, PromptEvent, State
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
+from sync.traits import MASKED
 
-MASKED = lookup.MASKED
 HELD_FOR_A_PERSON = frozenset({"too_old", "daily_limit"})
 
 
@@ -324,7 +325,7 @@ def declared_action(execution: Execution) -> Action | None:
 def shown_inputs(execution: Execution, *, personal: bool) -> list[tuple[str, Any]]:
     """Return the frozen inputs with their labels; without `personal` only those that a designer fixed are shown."""
     action = declared_action(execution)
-    fields = action.Inputs.base_fields if action else {}  # type: ignore[attr-defined]
+    fields = action.Inputs.base_fields if action else {}
     sources = execution.binding.inputs if execution.binding else {}
     shown = []
     for name, value in execution.inputs.items():
@@ -348,7 +349,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
         personal = current.may(self.request, Right.SEE_PERSONAL)
         attempts = list(execution.attempts.select_related("body").order_by("started_at", "pk"))
         event = execution.event
-        hide = lookup.open_veil
+        hide: lookup.Veil = lookup.open_veil
         if not personal:
             hide = lookup.veil(app, [(execution.subscriber, [event.inputs, execution.traits])])
         moments = timeline.timeline(execution, attempts)
@@ -408,7 +409,7 @@ class ExecutionDo(ConsoleViewMixin, View):
     """Carry out what somebody chose on an execution's page."""
 
     right = Right.RUN_AGAIN
-    http_method_names: ClassVar[list[str]] = ["post"]
+    http_method_names = ["post"]
 
     def post(self, request: HttpRequest, pk: Any, verb: str) -> HttpResponse:
         """Do it once, if the execution still stands as the person saw it; say what came of it."""
@@ -522,7 +523,7 @@ class LookupPage(ConsoleViewMixin, TemplateView):
         return {
             "match": match,
             "subscriber": subscriber,
-            "is_test": lookup.is_test_subscriber(subscriber, timezone.now()),
+            "is_test": is_test_subscriber(subscriber, timezone.now()),
             "personal": personal,
             "traits": lookup.traits_shown(app, subscriber, personal=personal),
             "offered": lookup.prompts_of(app, subscriber),

@@ -108,11 +108,9 @@ def _answer(event: PromptEvent) -> Moment:
 
 
 def _earlier_and_later(execution: Execution) -> Iterator[Moment]:
-    others = (
-        execution.event.executions.exclude(pk=execution.pk)
-        .exclude(rerun_of=execution.pk)
-        .exclude(pk=execution.rerun_of_id)
-    )
+    others = execution.event.executions.exclude(pk=execution.pk).exclude(rerun_of=execution.pk)
+    if execution.rerun_of_id is not None:
+        others = others.exclude(pk=execution.rerun_of_id)
     for other in others.order_by("position", "created_at"):
         words = STATES[State(other.state)]
         place = (

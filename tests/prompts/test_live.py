@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -146,7 +146,7 @@ def test_each_filter_keeps_what_it_names(app: App, query: dict[str, str], found:
     app.time_zone = "Europe/Berlin"  # one hour ahead of UTC in March
     app.save()
     stay = factories.PromptFactory(app=app, key="stay")
-    day = timezone.datetime(2026, 3, 1, 10, tzinfo=timezone.get_fixed_timezone(0))
+    day = datetime(2026, 3, 1, 10, tzinfo=UTC)
     rows = {
         "ann-done": execution_of(app, prompt=stay, created_at=day, event={"reference": "ABC23456"}),
         "ann-rejected": execution_of(app, State.REJECTED, created_at=day + timedelta(hours=1), event={"is_test": True}),
