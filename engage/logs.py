@@ -8,6 +8,8 @@ from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any
 
+from engage.redaction import mask
+
 _about: ContextVar[dict[str, str]] = ContextVar("engage_log_about")
 
 
@@ -30,7 +32,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
             **_about.get({}),
         }
         if record.exc_info and record.exc_info[0]:
@@ -43,3 +45,13 @@ class JsonFormatter(logging.Formatter):
                 traceback = traceback.tb_next
             line["where"] = frames
         return json.dumps(line, ensure_ascii=False)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """Return the text without what Django puts into it of a request: its path may hold a link's token or a person's id."""
+    text = record.getMessage()
+    request = getattr(record, "request", None)
+    path, match = getattr(request, "path", ""), getattr(request, "resolver_match", None)
+    if path:
+        text = text.replace(path, f"/{match.route}" if match else "(unknown path)")
+    return mask(text)

@@ -1,0 +1,92 @@
+"""Health checks and security headers."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from cryptography.fernet import Fernet, MultiFernet
+from django.conf import settings
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from encrypted_model_fields import fields as encryption
+
+from engage.tenancy.roles import Role
+from prompts.models import State
+from tests import factories
+
+
+def test_healthz_answers_without_the_database() -> None:
+    # pytest-django refuses the database to a test that does not ask for it.
+    answer = Client().get("/healthz")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+def test_readyz_says_ok(db: None) -> None:
+    answer = Client().get("/readyz")
+    assert answer.status_code == 200
+    assert answer.json() == {
+        "status": "ok",
+        "checks": {"database": "ok", "encryption_key": "ok", "workers": "ok"},
+        "oldest_overdue_seconds": 0.0,
+    }
+    assert "no-store" in answer["Cache-Control"]
+
+
+@pytest.mark.parametrize(("late", "status"), [(60, 200), (200, 503)])
+def test_readyz_tells_how_late_the_workers_are(db: None, late: int, status: int) -> None:
+    factories.ExecutionFactory(state=State.QUEUED, due_at=timezone.now() - timedelta(seconds=late))
+    answer = Client().get("/readyz")
+    assert answer.status_code == status
+    assert answer.json()["oldest_overdue_seconds"] == pytest.approx(late, abs=5)
+
+
+def test_readyz_refuses_a_key_that_does_not_fit(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(encryption, "CRYPTER", MultiFernet([Fernet(Fernet.generate_key())]))
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["checks"]["encryption_key"]) == (503, "does not fit")
+
+
+def test_readyz_says_that_the_database_is_away(db: None) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE vault_canary RENAME TO vault_canary_away")
+    try:
+        answer = Client().get("/readyz")
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE vault_canary_away RENAME TO vault_canary")
+    assert (answer.status_code, answer.json()["checks"]["database"]) == (503, "away")
+
+
+def test_console_pages_run_no_inline_script_and_load_nothing_from_elsewhere(console: Callable[[Role], Client]) -> None:
+    for answer in (Client().get("/console/login/"), console(Role.APP_ADMIN).get("/console/")):
+        policy = dict(part.strip().split(" ", 1) for part in answer["Content-Security-Policy"].split(";"))
+        assert policy["default-src"] == "'none'"
+        assert policy["script-src"] == "'self' 'unsafe-eval'"
+        assert policy["frame-ancestors"] == "'none'"
+        assert policy["form-action"] == "'self'"
+        assert answer["X-Frame-Options"] == "DENY"
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["Referrer-Policy"] == "same-origin"
+        assert b"<script>" not in answer.content
+        assert b"onclick=" not in answer.content
+
+
+def test_check_deploy_finds_nothing_with_an_https_address(tmp_path: Path) -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "engage.settings",
+        "SECRET_KEY": "0a1b2c3d4e5f6g7h8i9j0k1l2m3n4o5p6q7r8s9t0u1v2w3x4y5z-_",
+        "ENGAGE_BASE_URL": "https://engage.example",
+        "ENGAGE_VAR_DIR": str(tmp_path),
+        "ALLOWED_HOSTS": "",
+    }
+    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
+    done = subprocess.run(
+        command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
