@@ -1,6 +1,7 @@
 """Whatever is sent to the runtime API, it answers as its OpenAPI document says, and never with a 5xx."""
 
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import schemathesis
@@ -61,7 +62,7 @@ def test_events_of_a_prompt_that_is_there_are_answered_as_described(
 
     @given(case=described["/api/v1/events"]["POST"].as_strategy(generation_mode=GenerationMode.POSITIVE))
     def send(case: schemathesis.Case) -> None:
-        case.body = {**case.body, "prompt": "offer", "wait": 0, **change}
+        case.body = {**case.body, "event_id": str(uuid4()), "prompt": "offer", "wait": 0, **change}
         assert case.call_and_validate(headers=caller.headers()).status_code in {200, 202}
 
     send()
