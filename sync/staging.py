@@ -19,6 +19,8 @@ from sync.models import ImportRun, StagedRow
 WRITE_SECONDS = 0.04  # aimed at, to stay below 50 ms
 FEWEST, MOST = 50, 20_000
 
+encode = json.JSONEncoder(separators=(",", ":")).encode  # `json.dumps` would make an encoder for each row
+
 Keep = Callable[[], None]
 """Renews the lease inside the transaction, or raises."""
 
@@ -53,7 +55,7 @@ class Writer(_Batches):
 
     def write(self, rows: list[Row]) -> None:
         """Add these rows."""
-        values = ((self.run.pk, row.line, row.user_id, json.dumps(row.traits, separators=(",", ":"))) for row in rows)
+        values = ((self.run.pk, row.line, row.user_id, encode(row.traits)) for row in rows)
         with connection.cursor() as cursor:
             if _is_postgresql():
                 with cursor.copy("COPY sync_stagedrow (run_id, line, user_id, traits) FROM STDIN") as copy:
@@ -97,9 +99,14 @@ def last_line(run: ImportRun) -> int:
 
 def clear(run: ImportRun, keep: Keep) -> None:
     """Remove what is staged of a run."""
-    size = FEWEST * 200 if _is_postgresql() else FEWEST * 10
-    while ids := list(StagedRow.objects.filter(run=run).order_by("line").values_list("pk", flat=True)[:size]):
-        _delete(run, ids, keep)
+    staged = StagedRow.objects.filter(run=run)
+    lines = staged.order_by("line").values_list("line", flat=True)
+    batches = _Batches(run)
+    while last := last_line(run):
+        through = next(iter(lines[batches.size - 1 : batches.size]), last)
+        with batches.batch():
+            keep()
+            staged.filter(line__lte=through)._raw_delete(using="default")  # noqa: SLF001 - nothing points to a staged row
 
 
 _MERGE_POSTGRESQL = """

@@ -62,7 +62,9 @@ def test_a_day_that_a_country_skipped_is_the_first_instant_after_it() -> None:
 def test_all_five_parts_must_match() -> None:
     friday_13 = Cron.parse("0", "9", "13", "*", "fri", "UTC")
     assert friday_13.latest(at("2026-12-01 00:00")) == at("2026-11-13 09:00")
-    assert Cron.parse("*/20", "8-9", "*", "*", "mon-fri", "UTC").latest(at("2026-11-21 00:00")) == at("2026-11-20 09:40")
+    assert Cron.parse("*/20", "8-9", "*", "*", "mon-fri", "UTC").latest(at("2026-11-21 00:00")) == at(
+        "2026-11-20 09:40"
+    )
 
 
 def test_a_day_that_never_comes_is_refused_and_a_rare_one_is_found() -> None:
@@ -85,17 +87,22 @@ def test_what_is_no_time_zone_is_refused(zone: str) -> None:
 
 @given(
     now=st.datetimes(datetime(2020, 1, 1), datetime(2030, 1, 1)),  # noqa: DTZ001 - hypothesis adds the zone
-    zone=st.sampled_from(["UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo"]),
+    zone=st.sampled_from(
+        ["UTC", "Europe/Paris", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu", "Africa/Cairo"]
+    ),
     hour=st.integers(0, 23),
     minute=st.integers(0, 59),
 )
-def test_every_local_day_has_one_slot_at_the_hour_that_its_clocks_show(now: datetime, zone: str, hour: int, minute: int) -> None:
+def test_every_local_day_has_one_slot_at_the_hour_that_its_clocks_show(
+    now: datetime, zone: str, hour: int, minute: int
+) -> None:
     cron = nightly(zone, str(hour), str(minute))
     moment = now.replace(tzinfo=UTC)
     latest, following = cron.latest(moment), cron.following(moment)
-    assert latest is not None and following is not None
+    assert latest is not None
+    assert following is not None
     assert latest <= moment < following
-    assert cron.latest(latest) == latest and cron.following(latest) == following
+    assert (cron.latest(latest), cron.following(latest)) == (latest, following)
     assert timedelta(hours=22) < following - latest < timedelta(hours=26)
     shown = latest.astimezone(ZoneInfo(zone))
     before = (latest - timedelta(seconds=1)).astimezone(ZoneInfo(zone))

@@ -1,6 +1,7 @@
 """The S3 door: against moto's server over HTTP, and against AWS's documented error bodies where moto is kinder."""
 
 import gzip
+import itertools
 import os
 import zlib
 from collections.abc import Callable
@@ -76,11 +77,11 @@ def test_what_cannot_be_unpacked_is_said(bucket: TestBucket, location: Location,
 def test_a_bomb_is_refused_long_before_it_is_unpacked(bucket: TestBucket, location: Location) -> None:
     pack = zlib.compressobj(9, wbits=31)
     bucket.put("cleeng/a.gz", b"".join(pack.compress(bytes(1 << 20)) for _ in range(200)) + pack.flush())
-    store, seen = Bucket(location), 0
+    store = Bucket(location)
+    sizes = map(len, store.open(store.files()[0]))
+    counted = itertools.accumulate(sizes)
     with pytest.raises(StorageProblem, match="unpacks"):
-        for piece in store.open(store.files()[0]):
-            seen += len(piece)
-    assert seen < 80 * 1024 * 1024
+        list(itertools.takewhile(lambda seen: seen < 80 * 1024 * 1024, counted))
 
 
 def test_a_file_that_was_replaced_after_it_was_listed_is_not_read(bucket: TestBucket, location: Location) -> None:
@@ -165,10 +166,30 @@ def aws(httpserver: HTTPServer, settings: Settings) -> Callable[[int, str, dict[
 @pytest.mark.parametrize(
     ("status", "body", "headers", "said"),
     [
-        (403, error_body("InvalidAccessKeyId", "<AWSAccessKeyId>AKIAREADER</AWSAccessKeyId>"), {}, "does not know the access key id AKIAREADER"),
-        (403, error_body("SignatureDoesNotMatch", "<StringToSign>AWS4</StringToSign>"), {}, "secret access key is not the one of"),
-        (400, error_body("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"), {}, "in the region eu-west-1, not in us-east-1"),
-        (301, error_body("PermanentRedirect", "<Endpoint>exports.s3.eu-west-1.amazonaws.com</Endpoint>"), {"x-amz-bucket-region": "eu-west-1"}, "in the region eu-west-1, not in us-east-1"),
+        (
+            403,
+            error_body("InvalidAccessKeyId", "<AWSAccessKeyId>AKIAREADER</AWSAccessKeyId>"),
+            {},
+            "does not know the access key id AKIAREADER",
+        ),
+        (
+            403,
+            error_body("SignatureDoesNotMatch", "<StringToSign>AWS4</StringToSign>"),
+            {},
+            "secret access key is not the one of",
+        ),
+        (
+            400,
+            error_body("AuthorizationHeaderMalformed", "<Region>eu-west-1</Region>"),
+            {},
+            "in the region eu-west-1, not in us-east-1",
+        ),
+        (
+            301,
+            error_body("PermanentRedirect", "<Endpoint>exports.s3.eu-west-1.amazonaws.com</Endpoint>"),
+            {"x-amz-bucket-region": "eu-west-1"},
+            "in the region eu-west-1, not in us-east-1",
+        ),
         (301, "", {"x-amz-bucket-region": "ap-south-1"}, "in the region ap-south-1"),
         (400, error_body("IllegalLocationConstraintException"), {}, "in another region, not in us-east-1"),
         (404, error_body("NoSuchBucket", "<BucketName>exports</BucketName>"), {}, "There is no bucket exports"),
@@ -178,7 +199,7 @@ def aws(httpserver: HTTPServer, settings: Settings) -> Callable[[int, str, dict[
         (403, error_body("AllAccessDisabled"), {}, "disabled all access"),
         (418, error_body("BrandNewCode"), {}, "refused with “BrandNewCode”"),
     ],
-)  # fmt: skip
+)
 def test_refusals_are_told_apart(
     aws: Callable[[int, str, dict[str, str]], Location], status: int, body: str, headers: dict[str, str], said: str
 ) -> None:

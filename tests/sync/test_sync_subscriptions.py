@@ -73,7 +73,7 @@ def test_a_dry_run_says_what_would_happen_and_writes_nothing(
     assert status == 0
     assert "would be imported: 2 rows, 1 of new subscribers, 0 of known ones, 1 rejected." in out
     assert "1 times: The id is empty." in out
-    assert not (Subscriber.objects.exists() or ImportRun.objects.exists() or Trait.objects.exists())
+    assert [model.objects.count() for model in (Subscriber, ImportRun, Trait)] == [0, 0, 0]
     source.refresh_from_db()
     assert source.checked_at is None
 
