@@ -10,6 +10,7 @@ os.environ.setdefault("SECRET_KEY", "only for the test suite, and long enough to
 os.environ.setdefault("FIELD_ENCRYPTION_KEY", "dGVzdHMtb25seS1rZXktMzItYnl0ZXMtbG9uZy4uLi4=")
 os.environ.setdefault("ENGAGE_VAR_DIR", str(_var))
 os.environ.setdefault("ENGAGE_BASE_URL", "http://testserver")
+os.environ.setdefault("ENGAGE_DEMO", "yes")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 
 from engage.settings import *  # noqa: E402, F403

@@ -1,64 +1,18 @@
 """A real worker process: the bell goes through the broker, and what nobody rang for is found by the sweep."""
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
-from django.conf import settings
-from django.db import connection
 from django.utils import timezone
 
-from prompts import bell
+from prompts import bell, executions
 from prompts.models import Execution, State
 from tests.prompts.conftest import House
+from tests.worker import wait_until, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
-PATIENCE = 30.0
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def database_url() -> str:
-    """The test's own database, as DATABASE_URL says it."""
-    values = connection.settings_dict
-    if connection.vendor == "sqlite":
-        return f"sqlite:///{values['NAME']}"
-    host = values["HOST"] or "127.0.0.1"
-    return f"postgres://{values['USER']}:{values['PASSWORD']}@{host}:{values['PORT'] or 5432}/{values['NAME']}"
-
-
-@contextmanager
-def worker(house: House, *more: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Celery worker with two threads against the test's database, broker and sandbox."""
-    environment = {
-        **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.settings",
-        "DATABASE_URL": database_url(),
-        "ENGAGE_VAR_DIR": str(settings.VAR_DIR),
-        "ENGAGE_VENDOR_URLS": json.dumps(house.sandbox.urls),
-    }
-    command = [sys.executable, "-m", "celery", "-A", "engage", "worker", "--pool=threads", "--concurrency=2"]
-    process = subprocess.Popen([*command, "--without-gossip", "--without-mingle", *more], cwd=ROOT, env=environment)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        process.wait(PATIENCE)
-
-
-def wait_until(true: Callable[[], bool]) -> None:
-    ends = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < ends, "nothing happened in time"
-        time.sleep(0.05)
 
 
 def settled(count: int) -> Callable[[], bool]:
@@ -67,7 +21,7 @@ def settled(count: int) -> Callable[[], bool]:
 
 def test_a_worker_hears_the_bell_and_carries_it_out(house: House) -> None:
     house.bind()
-    with worker(house):
+    with worker(house.sandbox):
         house.report()
         wait_until(settled(1))
     assert [effect["what"] for effect in house.sandbox.effects()] == ["coupon_applied"]
@@ -77,7 +31,7 @@ def test_what_nobody_rang_for_is_found_with_the_next_bell(house: House) -> None:
     house.bind()
     house.report()
     Execution.objects.update(due_at=timezone.now() - timedelta(hours=1))
-    with worker(house):
+    with worker(house.sandbox):
         bell.ring()
         wait_until(settled(1))
 
@@ -86,7 +40,7 @@ def test_two_workers_and_many_bells_act_once_for_each_person(house: House) -> No
     house.prompt.limit = "none"
     house.prompt.save()
     house.bind()
-    with worker(house), worker(house):
+    with worker(house.sandbox), worker(house.sandbox):
         for _ in range(10):
             house.report()
         for _ in range(20):
@@ -105,7 +59,7 @@ def test_a_broker_that_is_away_neither_fails_nor_delays_an_answer(
     house.bind()
     event = house.report()
     assert event.executions.get().state == State.QUEUED
-    assert time.monotonic() < bell._quiet_until
+    assert time.monotonic() < vars(bell)["_quiet_until"]
 
 
 def _no_broker(*_: object, **__: object) -> None:
@@ -115,18 +69,16 @@ def _no_broker(*_: object, **__: object) -> None:
 def test_a_worker_killed_in_mid_call_is_replaced_and_nothing_is_doubled(house: House) -> None:
     house.bind()
     house.sandbox.fault("PATCH", delay=30, act=True)
-    with worker(house) as first:
+    with worker(house.sandbox) as first:
         event = house.report()
         wait_until(lambda: bool(house.sandbox.effects()))
         first.kill()
     Execution.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    from prompts import executions
-
     executions.sweep()
     execution = event.executions.get()
     assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
     Execution.objects.update(due_at=timezone.now())
-    with worker(house):
+    with worker(house.sandbox):
         bell.ring()
         wait_until(settled(1))
     assert len(house.sandbox.effects()) == 1
