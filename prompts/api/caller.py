@@ -47,7 +47,7 @@ def caller_of(request: HttpRequest) -> Caller:
 # --- the body ---------------------------------------------------------------------------------------------------------
 
 
-class JsonBody(Parser):  # type: ignore[misc]
+class JsonBody(Parser):
     """Reads a body as JSON, whatever its content type says: a beacon can only send text/plain."""
 
     def parse_body(self, request: HttpRequest) -> Any:
@@ -86,7 +86,7 @@ def _no_constant(name: str) -> NoReturn:
 # --- the key ----------------------------------------------------------------------------------------------------------
 
 
-class Key(HttpBearer):  # type: ignore[misc]
+class Key(HttpBearer):
     """An API key: in the Authorization header, or as `key` in the body for beacons, which have no headers."""
 
     def __call__(self, request: HttpRequest) -> Caller | None:

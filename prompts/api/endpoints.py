@@ -1,14 +1,15 @@
 """The operations of the runtime API, under /api/v1."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, cast
 from uuid import UUID
 
 from django.http import HttpRequest
 from django.urls import path, re_path, reverse
 from django.utils import timezone
-from ninja import Body, NinjaAPI, Query, Status
+from ninja import Body, NinjaAPI, Status
 from ninja.errors import ValidationError
 from ninja.openapi.docs import Swagger
+from pydantic import Field
 
 from prompts import decisions, eligible, events
 from prompts.api import rates, schemas, waiting
@@ -23,6 +24,7 @@ from prompts.api.errors import (
     TOO_MANY,
     UNAUTHORIZED,
     Refused,
+    View,
     handle,
     other_methods,
     unknown_address,
@@ -36,8 +38,10 @@ DESCRIPTION = """
 Your app asks for the prompts of a person, shows them, and reports what the person answered.
 
 **Keys.** `Authorization: Bearer sk_…` from servers, `Bearer pk_…` from browsers.
+
 **Identity.** With a publishable key a user id counts only with `X-Engage-Identity`: an HS256 JWT, signed by your server with
 the App's identity secret: `sub` the user id, `aud` the publishable key, `exp` at most an hour ahead.
+
 **Repeating.** Send the same `event_id` again whenever you are not sure: it is the same event, and nothing runs twice.
 """
 
@@ -54,6 +58,7 @@ api = NinjaAPI(
 handle(api)
 
 Request = HttpRequest
+Row = TypeVar("Row", PromptEvent, Execution)
 ERRORS = frozenset({BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_LARGE, INVALID, TOO_MANY})
 OPTIONAL_IDENTITY = {
     "parameters": [
@@ -68,7 +73,7 @@ OPTIONAL_IDENTITY = {
 }
 
 
-def _answer(request: HttpRequest, event: PromptEvent, status: events.EventStatus) -> Status:
+def _answer(request: HttpRequest, event: PromptEvent, status: events.EventStatus) -> Status[Any]:
     """Return an event as it stands: 200 when it is settled, else 202. A browser sees no words of a vendor."""
     server = caller_of(request).is_server
     version = events.shown_version(event)
@@ -110,7 +115,7 @@ EVENT_ANSWERS = {200: schemas.EventOut, 202: schemas.EventOut}
     url_name="report_event",
     summary="Report an impression or an answer",
 )
-def report_event(request: Request, event: schemas.EventIn) -> Status:
+def report_event(request: Request, event: schemas.EventIn) -> Status[Any]:
     """Stored before it is answered. 200: every action is at its end; 202: ask `url` again. 409: the id is another event's."""
     speak_for(request, event.user_id, event.identity)
     try:
@@ -154,12 +159,12 @@ def report_event(request: Request, event: schemas.EventIn) -> Status:
     url_name="get_event",
     summary="How an event stands",
 )
-def get_event(request: Request, event_id: UUID) -> Status:
+def get_event(request: Request, event_id: UUID) -> Status[Any]:
     """200: every action is at its end; 202: not yet. From a browser only the events of the person it speaks for."""
     event = (
         PromptEvent.objects.select_related("subscriber").filter(app=caller_of(request).app, event_id=event_id).first()
     )
-    _seen(request, event)
+    event = _seen(request, event)
     return _answer(request, event, events.status_of(event))
 
 
@@ -171,14 +176,14 @@ def get_event(request: Request, event_id: UUID) -> Status:
     url_name="report_execution",
     summary="Report what came of an action that was handed over",
 )
-def report_execution(request: Request, execution_id: UUID, report: schemas.ReportIn) -> Status:
+def report_execution(request: Request, execution_id: UUID, report: schemas.ReportIn) -> Status[Any]:
     """For an action with an `instruction`, once. 409: there is nothing (more) to report."""
     execution = (
         Execution.objects.select_related("event", "subscriber")
         .filter(app=caller_of(request).app, pk=execution_id)
         .first()
     )
-    _seen(request, execution, report.identity)
+    execution = _seen(request, execution, report.identity)
     try:
         decisions.report(execution, report.result, dict(report.detail))
     except decisions.NotPossible as error:
@@ -187,12 +192,13 @@ def report_execution(request: Request, execution_id: UUID, report: schemas.Repor
     return _answer(request, event, events.status_of(event))
 
 
-def _seen(request: HttpRequest, row: PromptEvent | Execution | None, identity: str | None = None) -> None:
-    """Go on only when the row is there and may be seen. The identity is asked for first: it says nothing about ids."""
+def _seen(request: HttpRequest, row: Row | None, identity: str | None = None) -> Row:
+    """Return the row when it is there and may be seen. The identity is asked for first: it says nothing about ids."""
     if row is None:
         may_see(request, "", identity)
         raise not_there()
     may_see(request, row.subscriber.user_id, identity)
+    return row
 
 
 @api.get(
@@ -205,7 +211,7 @@ def _seen(request: HttpRequest, row: PromptEvent | Execution | None, identity: s
 def list_prompts(
     request: Request,
     user_id: schemas.UserId | None = None,
-    path: str = Query("/", max_length=2000, description="The page's path, e.g. `/account`."),
+    path: Annotated[str, Field(max_length=2000, description="The page's path, e.g. `/account`.")] = "/",
 ) -> dict[str, Any]:
     """The live prompts for a person on a path, variables filled in.
 
@@ -250,6 +256,6 @@ def set_traits(request: Request, user_id: schemas.UserId, traits: Annotated[sche
 
 _patterns, _app_name, _namespace = api.urls
 for _pattern in _patterns:
-    _pattern.callback = other_methods(_pattern.callback)
+    _pattern.callback = other_methods(cast("View", _pattern.callback))
 urlpatterns = [path("", unknown_address), path("", (_patterns, _app_name, _namespace)), re_path("", unknown_address)]
 """Included by the project under /api/v1/."""

@@ -123,12 +123,16 @@ def _other(request: HttpRequest, error: HttpError) -> HttpResponse:
 
 def handle(api: NinjaAPI) -> None:
     """Give every failure of `api` the one shape."""
-    api.add_exception_handler(Refused, _refused)
-    api.add_exception_handler(ValidationError, _invalid)
-    api.add_exception_handler(Throttled, _throttled)
-    api.add_exception_handler(AuthenticationError, _without_key)
-    api.add_exception_handler(HttpError, _other)
-    api.add_exception_handler(Exception, _unexpected)
+    handlers: dict[type[Exception], Callable[[HttpRequest, Any], HttpResponse]] = {
+        Refused: _refused,
+        ValidationError: _invalid,
+        Throttled: _throttled,
+        AuthenticationError: _without_key,
+        HttpError: _other,
+        Exception: _unexpected,
+    }
+    for failure, handler in handlers.items():
+        api.add_exception_handler(failure, handler)
 
 
 def other_methods(view: View) -> View:

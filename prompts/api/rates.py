@@ -13,7 +13,7 @@ from engage.tenancy.models import KeyKind
 log = logging.getLogger(__name__)
 
 
-class Window(SimpleRateThrottle):  # type: ignore[misc]
+class Window(SimpleRateThrottle):
     """So many requests in a window of time.
 
     ninja's own throttle keeps the request at hand on the object, which threads share; here nothing is kept on it, and the

@@ -80,7 +80,10 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 @pytest.fixture
 def open_app(page: Page, live_server: LiveServer) -> Callable[[], None]:
-    return lambda: page.goto(f"{live_server.url}/app/") and None
+    def go() -> None:
+        page.goto(f"{live_server.url}/app/")
+
+    return go
 
 
 def answers() -> list[str]:
@@ -206,7 +209,7 @@ def _at_once(route: Route) -> str:
     """Return the event without its wish to wait."""
     import json
 
-    return json.dumps({**route.request.post_data_json, "wait": 0})
+    return json.dumps({**(route.request.post_data_json or {}), "wait": 0})
 
 
 def test_what_was_not_possible_is_said_with_a_reference(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -311,7 +314,7 @@ def test_a_busy_server_is_asked_again_with_the_same_id(
     ids: list[str] = []
 
     def busy_at_first(route: Route) -> None:
-        event = route.request.post_data_json
+        event = route.request.post_data_json or {}
         if event["interaction"] != "accept":
             return route.continue_()
         ids.append(event["event_id"])

@@ -5,7 +5,6 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.http import HttpResponse
 from django.test import Client
 
 from engage.tenancy.models import ApiKey, App, IdentitySecret, KeyKind
@@ -34,16 +33,16 @@ class Caller:
         found = {"Authorization": f"Bearer {self.token}"}
         return {**found, "X-Engage-Identity": self.identity} if self.identity else found
 
-    def get(self, path: str, **headers: str) -> HttpResponse:
+    def get(self, path: str, **headers: str) -> Any:
         return Client().get(f"/api/v1{path}", headers={**self.headers(), **headers})
 
-    def post(self, path: str, body: Any, **headers: str) -> HttpResponse:
+    def post(self, path: str, body: Any, **headers: str) -> Any:
         return self._send("post", path, body, headers)
 
-    def put(self, path: str, body: Any, **headers: str) -> HttpResponse:
+    def put(self, path: str, body: Any, **headers: str) -> Any:
         return self._send("put", path, body, headers)
 
-    def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> HttpResponse:
+    def _send(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         data = body if isinstance(body, (str, bytes)) else json.dumps(body)
         send = getattr(Client(), method)
         return send(f"/api/v1{path}", data, "application/json", headers={**self.headers(), **headers})
