@@ -65,11 +65,11 @@ class Cron:
         return day.month in self.months and day.day in self.days_of_month and day.isoweekday() % 7 in self.days_of_week
 
     def latest(self, now: datetime) -> datetime | None:
-        """Return the newest slot that is not after `now`, in UTC; None when no day ever matches (30 February)."""
+        """Return the newest slot that is not after `now`, in UTC; None when there is none in 41 years."""
         return next((slot for slot in self._slots(now, -1) if slot <= now), None)
 
     def following(self, now: datetime) -> datetime | None:
-        """Return the first slot after `now`, in UTC; None when no day ever matches."""
+        """Return the first slot after `now`, in UTC; None when there is none in 41 years."""
         return next((slot for slot in self._slots(now, 1) if slot > now), None)
 
     def _slots(self, now: datetime, step: int) -> Iterator[datetime]:
