@@ -133,7 +133,7 @@ def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
         return _change(
             execution,
             Execution.objects.filter(state__in=STOPPABLE),
-            {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer"},
+            {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()},
             "It is not waiting any more.",
         )
     closed = {"state": State.CLOSED, "reason": "closed", "message": f"Closed by {by}.", "settled_at": Now()}

@@ -131,7 +131,9 @@ class Binding(models.Model):
     position = models.PositiveIntegerField(default=0)
     connector = models.CharField(max_length=40)
     action = models.CharField(max_length=60)
-    connection = models.ForeignKey(Connection, null=True, blank=True, on_delete=models.PROTECT, related_name="bindings")
+    connection = models.ForeignKey(
+        Connection, null=True, blank=True, on_delete=models.RESTRICT, related_name="bindings"
+    )
     # input name -> {"from": "fixed", "value": ...} | {"from": "trait", "name": ...} | {"from": "input", "name": ...}
     inputs = models.JSONField(default=dict)
     on_error = models.CharField(max_length=8, choices=OnError.choices, default=OnError.STOP)
@@ -285,10 +287,10 @@ class Execution(models.Model):
     event = models.ForeignKey(PromptEvent, on_delete=models.CASCADE, related_name="executions")
     subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="executions", db_index=False)
     binding = models.ForeignKey(
-        Binding, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False
+        Binding, null=True, on_delete=models.RESTRICT, related_name="executions", db_index=False
     )  # null: a forwarder
     connection = models.ForeignKey(
-        Connection, null=True, on_delete=models.PROTECT, related_name="executions", db_index=False
+        Connection, null=True, on_delete=models.RESTRICT, related_name="executions", db_index=False
     )
     batch = models.ForeignKey("Batch", null=True, on_delete=models.SET_NULL, related_name="executions")
     rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns")
@@ -417,8 +419,12 @@ class Refusal(models.Model):
 
     class Meta:
         constraints = [
+            models.UniqueConstraint(fields=["app", "hour", "endpoint", "reason", "detail"], name="refusal_per_hour"),
+            # SQLite knows no NULLS NOT DISTINCT: requests that belong to no App have a constraint of their own.
             models.UniqueConstraint(
-                fields=["app", "hour", "endpoint", "reason", "detail"], name="refusal_per_hour", nulls_distinct=False
-            )
+                fields=["hour", "endpoint", "reason", "detail"],
+                condition=Q(app=None),
+                name="refusal_per_hour_of_nobody",
+            ),
         ]
         indexes = [models.Index(fields=["app", "-last_at"], name="refusal_recent")]

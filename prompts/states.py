@@ -47,7 +47,6 @@ STATES: dict[State, StateWords] = {
 
 FALLBACK: dict[State, str] = {
     State.QUEUED: "Starts within seconds.",
-    State.RUNNING: "An attempt is under way.",
     State.BLOCKED: "An earlier action of this answer is not at its end.",
     State.HANDED_OVER: "The app carries this out; it has not reported back.",
 }
@@ -61,6 +60,6 @@ def words(execution: Execution) -> StateWords:
 def sentence(execution: Execution) -> str:
     """Return what a person reads about `execution`: what was said when it came into its state, or what the state means."""
     state = State(execution.state)
-    if state is State.RUNNING and execution.attempts_made:
-        return f"Attempt {execution.attempts_made} is under way."
+    if state is State.RUNNING:
+        return f"Attempt {execution.attempts_made + 1} is under way."
     return execution.message or FALLBACK.get(state, STATES[state].label + ".")

@@ -114,7 +114,9 @@ class Membership(models.Model):
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["user", "app"], name="membership_once"),
-            models.UniqueConstraint(fields=["user", "company"], name="membership_of_company_once", condition=Q(app=None)),
+            models.UniqueConstraint(
+                fields=["user", "company"], name="membership_of_company_once", condition=Q(app=None)
+            ),
             models.CheckConstraint(
                 condition=Q(role=Role.COMPANY_ADMIN, app=None) | (~Q(role=Role.COMPANY_ADMIN) & Q(app__isnull=False)),
                 name="membership_scope_fits_role",
