@@ -428,7 +428,7 @@ class Api:
         except InvalidHeader:
             # Only settings stand in headers. The library's own message quotes the value, so it goes no further.
             raise BadCredentials(unfit) from None
-        if not all(str(value).isascii() for value in prepared.headers.values()):
+        if not all(str(value).isascii() and str(value).isprintable() for value in prepared.headers.values()):
             raise BadCredentials(unfit)
         return prepared
 
@@ -492,6 +492,7 @@ class Api:
                     raw += part
                     if len(raw) > LARGEST_ANSWER:
                         raise Undocumented(f"{label} answered with more than {LARGEST_ANSWER // 2**20} MB.")
+                self._check_whole(response, raw)
                 return response.status_code, response.headers, bytes(raw)
         except requests.Timeout:
             sent = self._deadline.connected
@@ -507,6 +508,18 @@ class Api:
             raise Temporary(
                 f"The connection to {label} broke." + over if sent else f"{label} could not be reached.", sent=sent
             ) from None
+
+    def _check_whole(self, response: requests.Response, raw: bytes | bytearray) -> None:
+        """Refuse what may be the beginning of an answer only: where nothing says how long it is, a break looks like its end.
+
+        Raises:
+            Temporary: time was up, or not even a body came.
+
+        """
+        said = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
+        empty = response.ok and not raw and response.status_code != 204
+        if not said and (empty or not self._deadline.remaining()):
+            raise Temporary(f"The connection to {self.connector.label} broke.")
 
     def _judge(self, answer: Answer, *, repeats: bool = False) -> Answer:
         """Tell an answer from a refusal: the connector's reading first, the status second.
