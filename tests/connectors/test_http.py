@@ -1,0 +1,781 @@
+"""The door, over real connections: where it goes, how long it waits, what it sends, reads, keeps and remembers."""
+
+import gzip
+import json
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from django import forms
+from pytest_django.fixtures import Settings
+from requests.auth import AuthBase
+
+from connectors.auth import HeaderKey, NoAuth
+from connectors.base import Category, Connector, SecretField, Values
+from connectors.failures import BadCredentials, Failure, LostClaim, NotAllowed, Rejected, Temporary, Undocumented
+from connectors.http import Answer, Api, Exchange, OnlyLooks, WouldWrite
+from tests.connectors.contract import MemoryJournal
+from tests.connectors.fake_vendor import Broken, Call, FakeVendor, fake_vendor, reset
+
+KEY = "planted/key+0123456789"
+HURRY = 0.5  # seconds of an attempt that a vendor tries to outlast
+SOON = 3.0  # by then it is over, on a slow machine too
+
+
+class Plain(Connector):
+    """A vendor whose address is a setting."""
+
+    key, label, category = "plain", "Plain", Category.CRM
+
+    class Settings(forms.Form):
+        api_key = SecretField(label="Key")
+
+    def base_url(self, settings: Values) -> str:
+        return str(settings["url"])
+
+    def auth(self, settings: Values) -> AuthBase:
+        return HeaderKey("Authorization", settings["api_key"], "Bearer ")
+
+
+class Unsigned(Plain):
+    def auth(self, settings: Values) -> AuthBase:
+        return NoAuth()
+
+
+def api(url: str, journal: Any = None, *, connector: type[Connector] = Plain, key: str = KEY) -> Api:
+    return Api(connector(), {"url": url, "api_key": key}, journal or MemoryJournal())
+
+
+def outcome_of(call: Callable[[], Any]) -> Failure:
+    with pytest.raises(Failure) as failed:
+        call()
+    return failed.value
+
+
+@contextmanager
+def serving(handle: Callable[[socket.socket], None]) -> Iterator[int]:
+    """Accept connections on a free port, and let `handle` do with each whatever it likes."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    accepted: list[socket.socket] = []
+
+    def serve() -> None:
+        with suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                accepted.append(connection)
+                threading.Thread(target=guarded, args=(connection,), daemon=True).start()
+
+    def guarded(connection: socket.socket) -> None:
+        with suppress(OSError, ValueError):
+            handle(connection)
+
+    threading.Thread(target=serve, daemon=True).start()
+    try:
+        yield listener.getsockname()[1]
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        for connection in accepted:
+            connection.close()
+
+
+def answering(raw: bytes) -> Callable[[socket.socket], None]:
+    """Read one request, and send these bytes."""
+
+    def handle(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(raw)
+        connection.close()
+
+    return handle
+
+
+def with_body(body: bytes, *headers: str) -> bytes:
+    lines = ["HTTP/1.1 200 OK", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+def vendor() -> Iterator[FakeVendor]:
+    with fake_vendor() as running:
+        yield running
+
+
+@pytest.fixture
+def listed(settings: Settings) -> Callable[[int], str]:
+    """Let the door call this port of this machine. Returns its URL."""
+
+    def allow(port: int) -> str:
+        settings.ENGAGE_PRIVATE_HOSTS = [*settings.ENGAGE_PRIVATE_HOSTS, f"127.0.0.1:{port}", f"localhost:{port}"]
+        return f"http://127.0.0.1:{port}"
+
+    settings.ENGAGE_PRIVATE_HOSTS = []
+    return allow
+
+
+@pytest.fixture
+def url(vendor: FakeVendor, listed: Callable[[int], str]) -> str:
+    return listed(int(vendor.url.rsplit(":", 1)[1]))
+
+
+class TestWhereItGoes:
+    @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "127.1", "0x7f000001", "[::ffff:127.0.0.1]"])
+    def test_a_private_address_is_not_called(self, vendor: FakeVendor, settings: Settings, host: str) -> None:
+        settings.ENGAGE_PRIVATE_HOSTS, settings.ENGAGE_VENDOR_URLS = [], {}
+        journal = MemoryJournal()
+        with api(vendor.url.replace("127.0.0.1", host), journal) as door:
+            failure = outcome_of(lambda: door.post("x", json={}))
+            assert not door.may_have_acted
+        assert isinstance(failure, NotAllowed)
+        assert vendor.heard == []
+        assert journal.exchanges[0].sent is False
+
+    def test_a_name_is_resolved_once_and_the_checked_address_is_called(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings
+    ) -> None:
+        asked: list[str] = []
+        called: list[tuple[str, int]] = []
+
+        def rebinding(host: str, port: int, *_: Any) -> Any:
+            asked.append(host)
+            address = "8.8.8.8" if len(asked) == 1 else "127.0.0.1"
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+        def connecting(address: tuple[str, int], *_: Any) -> socket.socket:
+            called.append(address)
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(socket, "getaddrinfo", rebinding)
+        monkeypatch.setattr(socket, "create_connection", connecting)
+        with api("https://rebinding.example") as door:
+            assert isinstance(outcome_of(lambda: door.get("x")), Temporary)
+        assert (asked, called) == (["rebinding.example"], [("8.8.8.8", 443)])
+
+    def test_every_address_of_a_name_is_tried(
+        self, monkeypatch: pytest.MonkeyPatch, vendor: FakeVendor, listed: Callable[[int], str]
+    ) -> None:
+        port = int(vendor.url.rsplit(":", 1)[1])
+        listed(port)
+        real = socket.getaddrinfo
+
+        def two(host: str, *rest: Any) -> Any:
+            first = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.9", port))] if host == "localhost" else []
+            return [*first, *real("127.0.0.1" if host == "localhost" else host, *rest)]
+
+        monkeypatch.setattr(socket, "getaddrinfo", two)
+        vendor.expect(Call("GET", "/x", {"ok": True}))
+        with api(f"http://localhost:{port}") as door:
+            assert door.get("x")["ok"] is True
+
+    @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+    @pytest.mark.parametrize("method", ["get", "post"])
+    def test_no_redirect_is_followed(
+        self, vendor: FakeVendor, url: str, listed: Callable[[int], str], status: int, method: str
+    ) -> None:
+        with fake_vendor() as elsewhere:
+            listed(int(elsewhere.url.rsplit(":", 1)[1]))
+            moved = Broken("moved", status, "{}", headers={"Location": f"{elsewhere.url}/x"})
+            vendor.expect(Call(method.upper(), "/x"), broken={0: moved})
+            with api(url) as door:
+                failure = outcome_of(lambda: getattr(door, method)("x"))
+                assert door.may_have_acted is (method == "post")
+            assert isinstance(failure, Undocumented)
+            assert "redirect" in failure.message
+            assert elsewhere.heard == []
+
+    def test_a_redirects_body_is_no_way_round_the_limits(self, listed: Callable[[int], str]) -> None:
+        head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 8000000\r\n\r\n"
+        with serving(answering(head + b"x" * 8_000_000)) as port, api(listed(port)) as door:
+            assert "more than 5 MB" in outcome_of(lambda: door.get("x")).message
+
+    @pytest.mark.parametrize(
+        "address",
+        [
+            "ftp://vendor.example",
+            "file:///etc/passwd",
+            "gopher://vendor.example",
+            "vendor.example",
+            "http://",
+            "https://[::1",
+        ],
+    )
+    def test_an_address_of_another_kind_is_not_called(self, settings: Settings, address: str) -> None:
+        with api(address) as door:
+            failure = outcome_of(lambda: door.post("x"))
+            assert not door.may_have_acted
+        assert isinstance(failure, (NotAllowed, Temporary))
+        assert not getattr(failure, "sent", False)
+
+    def test_a_proxy_of_the_environment_is_not_used(
+        self, vendor: FakeVendor, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, "http://127.0.0.1:9")
+        vendor.expect(Call("GET", "/x", {"ok": True}))
+        with api(url) as door:
+            assert door.get("x")["ok"] is True
+
+    @pytest.mark.parametrize("connector", [Plain, Unsigned])
+    def test_a_netrc_of_the_environment_is_not_used(
+        self, vendor: FakeVendor, url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, connector: type[Connector]
+    ) -> None:
+        netrc = tmp_path / ".netrc"
+        netrc.write_text("machine 127.0.0.1 login somebody password else\n")
+        netrc.chmod(0o600)
+        monkeypatch.setenv("NETRC", str(netrc))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        vendor.expect(Call("GET", "/x", {"ok": True}))
+        with api(url, connector=connector) as door:
+            door.get("x")
+        assert vendor.heard[0].header("Authorization") == (f"Bearer {KEY}" if connector is Plain else None)
+
+    def test_an_override_replaces_the_vendors_address(self, vendor: FakeVendor, settings: Settings) -> None:
+        settings.ENGAGE_VENDOR_URLS = {"plain": f"{vendor.url}/recorder/"}
+        vendor.expect(Call("GET", "/recorder/x", {"ok": True}))
+        with api("https://vendor.example") as door:
+            assert door.get("x")["ok"] is True
+
+
+class TestWhatItSends:
+    @pytest.mark.parametrize(
+        ("segment", "path"),
+        [
+            ("plain", "plain"),
+            (17, "17"),
+            ("a/b", "a%2Fb"),
+            ("../up", "..%2Fup"),
+            ("a?b=c", "a%3Fb%3Dc"),
+            ("a#b", "a%23b"),
+            ("a%2Fb", "a%252Fb"),
+            ("a b", "a%20b"),
+            ("a\r\nX-Evil: 1", "a%0D%0AX-Evil%3A%201"),
+            ("a\x00", "a%00"),
+            ("ü", "%C3%BC"),
+            ("a;b@c:d&e", "a%3Bb%40c%3Ad%26e"),
+            ("...", "..."),
+        ],
+    )
+    def test_every_segment_is_quoted_on_its_own(self, vendor: FakeVendor, url: str, segment: Any, path: str) -> None:
+        vendor.expect(Call("GET", f"/users/{path}/x", {}))
+        with api(url) as door:
+            door.get("users", segment, "x")
+        vendor.assert_played()
+
+    @pytest.mark.parametrize("segment", ["", ".", ".."])
+    def test_a_segment_that_would_move_the_path_is_not_sent(self, vendor: FakeVendor, url: str, segment: str) -> None:
+        with api(url) as door:
+            assert isinstance(outcome_of(lambda: door.get("users", segment)), NotAllowed)
+            assert isinstance(outcome_of(lambda: door.delete("users", segment)), NotAllowed)
+            assert not door.may_have_acted
+        assert vendor.heard == []
+
+    @pytest.mark.parametrize("key", ["new\nline", "carriage\rreturn", "nul\0", "pasted…key", "\ud800"])
+    def test_a_key_that_no_header_can_carry_is_said_and_not_quoted(
+        self, vendor: FakeVendor, url: str, key: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        with api(url, key=key, connector=Bare) as door:
+            failure = outcome_of(lambda: door.get("x"))
+        assert isinstance(failure, BadCredentials)
+        assert key not in f"{failure} {failure.__cause__} {caplog.text}"
+        assert vendor.heard == []
+
+    def test_a_missing_setting_is_bad_credentials(self, url: str) -> None:
+        with Api(Plain(), {"url": url}, MemoryJournal()) as door:
+            assert isinstance(outcome_of(lambda: door.get("x")), BadCredentials)
+
+    def test_each_method_with_its_kind_query_and_body(self, vendor: FakeVendor, url: str) -> None:
+        journal = MemoryJournal()
+        vendor.expect(
+            Call("GET", "/x", {}, query={"q": "a b&c"}),
+            Call("POST", "/x", {}, body={"query": 1}),
+            *(Call(method, "/x", {}, body={"n": 1}) for method in ("POST", "PUT", "PATCH", "DELETE")),
+        )
+        with api(url, journal) as door:
+            door.get("x", params={"q": "a b&c"})
+            door.read("x", json={"query": 1})
+            for method in ("post", "put", "patch", "delete"):
+                getattr(door, method)("x", json={"n": 1}, step=method)
+        vendor.assert_played()
+        assert [exchange.kind for exchange in journal.exchanges] == ["read"] * 2 + ["write"] * 4
+        assert journal.announced == journal.exchanges[2:]
+
+    def test_a_write_that_the_journal_forbids_is_not_sent(self, vendor: FakeVendor, url: str) -> None:
+        class Lost(MemoryJournal):
+            def write_begins(self, exchange: Exchange) -> None:
+                raise LostClaim
+
+        with api(url, Lost()) as door:
+            with pytest.raises(LostClaim):
+                door.post("x")
+            assert not door.may_have_acted
+        with api(url, OnlyLooks(5)) as door, pytest.raises(WouldWrite):
+            door.post("x")
+        assert vendor.heard == []
+
+    def test_two_writes_need_two_names(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/x", {}))
+        with api(url) as door:
+            door.post("x")
+            with pytest.raises(RuntimeError, match="a name of its own"):
+                door.post("y")
+
+
+class Bare(Plain):
+    def auth(self, settings: Values) -> AuthBase:
+        return HeaderKey("Authorization", settings["api_key"])
+
+
+def trickle(head: bytes, drop: bytes) -> Callable[[socket.socket], None]:
+    def handle(connection: socket.socket) -> None:
+        connection.recv(65536)
+        connection.sendall(head)
+        for _ in range(200):
+            connection.sendall(drop)
+            time.sleep(0.05)
+
+    return handle
+
+
+def hang(connection: socket.socket) -> None:
+    time.sleep(10)
+
+
+class TestHowLongItWaits:
+    @pytest.mark.parametrize(
+        "handle",
+        [
+            hang,
+            trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"),
+            trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+            trickle(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n"),
+            trickle(b"", b"H"),
+            trickle(b"HTTP/1.1 100 Continue\r\n\r\n", b"HTTP/1.1 100 Continue\r\n\r\n"),
+        ],
+        ids=["silence", "headers drop by drop", "body drop by drop", "chunks drop by drop", "status line", "continue"],
+    )
+    def test_nobody_outlasts_the_deadline(
+        self, listed: Callable[[int], str], handle: Callable[[socket.socket], None]
+    ) -> None:
+        began = time.monotonic()
+        with serving(handle) as port, api(listed(port), MemoryJournal(HURRY)) as door:
+            failure = outcome_of(lambda: door.post("x"))
+            assert door.may_have_acted
+        assert isinstance(failure, Temporary)
+        assert failure.sent
+        assert time.monotonic() - began < SOON
+
+    def test_a_tls_handshake_that_hangs_ends_in_time_and_nothing_was_sent(self, listed: Callable[[int], str]) -> None:
+        began = time.monotonic()
+        with serving(hang) as port:
+            listed(port)
+            with api(f"https://localhost:{port}", MemoryJournal(HURRY)) as door:
+                failure = outcome_of(lambda: door.post("x"))
+                assert not door.may_have_acted
+        assert isinstance(failure, Temporary)
+        assert not failure.sent
+        assert time.monotonic() - began < SOON
+
+    def test_a_tls_handshake_drop_by_drop_ends_in_time(self, listed: Callable[[int], str]) -> None:
+        began = time.monotonic()
+        with serving(trickle(b"\x16\x03\x03\x40\x00", b"\x02")) as port:
+            listed(port)
+            with api(f"https://localhost:{port}", MemoryJournal(HURRY)) as door:
+                assert not getattr(outcome_of(lambda: door.post("x")), "sent", True)
+        assert time.monotonic() - began < SOON
+
+    def test_the_deadline_is_the_attempts_not_the_requests(self, vendor: FakeVendor, url: str) -> None:
+        journal = MemoryJournal(HURRY)
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("", then="hang")})
+        with api(url, journal) as door:
+            outcome_of(lambda: door.get("x"))
+            began = time.monotonic()
+            failure = outcome_of(lambda: door.post("y"))
+            assert time.monotonic() - began < HURRY
+            assert not door.may_have_acted
+        assert "time for this attempt is over" in failure.message
+        assert [exchange.sent for exchange in journal.exchanges] == [True, False]
+        assert len(vendor.heard) == 1
+
+    def test_a_request_has_no_longer_than_its_connector_says(self, listed: Callable[[int], str]) -> None:
+        class Impatient(Plain):
+            timeout = 0.2
+
+        began = time.monotonic()
+        with serving(hang) as port, api(listed(port), connector=Impatient) as door:
+            assert "did not answer in time" in outcome_of(lambda: door.get("x")).message
+        assert time.monotonic() - began < SOON
+
+    @pytest.mark.parametrize(
+        ("value", "seconds"),
+        [
+            ("7", 7),
+            ("0", 0),
+            ("1.5", 1.5),
+            ("-5", 0),
+            ("999999999", 86400),
+            ("inf", 86400),
+            ("nan", None),
+            ("", None),
+            ("soon", None),
+            ("Fri, 99 Foo 2026", None),
+            ("Wed, 21 Oct 2015 07:28:00 GMT", 0),
+            ("Wed, 21 Oct 9999 07:28:00 GMT", 86400),
+            ("Wed, 21 Oct 2015 07:28:00 -0000", None),
+        ],
+    )
+    @pytest.mark.parametrize("status", [429, 503])
+    def test_the_vendors_wish_to_wait(
+        self, vendor: FakeVendor, url: str, value: str, seconds: float | None, status: int
+    ) -> None:
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("", status, "{}", headers={"Retry-After": value})})
+        with api(url) as door:
+            failure = outcome_of(lambda: door.get("x"))
+        assert isinstance(failure, Temporary)
+        assert failure.after == seconds
+        assert failure.sent is (status == 503)
+
+    def test_the_vendors_wish_as_a_date(self, vendor: FakeVendor, url: str) -> None:
+        then = format_datetime(datetime.now(UTC) + timedelta(seconds=90), usegmt=True)
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("", 429, "{}", headers={"Retry-After": then})})
+        with api(url) as door:
+            after = outcome_of(lambda: door.get("x")).after  # type: ignore[attr-defined]
+        assert 80 < after <= 90
+
+
+class TestHowMuchItReads:
+    def read(self, listed: Callable[[int], str], raw: bytes) -> Failure:
+        with serving(answering(raw)) as port, api(listed(port)) as door:
+            return outcome_of(lambda: door.get("x"))
+
+    def test_more_than_five_megabytes_are_refused(self, listed: Callable[[int], str]) -> None:
+        assert "more than 5 MB" in self.read(listed, with_body(b" " * 6_000_000)).message
+
+    def test_a_body_without_an_end_is_refused_too(self, listed: Callable[[int], str]) -> None:
+        assert "more than 5 MB" in self.read(listed, b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 6_000_000).message
+
+    @pytest.mark.parametrize("layers", [1, 2])
+    def test_a_small_body_that_unpacks_to_a_huge_one_is_refused(
+        self, listed: Callable[[int], str], layers: int
+    ) -> None:
+        body, coding = b"0" * 60_000_000, ", ".join(["gzip"] * layers)
+        for _ in range(layers):
+            body = gzip.compress(body)
+        assert "more than 5 MB" in self.read(listed, with_body(body, f"Content-Encoding: {coding}")).message
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            with_body(b"not gzip at all", "Content-Encoding: gzip"),
+            b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{}",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n{}",
+            b"nonsense\r\n\r\n",
+            b"HTTP/1.1 abc\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"X: " + b"x" * 70_000 + b"\r\n\r\n",
+            b"HTTP/1.1 200 OK\r\n" + b"X: 1\r\n" * 200 + b"\r\n",
+            b"",
+            b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n",
+        ],
+        ids=[
+            "no gzip",
+            "half",
+            "chunk",
+            "no HTTP",
+            "no status",
+            "long header",
+            "many headers",
+            "nothing",
+            "half a head",
+        ],
+    )
+    def test_what_is_no_whole_answer_is_a_lost_one(self, listed: Callable[[int], str], raw: bytes) -> None:
+        failure = self.read(listed, raw)
+        assert isinstance(failure, Temporary)
+        assert failure.sent
+
+    def test_a_long_answer_is_kept_in_part(self, listed: Callable[[int], str]) -> None:
+        journal = MemoryJournal()
+        with serving(answering(with_body(b"x" * 50_000))) as port, api(listed(port), journal) as door:
+            outcome_of(lambda: door.get("x"))
+        assert len(journal.exchanges[0].answer) < 21_000
+        assert "50000 characters" in journal.exchanges[0].answer
+
+
+class TestWhetherItArrived:
+    def test_nobody_listens(self, vendor: FakeVendor, url: str) -> None:
+        vendor.stop_listening()
+        with api(url) as door:
+            failure = outcome_of(lambda: door.post("x"))
+            assert not door.may_have_acted
+        assert not getattr(failure, "sent", True)
+        assert "could not be reached" in failure.message
+
+    @pytest.mark.parametrize("then", ["reset", "close"])
+    @pytest.mark.parametrize("before", [0, 1, 2])
+    def test_a_connection_that_breaks_after_a_write_counts_as_sent_used_again_or_not(
+        self, vendor: FakeVendor, url: str, before: int, then: Any
+    ) -> None:
+        reads = [Call("GET", f"/{number}", {}) for number in range(before)]
+        vendor.expect(*reads, Call("POST", "/x"), broken={before: Broken("", then=then)})
+        journal = MemoryJournal()
+        with api(url, journal) as door:
+            for number in range(before):
+                door.get(number)
+            failure = outcome_of(lambda: door.post("x"))
+            assert door.may_have_acted
+        assert getattr(failure, "sent", False)
+        assert journal.exchanges[-1].sent
+        vendor.assert_played()
+
+    def test_one_connection_serves_an_attempt(self, listed: Callable[[int], str]) -> None:
+        connections: list[socket.socket] = []
+
+        def handle(connection: socket.socket) -> None:
+            connections.append(connection)
+            while connection.recv(65536):
+                connection.sendall(with_body(b"{}"))
+
+        with serving(handle) as port, api(listed(port)) as door:
+            for number in range(3):
+                door.get(number)
+        assert len(connections) == 1
+
+    def test_a_connection_that_was_reset_on_its_second_use_is_not_opened_again(
+        self, listed: Callable[[int], str]
+    ) -> None:
+        requests: list[bytes] = []
+
+        def handle(connection: socket.socket) -> None:
+            requests.append(connection.recv(65536))
+            connection.sendall(with_body(b"{}"))
+            requests.append(connection.recv(65536))
+            reset(connection)
+
+        with serving(handle) as port, api(listed(port)) as door:
+            door.get("x")
+            assert getattr(outcome_of(lambda: door.post("x")), "sent", False)
+            assert door.may_have_acted
+        assert [request[:4] for request in requests] == [b"GET ", b"POST"]
+
+    def test_a_later_connection_that_is_refused_was_not_sent(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("GET", "/x", {}), Call("POST", "/x"), broken={1: Broken("", then="refuse")})
+        with api(url) as door:
+            door.get("x")
+            assert not getattr(outcome_of(lambda: door.post("x")), "sent", True)
+            assert not door.may_have_acted
+
+    def test_a_certificate_that_does_not_hold_is_not_sent_to(
+        self, listed: Callable[[int], str], tmp_path: Path
+    ) -> None:
+        names: list[str | None] = []
+        context = own_certificate(tmp_path)
+        context.sni_callback = lambda _socket, name, _context: names.append(name)
+        received: list[bytes] = []
+
+        def handle(connection: socket.socket) -> None:
+            with context.wrap_socket(connection, server_side=True) as secured:
+                received.append(secured.recv(65536))
+
+        with serving(handle) as port:
+            listed(port)
+            with api(f"https://localhost:{port}") as door:
+                failure = outcome_of(lambda: door.post("x"))
+                assert not door.may_have_acted
+        assert not getattr(failure, "sent", True)
+        assert names == ["localhost"]
+        assert [chunk for chunk in received if chunk] == []
+
+    @pytest.mark.parametrize(
+        ("status", "kind", "acted"),
+        [
+            (400, Rejected, False),
+            (401, BadCredentials, False),
+            (403, Rejected, False),
+            (404, Rejected, False),
+            (408, Temporary, True),
+            (409, Rejected, False),
+            (422, Rejected, False),
+            (425, Temporary, True),
+            (429, Temporary, False),
+            (500, Temporary, True),
+            (503, Temporary, True),
+            (599, Temporary, True),
+            (304, Undocumented, True),
+        ],
+    )
+    def test_what_a_status_means_for_a_write(
+        self, vendor: FakeVendor, url: str, status: int, kind: type[Failure], acted: bool
+    ) -> None:
+        vendor.expect(Call("POST", "/x"), broken={0: Broken("", status, "")})
+        with api(url) as door:
+            failure = outcome_of(lambda: door.post("x"))
+            assert (type(failure), failure.status, door.may_have_acted) == (kind, status, acted)
+
+    def test_what_an_earlier_write_of_the_attempt_did_is_not_forgotten(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/a", {}), Call("POST", "/b", {}, status=422))
+        with api(url) as door:
+            door.post("a", step="a")
+            outcome_of(lambda: door.post("b", step="b"))
+            assert door.may_have_acted
+
+
+def own_certificate(folder: Path) -> ssl.SSLContext:
+    """Return a server's context with a certificate that only it trusts."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem = folder / "own.pem"
+    pem.write_bytes(
+        certificate.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
+class TestWhatItKeeps:
+    def test_no_secret_that_the_vendor_echoes(
+        self, vendor: FakeVendor, url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        quoted = "planted%2Fkey%2B0123456789"
+        echo = {"message": f"no {KEY}", KEY: [KEY, {"x": quoted}], "token": f"Bearer {KEY}"}
+        headers = {"X-Request-Id": f"for-{KEY}", "Location": f"https://x/?k={quoted}"}
+        journal = MemoryJournal()
+        vendor.expect(
+            Call("POST", "/x", query={"k": KEY}, body={"key": KEY}),
+            broken={0: Broken("", 422, json.dumps(echo), headers=headers)},
+        )
+        with api(url, journal) as door:
+            failure = outcome_of(lambda: door.post("x", params={"k": KEY}, json={"key": KEY}))
+        kept = f"{journal.exchanges[0].as_json()} {failure.message}"
+        vendor.assert_played()
+        assert KEY not in kept + caplog.text
+        assert quoted not in kept
+        assert kept.count("[secret]") > 5
+
+    def test_nothing_of_a_url_is_logged(self, vendor: FakeVendor, url: str, caplog: pytest.LogCaptureFixture) -> None:
+        vendor.expect(Call("GET", "/users/ann%40example.com", {}))
+        with api(url) as door:
+            door.get("users", "ann@example.com")
+        assert "ann" not in caplog.text
+
+    def test_an_exchange_as_people_read_it(self, vendor: FakeVendor, url: str) -> None:
+        journal = MemoryJournal()
+        vendor.expect(
+            Call("POST", "/x", {"id": 7}, body={"n": 1}, answer_headers={"X-Request-Id": "r1", "X-Other": "o"})
+        )
+        with api(url, journal) as door:
+            door.post("x", json={"n": 1})
+        kept = journal.exchanges[0].as_json()
+        assert (kept["method"], kept["url"], kept["body"], kept["status"]) == ("POST", f"{url}/x", {"n": 1}, 200)
+        assert (kept["answer"], kept["sent"], kept["error"]) == ({"id": 7}, True, "")
+        assert kept["headers"]["Authorization"] == "[secret]"
+        assert kept["answer_headers"].get("X-Request-Id") == "r1"
+        assert "X-Other" not in kept["answer_headers"]
+        assert kept["ms"] >= 0
+
+    @pytest.mark.parametrize(
+        ("raw", "data"),
+        [
+            (b'{"a": 1, "a": 2}', {"a": 2}),
+            (b'\xef\xbb\xbf{"a": 1}', {"a": 1}),
+            ('{"a": "ü"}'.encode("utf-16"), {"a": "ü"}),
+            (b'{"a": "x\\u0000y"}', {"a": "x\ufffdy"}),
+            (b'{"\\u0000": 1}', {"\ufffd": 1}),
+            (b'{"a": "\\ud800"}', {"a": "?"}),
+            (b'{"a": "\\ud83d\\ude00"}', {"a": "😀"}),
+            (b'{"a": "\xed\xa0\x80"}', {"a": "?"}),
+            (b'{"a": 1e308}', {"a": 1e308}),
+            (b"  [] ", []),
+            (b"[" * 50 + b"]" * 50, None),
+        ],
+    )
+    def test_json_as_every_database_can_keep_it(self, listed: Callable[[int], str], raw: bytes, data: Any) -> None:
+        journal = MemoryJournal()
+        with serving(answering(with_body(raw))) as port, api(listed(port), journal) as door:
+            answer = door.get("x")
+        assert data is None or answer.data == data
+        json.dumps(journal.exchanges[0].as_json(), allow_nan=False, ensure_ascii=False).encode()
+
+    @pytest.mark.parametrize(
+        "raw",
+        [
+            b'{"a": NaN}',
+            b'{"a": -Infinity}',
+            b'{"a": 1e999}',
+            b'{"a": ' + b"9" * 5000 + b"}",
+            b"[" * 60 + b"]" * 60,
+            b"[" * 100_000,
+            b'{"a": "\xff\xfe"}',
+            b'"a text"',
+            b"{'a': 1}",
+            b'{"a": 1}{"b": 2}',
+            b"<html>\x00</html>",
+        ],
+        ids=["NaN", "Infinity", "1e999", "huge", "deep", "abyss", "no UTF-8", "text", "Python", "two", "page"],
+    )
+    def test_what_is_no_json_is_no_answer(self, listed: Callable[[int], str], raw: bytes) -> None:
+        journal = MemoryJournal()
+        with serving(answering(with_body(raw))) as port, api(listed(port), journal) as door:
+            failure = outcome_of(lambda: door.get("x"))
+        assert isinstance(failure, Undocumented)
+        kept = json.dumps(journal.exchanges[0].as_json(), allow_nan=False, ensure_ascii=False)
+        assert "\\u0000" not in kept
+        kept.encode()
+
+
+class TestAnswer:
+    ANSWER = Answer(
+        {"a": {"b": [1, {"c": None}]}, "text": "x", "rows": [{"n": 1}, {"n": 2}], "mixed": [{}, 1]}, where="GET /x"
+    )
+
+    def test_members_are_reached(self) -> None:
+        assert self.ANSWER["a"]["b"][0] == 1
+        assert self.ANSWER["a"]["b"][1]["c"] is None
+        assert self.ANSWER.get("text") == "x"
+        assert self.ANSWER.get("none", "default") == "default"
+        assert self.ANSWER["a"]["b"][1].get("c", "default") == "default"
+        assert [row["n"] for row in self.ANSWER.rows("rows")] == [1, 2]
+        assert len(self.ANSWER["a"]["b"]) == 2
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            lambda answer: answer["none"],
+            lambda answer: answer["a"]["b"][7],
+            lambda answer: answer["a"]["b"]["c"],
+            list,
+            lambda answer: answer.rows("none"),
+            lambda answer: answer.rows("a"),
+            lambda answer: answer.rows("text"),
+            lambda answer: answer.rows("mixed"),
+            lambda _: Answer(None, where="GET /x")["a"],
+            lambda _: list(Answer(None, where="GET /x")),
+        ],
+    )
+    def test_what_is_not_as_documented_says_so(self, wrong: Callable[[Answer], Any]) -> None:
+        with pytest.raises(Undocumented, match="GET /x"):
+            wrong(self.ANSWER)
