@@ -11,13 +11,13 @@ from prompts import executions
 
 
 @never_cache
-def healthz(request: HttpRequest) -> JsonResponse:
+def healthz(_: HttpRequest) -> JsonResponse:
     """The process answers. The database is not asked: restarting us would not mend it."""
     return JsonResponse({"status": "ok"})
 
 
 @never_cache
-def readyz(request: HttpRequest) -> JsonResponse:
+def readyz(_: HttpRequest) -> JsonResponse:
     """Whether requests and workers get anywhere: 200, or 503 and which check says no.
 
     `oldest_overdue_seconds` is computed on reading, so that a dead worker is seen without a worker.

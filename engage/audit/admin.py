@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils import timezone
-from unfold.contrib.filters.admin import RangeDateFilter
 from unfold.decorators import display
 
 from engage.audit.models import Entry
@@ -67,8 +66,8 @@ class EntryAdmin(ScopedModelAdmin):
 
     view_right = Right.SEE_AUDIT
     list_display = ("when", "who", "did", "what", "changes_in_words", "address")
-    list_filter = (ActorFilter, VerbFilter, KindFilter, ("at", RangeDateFilter))
-    list_filter_submit = True
+    list_filter = (ActorFilter, VerbFilter, KindFilter, "at")
+    date_hierarchy = "at"
     search_fields = ("actor", "label", "verb", "object_id")
     search_help_text = "Search by person, thing or what was done"
     list_before_template = "audit/intro.html"

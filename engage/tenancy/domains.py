@@ -36,7 +36,7 @@ def origin(text: str) -> str:
     return f"{parts.scheme}://{host}" + (f":{port}" if port and port != DEFAULT_PORTS[parts.scheme] else "")
 
 
-def is_known(sender: object, request: HttpRequest, **_: Any) -> bool:
+def is_known(request: HttpRequest, **_: Any) -> bool:
     """Whether some App lists the origin of this request (corsheaders asks; the API then checks that it is the key's App)."""
     asking = request.headers.get("origin", "")
     return bool(asking) and any(asking in listed for listed in App.objects.values_list("domains", flat=True).iterator())

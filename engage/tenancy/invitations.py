@@ -85,7 +85,7 @@ def find(token: str) -> Invitation | None:
     return invitation if invitation is not None and invitation.is_open else None
 
 
-def accept(invitation: Invitation, user: User, request: HttpRequest | None = None) -> Membership:
+def accept(invitation: Invitation, user: User) -> Membership:
     """Give `user` the role. The caller has made sure that the address is theirs.
 
     Raises:

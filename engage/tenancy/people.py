@@ -66,7 +66,7 @@ def change_role(request: HttpRequest, membership: Membership, role: Role) -> Non
             return
         before = Role(membership.role)
         if before == Role.COMPANY_ADMIN:
-            _keep_an_administrator(membership)
+            keep_an_administrator(membership)
         if role == Role.COMPANY_ADMIN:
             Membership.objects.filter(user=membership.user_id, company=membership.company_id).exclude(
                 pk=membership.pk
@@ -85,7 +85,7 @@ def remove(request: HttpRequest, membership: Membership) -> None:
     """
     with _company_locked(membership.company_id):
         _check(request, membership)
-        _keep_an_administrator(membership)
+        keep_an_administrator(membership)
         record("removed", membership, {"role": [membership.get_role_display(), None]}, request=request)
         membership.delete()
 
@@ -104,7 +104,7 @@ def set_active(request: HttpRequest, membership: Membership, *, active: bool) ->
         if user.memberships.exclude(company=membership.company_id).exists():
             raise NotAllowed("This person also works for another company. Remove them from your Apps instead.")
         if not active:
-            _keep_an_administrator(membership)
+            keep_an_administrator(membership)
         User.objects.filter(pk=user.pk).update(is_active=active)
         if not active:
             end_sessions(user)
@@ -114,7 +114,7 @@ def set_active(request: HttpRequest, membership: Membership, *, active: bool) ->
 
 
 def end_sessions(user: User) -> None:
-    """Sign somebody out everywhere. (An inactive person is refused anyway; this is so that reactivation revives nothing.)"""
+    """Sign somebody out everywhere: an inactive person is refused anyway, and reactivation must revive nothing."""
     for session in Session.objects.filter(expire_date__gt=timezone.now()).iterator():
         if session.get_decoded().get("_auth_user_id") == str(user.pk):
             session.delete()
@@ -133,7 +133,7 @@ def _secrets(user: User, company: Company) -> Iterator[models.Model]:
             yield from rows.filter(revoked_at=None) if "revoked_at" in names else rows
 
 
-def record_sign_in(sender: object, request: HttpRequest, user: User, **_: Any) -> None:
+def record_sign_in(request: HttpRequest, user: User, **_: Any) -> None:
     """Put a sign-in into the history of every App or company that the person belongs to."""
     for membership in user.memberships.select_related("app__company", "company"):
         record("signed in", membership, request=request, actor=user.email, label=str(user))
@@ -153,7 +153,13 @@ def _check(request: HttpRequest, membership: Membership) -> None:
         raise NotAllowed(reason)
 
 
-def _keep_an_administrator(membership: Membership) -> None:
+def keep_an_administrator(membership: Membership) -> None:
+    """Go on only if the company would still have an active administrator without this person.
+
+    Raises:
+        NotAllowed: it would not.
+
+    """
     administrators = Membership.objects.filter(
         company=membership.company_id, role=Role.COMPANY_ADMIN, user__is_active=True
     )

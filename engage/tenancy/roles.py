@@ -1,6 +1,9 @@
 """Who may do what. A page or endpoint names what it needs; what is not named here, nobody may."""
 
+# ruff: noqa: PIE796 - several rights have the same roles, and are still several
+
 from enum import Enum
+from typing import Self
 
 from django.db import models
 
@@ -22,7 +25,7 @@ EVERYBODY = frozenset(Role)
 class Right(Enum):
     """A thing that can be allowed; its value is the set of roles that have it."""
 
-    def __new__(cls, roles: frozenset[Role]) -> "Right":
+    def __new__(cls, roles: frozenset[Role]) -> Self:
         """Two rights may have the same roles, and are still two."""
         right = object.__new__(cls)
         right._value_ = len(cls.__members__)

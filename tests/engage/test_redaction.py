@@ -97,7 +97,7 @@ def test_a_line_is_one_json_object_with_the_ids_at_hand() -> None:
 
 def test_the_text_of_an_exception_is_left_out_and_its_place_kept() -> None:
     try:
-        raise ValueError("ada@example.com said sk_secret")
+        int("ada@example.com said sk_secret")
     except ValueError as error:
         record = made("It failed", exc_info=(type(error), error, error.__traceback__))
     text = JsonFormatter().format(record)

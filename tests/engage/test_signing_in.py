@@ -1,7 +1,7 @@
 """Signing in and out, lock-out, new passwords, and what is told of whom."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 import time_machine
@@ -152,9 +152,8 @@ def test_a_forgotten_password_is_set_through_the_link_in_the_e_mail(ada: User) -
 
 
 @pytest.fixture
-def _deactivated(ada: User) -> Iterator[None]:
+def _deactivated(ada: User) -> None:
     User.objects.filter(pk=ada.pk).update(is_active=False)
-    yield
 
 
 @pytest.mark.usefixtures("_deactivated")

@@ -136,7 +136,12 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "CELERY_BROKER_URL": "filesystem://",
     }
     done = subprocess.run(
-        [sys.executable, "manage.py", "migrate", "-v", "0"], cwd=ROOT, env=environment, capture_output=True, text=True
+        [sys.executable, "manage.py", "migrate", "-v", "0"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     return environment
@@ -161,7 +166,7 @@ def test_with_a_wrong_key_no_process_starts_and_nothing_is_overwritten(
 
     before = canaries()
     wrong = {**installation, "FIELD_ENCRYPTION_KEY": Fernet.generate_key().decode()}
-    done = subprocess.run(process, cwd=ROOT, env=wrong, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(process, cwd=ROOT, env=wrong, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode != 0
     assert "FIELD_ENCRYPTION_KEY does not fit this database" in done.stderr or "cannot be decrypted" in done.stderr
     assert before[0][1] not in done.stderr + done.stdout
@@ -170,14 +175,20 @@ def test_with_a_wrong_key_no_process_starts_and_nothing_is_overwritten(
 
 @pytest.mark.parametrize("process", [WSGI, COMMAND], ids=["wsgi", "command"])
 def test_with_the_right_key_a_process_starts(installation: dict[str, str], process: list[str]) -> None:
-    done = subprocess.run(process, cwd=ROOT, env=installation, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(process, cwd=ROOT, env=installation, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("key", ["", "nonsense", ","])
 def test_a_key_that_is_none_is_refused(installation: dict[str, str], key: str) -> None:
     done = subprocess.run(
-        WSGI, cwd=ROOT, env={**installation, "FIELD_ENCRYPTION_KEY": key}, capture_output=True, text=True, timeout=60
+        WSGI,
+        cwd=ROOT,
+        env={**installation, "FIELD_ENCRYPTION_KEY": key},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
     )
     assert done.returncode != 0
     assert "FIELD_ENCRYPTION_KEY" in done.stderr

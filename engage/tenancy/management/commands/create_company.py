@@ -20,7 +20,7 @@ from engage.tenancy.roles import Role
 class Command(BaseCommand):
     """Makes the three, and prints a link with which the administrator sets a password."""
 
-    help = "Create a company with its first App and its first administrator. Prints a link, good once and for 24 hours, to set the password."
+    help = "Create a company with its first App and administrator. Prints a link, good once and for 24 hours, to set the password."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """The names, and who administers."""

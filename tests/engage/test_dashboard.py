@@ -1,0 +1,98 @@
+"""The dashboard: what needs a person, the first steps, the week."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+import time_machine
+from django.test import Client
+from django.utils import timezone
+
+from engage import dashboard
+from engage.tenancy.models import App, DeliveryMode
+from engage.tenancy.roles import Role
+from prompts.models import State
+from sync.models import ImportRun, RunState
+from tests import factories
+
+Console = Callable[[Role], Client]
+
+
+def test_an_app_without_trouble_says_so(console: Console) -> None:
+    assert "Nothing waits for you." in console(Role.APP_ADMIN).get("/console/").content.decode()
+
+
+def test_what_waits_for_a_person_is_counted_and_linked(app: App, other_app: App) -> None:
+    binding = factories.BindingFactory(prompt__app=app)
+    factories.ExecutionFactory.create_batch(2, binding=binding, state=State.UNCERTAIN)
+    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP)
+    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP, created_at=timezone.now() - timedelta(days=8))
+    factories.ExecutionFactory(binding__prompt__app=other_app, state=State.UNCERTAIN)
+    binding.connection.health = "attention"
+    binding.connection.save()
+    ImportRun.objects.create(app=app, object_key="a.csv", etag="1", state=RunState.FAILED)
+    found = {need.text: need.link for need in dashboard.needs(app)}
+    assert list(found) == [
+        "2 answers were lost: did it happen?",
+        f"1 connection needs attention: {binding.connection}",
+        "1 action gave up this week",
+        "1 import failed this week",
+    ]
+    assert all(found.values())
+
+
+@pytest.mark.parametrize(
+    ("state", "sentence"),
+    [(State.UNCERTAIN, "1 answer was lost: did it happen?"), (State.GAVE_UP, "1 action gave up this week")],
+)
+def test_a_need_leads_to_a_page_that_shows_just_that(app: App, console: Console, state: str, sentence: str) -> None:
+    factories.ExecutionFactory(binding__prompt__app=app, state=state)
+    [need] = dashboard.needs(app)
+    assert need.text == sentence
+    assert console(Role.APP_ADMIN).get(need.link).status_code == 200
+
+
+def test_the_first_steps_are_ticked_as_they_are_done(app: App) -> None:
+    assert [step.done for step in dashboard.first_steps(app)] == [False] * 7
+    binding = factories.BindingFactory(prompt__app=app)
+    event = factories.EventFactory(prompt=binding.prompt, is_test=True)
+    factories.ExecutionFactory(binding=binding, event=event, state=State.DONE)
+    factories.TraitFactory(app=app)
+    factories.SubscriberFactory(app=app, is_test=True)
+    done = {step.text for step in dashboard.first_steps(app) if step.done}
+    assert done == {
+        "Connect a vendor",
+        "Import user traits",
+        "Name a test subscriber",
+        "Make a prompt and bind an action",
+        "Test it",
+    }
+    app.delivery_mode = DeliveryMode.LIVE
+    assert "Go live" in {step.text for step in dashboard.first_steps(app) if step.done}
+
+
+def test_the_week_counts_by_day_in_the_time_zone_of_the_app(app: App, other_app: App) -> None:
+    app.time_zone = "Pacific/Auckland"
+    with time_machine.travel("2026-06-10T13:30:00Z", tick=False):  # 01:30 on the 11th in Auckland
+        binding = factories.BindingFactory(prompt__app=app)
+        for hours, state in (
+            (0, State.DONE),
+            (1, State.DONE),
+            (2, State.UNCERTAIN),
+            (24 * 6, State.NOT_SENT),
+            (24 * 7, State.DONE),
+        ):
+            factories.ExecutionFactory(binding=binding, state=state, created_at=timezone.now() - timedelta(hours=hours))
+        factories.ExecutionFactory(binding__prompt__app=other_app, state=State.DONE)
+        week = dashboard.week(app)
+    counts = {day.date.isoformat(): [bar.count for bar in day.bars] for day in week}
+    assert list(counts) == [f"2026-06-{day:02}" for day in range(5, 12)]
+    assert counts["2026-06-11"] == [2, 0, 0, 0]
+    assert counts["2026-06-10"] == [0, 0, 1, 0]
+    assert counts["2026-06-05"] == [0, 0, 0, 1]
+    assert [bar.width for bar in week[-1].bars] == [100, 0, 0, 0]
+
+
+def test_every_state_is_in_one_group_of_the_chart() -> None:
+    grouped = [state for _, _, states in dashboard.GROUPS for state in states]
+    assert sorted(grouped) == sorted(State.values)
