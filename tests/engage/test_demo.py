@@ -19,6 +19,7 @@ from django.core.management import CommandError, call_command
 from moto.server import ThreadedMotoServer
 from pytest_django import Settings
 
+from connectors.base import CatalogueField
 from connectors.models import CatalogueEntry, Connection
 from connectors.registry import connector
 from engage.audit.models import Entry
@@ -189,9 +190,9 @@ def test_the_company_works_at_once(kept: Kept, s3_url: str, sandbox: RunningSand
         for binding in bindings:
             inputs = {name: source["value"] for name, source in binding.inputs.items()}
             form = connector(binding.connector).action(binding.action).Inputs(inputs)
-            for name in inputs:
-                if hasattr(form.fields[name], "bind_catalogue"):
-                    form.fields[name].bind_catalogue([(key, key) for key in offers.values_list("key", flat=True)])
+            for field in form.fields.values():
+                if isinstance(field, CatalogueField):
+                    field.bind_catalogue([(key, key) for key in offers.values_list("key", flat=True)])
             assert form.is_valid(), form.errors
     known = {str(row["customerId"]) for row in sandbox.subscriptions().values()}
     traits = {row.traits["cleeng_customer_id"] for row in Subscriber.objects.filter(app=app)}
