@@ -102,12 +102,13 @@ def record(
         TraitError: the user id cannot be one.
 
     """
-    if report.interaction not in INTERACTIONS:
-        raise UnknownInteraction(f"{report.interaction!r} is no interaction; known: {', '.join(sorted(INTERACTIONS))}.")
-    prompt = Prompt.objects.filter(app=app, key=report.prompt, archived_at=None).first()
-    if prompt is None:
-        raise UnknownPrompt(f"This App has no prompt {report.prompt!r}.")
-    inputs = _clean_inputs(prompt, report)
+    try:
+        prompt, inputs = _checked(app, report)
+    except (UnknownPrompt, UnknownInteraction, BadInputs):
+        # What was stored is the same event still, though its prompt was archived or its inputs were changed since.
+        if (known := _known(app, report.event_id, report.digest())) is not None:
+            return known, False
+        raise
     subscriber = traits.subscriber(app, report.user_id)
 
     def plan(event: PromptEvent) -> list[Execution]:
@@ -135,6 +136,28 @@ def record(
         is_test=test or is_test_subscriber(subscriber),
     )
     return _store(event, plan)
+
+
+def _checked(app: App, report: Report) -> tuple[Prompt, dict[str, Any]]:
+    """Return the prompt that a report is about, and what the person typed, or raise what is wrong with it."""
+    if report.interaction not in INTERACTIONS:
+        raise UnknownInteraction(f"{report.interaction!r} is no interaction; known: {', '.join(sorted(INTERACTIONS))}.")
+    prompt = Prompt.objects.filter(app=app, key=report.prompt, archived_at=None).first()
+    if prompt is None:
+        raise UnknownPrompt(f"This App has no prompt {report.prompt!r}.")
+    return prompt, _clean_inputs(prompt, report)
+
+
+def _known(app: App, event_id: UUID, digest: str) -> PromptEvent | None:
+    """Return the event that has this id already, or None.
+
+    Raises:
+        Conflict: it is another one.
+    """
+    existing = PromptEvent.objects.filter(app=app, event_id=event_id).select_related("prompt").first()
+    if existing is not None and existing.digest != digest:
+        raise Conflict("This event id was used before, for another event. Every answer needs an id of its own.")
+    return existing
 
 
 def record_direct(
@@ -236,13 +259,9 @@ def _store(event: PromptEvent, plan: Any) -> tuple[PromptEvent, bool]:
                 if first:
                     bell.ring_on_commit(first.pk)
     except IntegrityError:
-        existing = PromptEvent.objects.filter(app=event.app, event_id=event.event_id).select_related("prompt").first()
+        existing = _known(event.app, event.event_id, event.digest)
         if existing is None:
             raise
-        if existing.digest != event.digest:
-            raise Conflict(
-                "This event id was used before, for another event. Every answer needs an id of its own."
-            ) from None
         return existing, False
     return event, True
 
@@ -295,8 +314,7 @@ def _not_sent(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, st
 def _order(event: PromptEvent, executions: list[Execution]) -> None:
     """Put the executions in order, and decide which one begins."""
     executions.sort(key=lambda execution: execution.position)
-    for row, state in order.changes(executions):
-        execution = next(execution for execution in executions if execution is row)
+    for execution, state in order.changes(executions):
         execution.state = state
         if state is State.QUEUED:
             execution.due_at = event.received_at
@@ -336,7 +354,7 @@ def _wrong_input(declared: Mapping[str, Any], value: Any) -> str:
     match declared.get("type"):
         case "email":
             try:
-                validate_email(value)
+                validate_email(str(value))
             except ValidationError:
                 return "must be an e-mail address."
         case "number":
@@ -370,7 +388,7 @@ def status_of(event: PromptEvent) -> EventStatus:
     """Return how an event stands, with one query by its key."""
     rows = list(event.executions.filter(is_forward=False, reruns=None).order_by("position", "created_at"))
     states = {State(row.state) for row in rows}
-    settled = states <= SETTLED
+    settled = states <= SETTLED and not any(row.wants_report for row in rows)
     if not rows:
         outcome = "not_possible" if event.limit_reached else "nothing"
     elif not settled:
@@ -382,4 +400,6 @@ def status_of(event: PromptEvent) -> EventStatus:
 
 def shown_version(event: PromptEvent) -> PromptVersion | None:
     """Return the prompt as this event's person saw it."""
+    if event.prompt_version is None:
+        return None
     return PromptVersion.objects.filter(prompt=event.prompt_id, number=event.prompt_version).first()

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
-from django.db.models import F, Value
+from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
@@ -353,10 +353,10 @@ def go_on(event_pk: int, state: State) -> None:
     )
     queued = None
     for row, wanted in order.changes(rows):
-        mine = Execution.objects.filter(pk=row.pk, state=row.state)  # type: ignore[attr-defined]
+        mine = Execution.objects.filter(pk=row.pk, state=row.state)
         if wanted is State.QUEUED:
             mine.update(state=wanted, reason="", message="", due_at=Now(), settled_at=None)
-            queued = queued or row.pk  # type: ignore[attr-defined]
+            queued = queued or row.pk
         elif wanted is State.BLOCKED:
             mine.update(state=wanted, reason="", message="", settled_at=None)
         else:
@@ -371,7 +371,7 @@ def go_on(event_pk: int, state: State) -> None:
 
 
 def sweep() -> int:
-    """Return expired leases, end what nobody reported, and say how many executions are due now."""
+    """Return expired leases and end what nobody reported. Returns how many executions are due, as far as threads can do them."""
     expired = Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now(), is_forward=False)
     for execution in expired.select_related("event"):
         _return_lease(execution)
@@ -386,10 +386,10 @@ def sweep() -> int:
             )
             if ended:
                 go_on(execution.event_id, State.GAVE_UP)
-    return due().count()
+    return len(due().values_list("pk")[: settings.ENGAGE_WORKER_THREADS])
 
 
-def due() -> Any:
+def due() -> QuerySet[Execution]:
     """The executions that a worker may claim now."""
     return Execution.objects.filter(state__in=CLAIMABLE, due_at__lte=Now(), is_forward=False)
 
@@ -446,13 +446,13 @@ def resume(connection_id: UUID) -> int:
     return let_go(held.filter(due_at__gt=Now() - Value(ASK_FIRST_AFTER)))
 
 
-def let_go(held: Any) -> int:
+def let_go(held: QuerySet[Execution]) -> int:
     """Queue held executions again; a job that the vendor accepted is asked about again."""
     going = held.filter(job__isnull=True).update(state=State.QUEUED, reason="", message="", due_at=Now())
     going += held.filter(job__isnull=False).update(state=State.PENDING, reason="", due_at=Now())
     if going:
         bell.ring_on_commit()
-    return int(going)
+    return going
 
 
 def oldest_overdue() -> float:

@@ -5,7 +5,7 @@ every other state keeps them waiting. *Continue*: the next goes once this one's 
 """
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from prompts.models import NOTHING_HAPPENED, OnError, State
 
@@ -16,16 +16,33 @@ STOPPED = "stopped"
 class Row(Protocol):
     """What is looked at of an execution."""
 
-    state: str
-    reason: str
-    on_error: str
-    attempts_made: int
-    wants_report: bool
+    @property
+    def state(self) -> str:
+        """A `State`."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is in that state."""
+
+    @property
+    def on_error(self) -> str:
+        """An `OnError`."""
+
+    @property
+    def attempts_made(self) -> int:
+        """How many attempts have ended."""
+
+    @property
+    def wants_report(self) -> bool:
+        """Whether the client has not said yet what came of it."""
 
 
-def changes(rows: Iterable[Row]) -> list[tuple[Row, State]]:
+AnyRow = TypeVar("AnyRow", bound=Row)
+
+
+def changes(rows: Iterable[AnyRow]) -> list[tuple[AnyRow, State]]:
     """Return which executions (of one event, in order) now change to queued, blocked or skipped."""
-    found: list[tuple[Row, State]] = []
+    found: list[tuple[AnyRow, State]] = []
     stopped = waiting = False
     for row in rows:
         state = State(row.state)

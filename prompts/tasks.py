@@ -6,7 +6,6 @@ import threading
 from uuid import UUID
 
 from celery import shared_task
-from django.conf import settings
 from django.utils import timezone
 
 from prompts import bell, bindings, executions
@@ -26,7 +25,7 @@ def work(first: str | None = None) -> None:
 @shared_task(name="prompts.sweep")
 def sweep() -> None:
     """Return expired leases, and ring for what is due: once for each thread that could work on it."""
-    for _ in range(min(executions.sweep(), settings.ENGAGE_WORKER_THREADS)):
+    for _ in range(executions.sweep()):
         bell.ring()
 
 

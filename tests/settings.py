@@ -14,7 +14,7 @@ os.environ.setdefault("ENGAGE_DEMO", "yes")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 
 from engage.settings import *  # noqa: E402, F403
-from engage.settings import DATABASES, UNFOLD  # noqa: E402
+from engage.settings import DATABASES  # noqa: E402
 
 # Threads and other processes open the test database too, so it is a file, and one for each pytest-xdist worker.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):

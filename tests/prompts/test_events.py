@@ -45,6 +45,16 @@ def test_the_same_id_again_is_the_same_event_and_plans_nothing(house: House) -> 
     assert Execution.objects.count() == 1
 
 
+def test_a_resend_finds_its_event_though_the_prompt_was_archived_since(house: House) -> None:
+    house.bind()
+    chosen = uuid4()
+    event = house.report(event_id=chosen)
+    Prompt.objects.update(archived_at=timezone.now())
+    assert events.record(house.app, events.Report(chosen, "stay", "accept", "ann")) == (event, False)
+    with pytest.raises(events.Conflict):
+        events.record(house.app, events.Report(chosen, "stay", "decline", "ann"))
+
+
 @pytest.mark.parametrize(
     "change",
     [{"interaction": "decline"}, {"user_id": "bob"}, {"inputs": {"reason": "price"}}],
@@ -121,7 +131,8 @@ class TestDeliveryMode:
     ) -> None:
         house.app.delivery_mode = DeliveryMode.TEST
         house.app.save()
-        house.subscriber.is_test, house.subscriber.test_until = is_test, until and timezone.now() + until
+        house.subscriber.is_test = is_test
+        house.subscriber.test_until = timezone.now() + until if until else None
         house.subscriber.save()
         house.bind()
         assert only(house.report()).state == state
