@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 from django.db.models import Count, Q
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils import timezone
 
 from connectors.models import Connection, Health
@@ -154,7 +154,7 @@ def needs(app: App) -> list[Need]:
             "upload_file",
             "import failed this week",
             "imports failed this week",
-            _link("sync_importrun_changelist", state="failed"),
+            _link("sync_importrun_changelist", state__exact="failed"),
         ),
     ]
     return [
@@ -191,7 +191,8 @@ def first_steps(app: App) -> list[Step]:
             "Name a test subscriber",
             "Somebody of your own: while in test mode only they are shown prompts.",
             Subscriber.objects.filter(app=app, is_test=True).exists(),
-            _link("prompts_lookup"),
+            _link("prompts_test_subscribers"),
+            Right.TEST_PROMPTS,
         ),
         Step(
             "Make a prompt and bind an action",
@@ -244,7 +245,4 @@ def _bars(counts: dict[str, int], most: int) -> list[Bar]:
 
 
 def _link(name: str, *args: Any, **query: str) -> str:
-    try:
-        return reverse(f"admin:{name}", args=args) + (f"?{urlencode(query)}" if query else "")
-    except NoReverseMatch:
-        return ""
+    return reverse(f"admin:{name}", args=args) + (f"?{urlencode(query)}" if query else "")

@@ -12,7 +12,6 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.utils import timezone
-from unfold.decorators import display
 
 from engage.audit.models import Entry
 from engage.audit.record import record
@@ -112,32 +111,32 @@ class EntryAdmin(ScopedModelAdmin):
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    @display(description="When", ordering="id")
+    @admin.display(description="When", ordering="id")
     def when(self, entry: Entry) -> str:
         """The moment, in the viewer's zone."""
         return render_to_string("tenancy/moment.html", {"moment": entry.at})
 
-    @display(description="Who", ordering="actor")
+    @admin.display(description="Who", ordering="actor")
     def who(self, entry: Entry) -> str:
         """Return the person's address, or the command."""
         return entry.actor
 
-    @display(description="Did what", ordering="verb")
+    @admin.display(description="Did what", ordering="verb")
     def did(self, entry: Entry) -> str:
         """Return what was done."""
         return entry.verb
 
-    @display(description="From")
+    @admin.display(description="From")
     def address(self, entry: Entry) -> str:
         """Return the IP address that the request came from."""
         return entry.ip or ""
 
-    @display(description="Thing", ordering="label")
+    @admin.display(description="Thing", ordering="label")
     def what(self, entry: Entry) -> str:
         """Kind and name of what it was done to."""
         return f"{entry.kind}: {entry.label}"
 
-    @display(description="Old → new")
+    @admin.display(description="Old → new")
     def changes_in_words(self, entry: Entry) -> str:
         """Field by field."""
         return render_to_string("audit/changes.html", {"changes": entry.changes})

@@ -51,8 +51,8 @@ def record(
         request: whose user and address are recorded; without it `actor` says who it was ("create_company").
 
     """
-    app = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing
-    company = app.company if app is not None else getattr(thing, "company", thing)
+    app: Any = getattr(thing, "app", None) if thing._meta.model_name != "app" else thing
+    company: Any = app.company if app is not None else getattr(thing, "company", thing)
     person = getattr(request, "user", None)
     user = person if person is not None and person.is_authenticated else None
     return Entry.objects.create(

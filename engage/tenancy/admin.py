@@ -7,7 +7,6 @@ from django.db import models
 from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
-from unfold.decorators import display
 
 from engage.tenancy import current, invitations, people
 from engage.tenancy.models import ApiKey, App, Membership
@@ -109,9 +108,9 @@ class MembershipAdmin(ScopedModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The people, and below them who is invited."""
         waiting = invitations.open_invitations(request) if current.may(request, Right.MANAGE_USERS) else []
-        return super().changelist_view(
-            request, {"title": "Users and roles", "invitations": waiting, **(extra_context or {})}
-        )
+        context = {"title": "Users and roles", "invitations": waiting, **(extra_context or {})}
+        answer: HttpResponse = super().changelist_view(request, context)
+        return answer
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -119,22 +118,22 @@ class MembershipAdmin(ScopedModelAdmin):
         """A person."""
         return PersonView.as_view(model_admin=self)(request, object_id=object_id)
 
-    @display(description="Name", ordering="user__name")
+    @admin.display(description="Name", ordering="user__name")
     def person(self, row: Membership) -> str:
         """Return the name."""
         return row.user.name or "(no name yet)"
 
-    @display(description="E-mail address", ordering="user__email")
+    @admin.display(description="E-mail address", ordering="user__email")
     def email(self, row: Membership) -> str:
         """The address."""
         return row.user.email
 
-    @display(description="Role", ordering="role")
+    @admin.display(description="Role", ordering="role")
     def role_label(self, row: Membership) -> str:
         """The role in words."""
         return str(row.get_role_display())
 
-    @display(description="Apps")
+    @admin.display(description="Apps")
     def apps(self, row: Membership) -> str:
         """Every App of the company that the person belongs to."""
         if row.role == Role.COMPANY_ADMIN:
@@ -142,12 +141,12 @@ class MembershipAdmin(ScopedModelAdmin):
         mine = App.objects.filter(company=row.company_id, memberships__user=row.user_id)
         return ", ".join(mine.order_by("name").values_list("name", flat=True))
 
-    @display(description="Last sign-in", ordering="user__last_login")
+    @admin.display(description="Last sign-in", ordering="user__last_login")
     def last_sign_in(self, row: Membership) -> str:
         """When they signed in last, in the viewer's zone."""
         return render_to_string("tenancy/moment.html", {"moment": row.user.last_login, "never": "Never"})
 
-    @display(description="State", ordering="user__is_active")
+    @admin.display(description="State", ordering="user__is_active")
     def state(self, row: Membership) -> str:
         """Whether they can sign in."""
         return render_to_string(

@@ -39,7 +39,7 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
         return forms.ValidationError(self.error_messages["invalid_login"], code="invalid_login")
 
 
-class NewPasswordForm(SetPasswordForm):
+class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg] # generic in the stubs only
     """A new password, twice."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -117,7 +117,7 @@ class OriginsField(forms.CharField):
         """Show a list as lines."""
         return "\n".join(value) if isinstance(value, list) else value
 
-    def clean(self, value: Any) -> list[str]:  # type: ignore[override]
+    def clean(self, value: Any) -> list[str]:
         """Return the origins as browsers send them, each once.
 
         Raises:

@@ -126,7 +126,8 @@ def secrets_known_to(user: User, company: Company) -> list[str]:
 
 
 def _secrets(user: User, company: Company) -> Iterator[models.Model]:
-    for model in (ApiKey, *sealed_models()):
+    holding: list[type[models.Model]] = [ApiKey, *sealed_models()]
+    for model in holding:
         names = {field.name for field in model._meta.get_fields()}
         for by in names & {"secrets_set_by", "created_by"}:
             rows: models.QuerySet[Any] = model._default_manager.filter(**{by: user, "app__company": company})  # noqa: SLF001

@@ -268,7 +268,7 @@ class KeysView(ConsoleViewMixin, TemplateView):
             ],
             identity_secrets=[secret for secret in secrets if secret.revoked_at is None],
             most_identity_secrets=MOST_IDENTITY_SECRETS,
-            revoked=[thing for thing in (*keys, *secrets) if thing.revoked_at is not None],
+            revoked=[*(key for key in keys if key.revoked_at), *(secret for secret in secrets if secret.revoked_at)],
             **kwargs,
         )
 
@@ -290,7 +290,7 @@ class KeysView(ConsoleViewMixin, TemplateView):
                     return self._show(token, "Identity secret")
             messages.error(request, "Two identity secrets are valid already. Revoke the older one first.")
         elif what in {"revoke-key", "revoke-secret"}:
-            model: type[ApiKey | IdentitySecret] = ApiKey if what == "revoke-key" else IdentitySecret
+            model: Any = ApiKey if what == "revoke-key" else IdentitySecret
             thing = get_object_or_404(model, app=app, revoked_at=None, **_pk(model, request.POST.get("id", "")))
             with transaction.atomic():
                 thing.revoked_at = timezone.now()

@@ -29,7 +29,7 @@ class Sealed(models.Model):
     sealed: models.Field[str | SealedText | None, str | SealedText | None] = SealedTextField(null=True, editable=False)
     secrets_set = models.JSONField(default=dict, editable=False)  # name -> length, for "Stored, 48 characters"
 
-    objects: ClassVar[SealedManager[Self]] = SealedManager()  # type: ignore[assignment,misc]
+    objects: ClassVar[SealedManager[Self]] = SealedManager()
 
     class Meta:
         abstract = True

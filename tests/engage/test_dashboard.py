@@ -52,6 +52,14 @@ def test_a_need_leads_to_a_page_that_shows_just_that(app: App, console: Console,
     assert console(Role.APP_ADMIN).get(need.link).status_code == 200
 
 
+def test_a_failed_import_leads_to_the_failed_imports(app: App, console: Console) -> None:
+    for state in (RunState.FAILED, RunState.DONE):
+        ImportRun.objects.create(app=app, object_key=f"{state}.csv", etag="1", state=state)
+    [need] = dashboard.needs(app)
+    page = console(Role.APP_ADMIN).get(need.link)
+    assert [run.object_key for run in page.context["cl"].result_list] == ["failed.csv"]
+
+
 def test_the_first_steps_are_ticked_as_they_are_done(app: App) -> None:
     assert [step.done for step in dashboard.first_steps(app)] == [False] * 7
     binding = factories.BindingFactory(prompt__app=app)

@@ -77,10 +77,9 @@ def line(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def made(message: str, *args: object, **extra: Any) -> logging.LogRecord:
-    record = logging.makeLogRecord(
+    return logging.makeLogRecord(
         {"name": "test", "levelno": 30, "levelname": "WARNING", "msg": message, "args": args, **extra}
     )
-    return record
 
 
 def test_a_line_is_one_json_object_with_the_ids_at_hand() -> None:

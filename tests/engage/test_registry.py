@@ -20,6 +20,7 @@ from prompts.models import Binding, Execution, Prompt, PromptEvent
 from sync.models import ImportRun, Source, Subscriber, Trait
 from tests import factories
 
+REGISTRY: dict[type[models.Model], Any] = dict(admin.site._registry)
 MODELS = sorted(admin.site._registry, key=lambda model: model._meta.label)
 Console = Callable[[Role], Client]
 
@@ -61,7 +62,7 @@ FILLING: dict[str, Any] = {
 def pages(model: type[models.Model], row: Any) -> list[str]:
     """Return the path of every page of `row`: whatever URL of its ModelAdmin names a thing, this is the thing."""
     found = []
-    for pattern in admin.site._registry[model].get_urls():
+    for pattern in REGISTRY[model].get_urls():
         converters = list(pattern.pattern.converters.items())
         if converters and pattern.name:
             (first, _), *rest = converters
@@ -74,7 +75,7 @@ def lists(model: type[models.Model]) -> list[str]:
     """Return the path of every page that names no row."""
     return [
         reverse(f"admin:{pattern.name}")
-        for pattern in admin.site._registry[model].get_urls()
+        for pattern in REGISTRY[model].get_urls()
         if pattern.name and not pattern.pattern.converters
     ]
 
@@ -89,7 +90,7 @@ def test_there_is_something_to_walk() -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=label)
 def test_every_page_is_scoped_and_names_its_right(model: type[models.Model]) -> None:
-    page = admin.site._registry[model]
+    page = REGISTRY[model]
     assert isinstance(page, ScopedModelAdmin)
     assert page.view_right is not None
 
@@ -101,7 +102,7 @@ def test_a_list_answers_as_the_right_says_and_shows_nothing_of_another_app(
 ) -> None:
     make(model, app)
     theirs = make(model, other_app)
-    page = admin.site._registry[model]
+    page = REGISTRY[model]
     client = console(role)
     path = reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
     answer = client.get(path)
@@ -129,7 +130,7 @@ def test_a_row_of_another_app_is_not_there(
 @pytest.mark.parametrize("model", MODELS, ids=label)
 @pytest.mark.parametrize("role", list(Role))
 def test_every_page_answers_every_role(model: type[models.Model], role: Role, app: App, console: Console) -> None:
-    page: ScopedModelAdmin = admin.site._registry[model]
+    page: ScopedModelAdmin = REGISTRY[model]
     row = make(model, app)
     client = console(role)
     for path in (*lists(model), *pages(model, row)):
@@ -160,15 +161,15 @@ def test_an_autocomplete_offers_nothing_of_another_app(app: App, other_app: App,
         for field in model._meta.get_fields()
         if isinstance(field, models.ForeignKey)
         and field.related_model in MODELS
-        and admin.site._registry[field.related_model].search_fields
+        and REGISTRY[field.related_model].search_fields
     ]
     assert fields
     for model, field in fields:
         theirs = make(field.related_model, other_app)
         for role in Role:
-            query = {
+            query: dict[str, str] = {
                 "app_label": model._meta.app_label,
-                "model_name": model._meta.model_name,
+                "model_name": str(model._meta.model_name),
                 "field_name": field.name,
                 "term": "",
             }
