@@ -316,6 +316,10 @@ class Answer:
         """Number of members; 0 for null."""
         return len(self.data) if isinstance(self.data, (dict, list)) else 0
 
+    def __str__(self) -> str:
+        """Refuse to be a word of a sentence or a part of an address: a value was promised, and an object or list came."""
+        raise Undocumented(f"The answer to {self._where} has an object or list where a value is documented.")
+
     def __bool__(self) -> bool:
         """Whether there is anything in it."""
         return bool(self.data)
