@@ -336,11 +336,11 @@ class ActionContract:
         scenario, call = self.scenario, self.scenario.calls[any_call]
         spoilt = Call(call.method, call.path, wrong_types(call.answer), call.query, call.body, reads=call.reads)
         player.vendor.expect(*scenario.calls[:any_call], spoilt)
+        # What is not used at once may be of any type: then the action goes on.
+        player.vendor.expect(*scenario.calls[any_call + 1 :], optional=True)
         if _writes(scenario.calls[: any_call + 1]):
             self._look_again(player, scenario, acted=False)
             return
-        # What a read does not use may be of any type: then the action goes on.
-        player.vendor.expect(*scenario.calls[any_call + 1 :], optional=True)
         outcome, journal = player.play(scenario)
         player.vendor.assert_played()
         if not journal.announced:

@@ -768,6 +768,8 @@ class TestAnswer:
             lambda answer: answer["a"]["b"][7],
             lambda answer: answer["a"]["b"]["c"],
             list,
+            lambda answer: f"It is {answer['a']}",
+            lambda answer: str(answer["rows"]),
             lambda answer: answer.rows("none"),
             lambda answer: answer.rows("a"),
             lambda answer: answer.rows("text"),
