@@ -2,6 +2,7 @@
 (DATABASE_URL, CELERY_BROKER_URL, CACHE_URL); without them everything is embedded."""
 
 import os
+import re
 import tempfile
 from pathlib import Path
 
@@ -14,13 +15,20 @@ os.environ.setdefault("ENGAGE_DEMO", "yes")
 os.environ.setdefault("ALLOWED_HOSTS", "testserver,localhost,127.0.0.1")
 
 from engage.settings import *  # noqa: E402, F403
-from engage.settings import DATABASES  # noqa: E402
+from engage.settings import CACHES, DATABASES  # noqa: E402
 
 # Threads and other processes open the test database too, so it is a file, and one for each pytest-xdist worker.
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     DATABASES["default"]["TEST"] = {"NAME": str(_var / "test.sqlite3")}
     # No test pulls the plug; waiting for the disk would only make the suite slow.
-    DATABASES["default"]["OPTIONS"]["init_command"] = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+    _pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
+    DATABASES["default"]["OPTIONS"]["init_command"] = _pragmas
+# Workers of pytest-xdist share the servers: each has a queue and a Redis database of its own.
+_worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+CELERY_TASK_DEFAULT_QUEUE = f"engage-{_worker}"
+if CACHES["default"]["BACKEND"].endswith("RedisCache"):
+    _number = re.sub(r"\D", "", _worker) or "9"
+    CACHES["default"]["LOCATION"] = re.sub(r"/\d*$", f"/{6 + int(_number) % 10}", str(CACHES["default"]["LOCATION"]))
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 AXES_ENABLED = True
