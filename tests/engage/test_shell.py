@@ -33,7 +33,9 @@ def test_the_header_names_the_app_the_role_and_the_delivery_mode(console: Consol
         (DeliveryMode.NOBODY, 2, "Nobody: no subscriber is served. What happens is recorded, not sent."),
     ],
 )
-def test_a_banner_says_whose_answers_are_carried_out(app: App, console: Console, mode: str, testers: int, sentence: str) -> None:
+def test_a_banner_says_whose_answers_are_carried_out(
+    app: App, console: Console, mode: str, testers: int, sentence: str
+) -> None:
     app.delivery_mode = mode
     app.save()
     factories.SubscriberFactory.create_batch(testers, app=app, is_test=True)
@@ -49,7 +51,8 @@ def test_a_live_app_has_no_banner(app: App, console: Console) -> None:
 
 
 @pytest.mark.parametrize(
-    ("role", "shown"), [(Role.COMPANY_ADMIN, True), (Role.APP_ADMIN, True), (Role.APP_MEMBER, False), (Role.READ_ONLY, False)]
+    ("role", "shown"),
+    [(Role.COMPANY_ADMIN, True), (Role.APP_ADMIN, True), (Role.APP_MEMBER, False), (Role.READ_ONLY, False)],
 )
 def test_the_sidebar_shows_what_the_role_may_see(console: Console, role: Role, shown: bool) -> None:
     text = page(console(role))
