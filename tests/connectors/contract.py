@@ -388,7 +388,8 @@ class ActionContract:
     def test_hostile_values_change_no_requests_shape(self, player: Player, hostile: tuple[str, str, Any]) -> None:
         scenario, (kind, name, value) = self.scenario, hostile
         player.vendor.by_shape = _Shapes(scenario)
-        outcome, _ = player.play(scenario, **{kind: {**getattr(scenario, kind), name: value}})
+        told: dict[str, Any] = {kind: {**getattr(scenario, kind), name: value}}
+        outcome, _ = player.play(scenario, **told)
         assert player.vendor.problems == []
         assert outcome.message
 

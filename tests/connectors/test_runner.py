@@ -161,7 +161,8 @@ class TestKeys:
 
     def test_inputs_that_no_longer_fit_leave_it_open_too(self, player: Player) -> None:
         journal = self.lost(player).again()
-        for unfit in ({"inputs": {}}, {"traits": {}}):
+        unfits: tuple[dict[str, Any], ...] = ({"inputs": {}}, {"traits": {}})
+        for unfit in unfits:
             outcome, _ = player.play(CHARGE, journal, **LOST, **unfit)
             assert (outcome.result, outcome.may_have_acted) == (Result.UNCERTAIN, True)
 
