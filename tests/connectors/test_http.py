@@ -195,6 +195,12 @@ class TestWhereItGoes:
             assert "redirect" in failure.message
             assert elsewhere.heard == []
 
+    @pytest.mark.parametrize("location", ["http://[", "//", "http://127.0.0.1:99999/", "\xff", ""])
+    def test_where_a_redirect_points_is_not_even_read(self, vendor: FakeVendor, url: str, location: str) -> None:
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("moved", 302, "{}", headers={"Location": location})})
+        with api(url) as door:
+            assert isinstance(outcome_of(lambda: door.get("x")), Undocumented)
+
     def test_a_redirects_body_is_no_way_round_the_limits(self, listed: Callable[[int], str]) -> None:
         head = b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\nContent-Length: 8000000\r\n\r\n"
         with serving(answering(head + b"x" * 8_000_000)) as port, api(listed(port)) as door:
