@@ -12,6 +12,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "engage.settings")
 
 broker.install()
 app = Celery("engage")
+app.set_default()  # in the web server's threads too, where Celery would make up an app of its own
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["prompts", "sync", "connectors"])
 

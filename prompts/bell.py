@@ -7,9 +7,8 @@ import logging
 import time
 from uuid import UUID
 
+from celery import current_app
 from django.db import transaction
-
-from engage.celery import app
 
 logger = logging.getLogger(__name__)
 QUIET_AFTER_FAILURE = 5.0  # seconds in which nothing is tried after the broker could not be reached
@@ -27,7 +26,9 @@ def ring(execution_id: UUID | None = None) -> None:
     if time.monotonic() < _quiet_until:
         return
     try:
-        app.send_task("prompts.work", args=[str(execution_id)] if execution_id else [], retry=False, ignore_result=True)
+        current_app.send_task(
+            "prompts.work", args=[str(execution_id)] if execution_id else [], retry=False, ignore_result=True
+        )
     except Exception:  # noqa: BLE001 - transports raise what they like, and the row is safe
         _quiet_until = time.monotonic() + QUIET_AFTER_FAILURE
         logger.warning("The broker cannot be reached; the sweep will find the work")

@@ -19,8 +19,6 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engage/redaction.py": (),
     "engage/logs.py": ("engage.redaction",),
 }
-# The bell sends through the one Celery app, which the project makes; nothing else looks up.
-EXCEPTIONS = {("prompts/bell.py", "engage.celery.app")}
 OURS = ("engage", "connectors", "sync", "prompts")
 NOT_TO_CALL_OUT = ("requests", "urllib3", "http.client", "httpx", "aiohttp", "urllib.request")
 
@@ -57,7 +55,7 @@ def test_a_room_imports_only_from_rooms_below_it(room: str) -> None:
         for name in imported(path)
         if within(name, OURS) and not within(name, MAY_IMPORT[room])
     }
-    assert upwards - EXCEPTIONS == set()
+    assert upwards == set()
 
 
 def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:

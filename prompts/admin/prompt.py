@@ -298,7 +298,7 @@ class PromptAdmin(ScopedModelAdmin):
             )
             for row in prompt.inputs
         ]
-        return format_html_join(format_html("<br>"), "{} ({}{}){}{}", rows) or "None"
+        return format_html_join(SafeString("<br>"), "{} ({}{}){}{}", rows) or "None"
 
     def get_readonly_fields(self, request: HttpRequest, obj: Prompt | None = None) -> list[str]:
         """The key stays once events carry it."""

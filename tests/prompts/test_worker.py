@@ -1,5 +1,6 @@
 """A real worker process: the bell goes through the broker, and what nobody rang for is found by the sweep."""
 
+import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
@@ -25,6 +26,18 @@ def test_a_worker_hears_the_bell_and_carries_it_out(house: House) -> None:
         house.report()
         wait_until(settled(1))
     assert [effect["what"] for effect in house.sandbox.effects()] == ["coupon_applied"]
+
+
+def test_every_thread_rings_the_same_bell() -> None:
+    from celery import current_app
+
+    from engage.celery import app
+
+    found: list[str] = []
+    thread = threading.Thread(target=lambda: found.append(str(current_app.main)))
+    thread.start()
+    thread.join()
+    assert found == [app.main] == ["engage"]
 
 
 def test_what_nobody_rang_for_is_found_with_the_next_bell(house: House) -> None:
