@@ -140,6 +140,15 @@ class TestKey:
         assert execution.state == State.DONE
         assert first[0].header("Idempotency-Key") == second[0].header("Idempotency-Key")
 
+    def test_nor_does_what_the_vendor_shows_meanwhile(self, shop: Shop) -> None:
+        note = Call("POST", "/notes", {"id": "n1"}, body={"for": "c-1", "amount": "5"})
+        credit = Call("POST", "/customers/c-1/credits", {"id": "cr"}, body={"note": "n1", "before": 10})
+        shop.vendor.expect(note, Call("GET", "/customers/c-1", {"balance": 10}), credit, broken={2: RESET})
+        execution, _ = shop.play(shop.planned("credit"))
+        # It acted: the balance is another one now, and the repeat is the same request nevertheless.
+        execution, _ = shop.play(execution, note, Call("GET", "/customers/c-1", {"balance": 15}), credit)
+        assert execution.state == State.DONE
+
     def test_a_definite_refusal_makes_the_next_one_a_new_request(self, shop: Shop) -> None:
         execution, first = shop.play(shop.planned("charge"), charge(), broken=Broken("", 422, "{}"))
         assert execution.state == State.REJECTED
