@@ -108,7 +108,15 @@ def answering(*found: str) -> Callable[..., Any]:
 
 class TestNames:
     @pytest.mark.parametrize(
-        "found", [("10.0.0.1",), ("8.8.8.8", "10.0.0.1"), ("2606:4700::1111", "::1"), ("fe80::1%eth0",), ("gibberish",)]
+        "found",
+        [
+            ("10.0.0.1",),
+            ("8.8.8.8", "10.0.0.1"),
+            ("10.0.0.1", "8.8.8.8"),
+            ("2606:4700::1111", "::1"),
+            ("fe80::1%eth0",),
+            ("gibberish",),
+        ],
     )
     def test_one_private_address_is_enough_to_refuse(
         self, monkeypatch: pytest.MonkeyPatch, found: tuple[str, ...]

@@ -333,21 +333,23 @@ class TestFence:
         assert shop.vendor.heard == []
 
     @pytest.mark.django_db(transaction=True)  # the vendor looks into the database from a thread of its own
-    def test_step_traits_and_mark_are_stored_before_the_request_leaves(self, shop: Shop) -> None:
+    def test_step_traits_account_and_mark_are_stored_before_the_request_leaves(self, shop: Shop) -> None:
         seen: list[tuple[Any, ...]] = []
+        shop.connection.generation = 4
+        shop.connection.seal({"api_key": KEY})
+        shop.connection.save()
         execution = shop.planned("charge")
 
         def look(heard: Heard) -> Call:
             row, attempt = Execution.objects.get(), Attempt.objects.get()
-            seen.append(
-                (row.steps["write"]["sent"]["body"], row.traits["customer"], attempt.write_begun_at is not None)
-            )
+            assert attempt.write_begun_at is not None
+            seen.append((row.steps["write"]["sent"]["body"], row.traits["customer"], row.connection_generation))
             connection.close()
             return charge()
 
         shop.vendor.by_shape = look
         executions.work("tests", execution.pk)
-        assert seen == [({"amount": "5", "plan": "gold"}, "c-1", True)]
+        assert seen == [({"amount": "5", "plan": "gold"}, "c-1", 4)]
 
     def test_what_is_kept_holds_no_credentials(self, shop: Shop) -> None:
         execution, _ = shop.play(shop.planned("charge"), charge(), broken=RESET)
