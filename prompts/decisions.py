@@ -56,6 +56,7 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
         _take_limit_again(current)
         if todays_settings:
             again = _with_todays_settings(current, by)
+            again.refresh_from_db()
             bell.ring_on_commit(again.pk)
             return again
         _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by)
@@ -256,7 +257,7 @@ def _with_todays_settings(execution: Execution, by: str) -> Execution:
         on_error=binding.on_error,
         inputs=bindings.resolve(binding.inputs, traits.traits_of(execution.subscriber), execution.event.inputs),
         state=State.QUEUED,
-        due_at=timezone.now(),
+        due_at=Now(),  # the worker compares it with the database's clock, which is coarser on SQLite
         created_at=timezone.now(),
         decided_by=by,
         decided_at=timezone.now(),
