@@ -7,6 +7,7 @@ never read an App's id from a URL or a form, so another App's object cannot be n
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
+from django.middleware.csrf import rotate_token
 
 from engage.tenancy.models import App, Membership, User
 from engage.tenancy.roles import Right, Role
@@ -43,8 +44,22 @@ def enter(request: HttpRequest) -> None:
         mine = apps_of(user)
         chosen = request.session.get(SESSION_KEY)
         app = (mine.filter(pk=chosen).first() if chosen else None) or mine.first()
+        if app is not None and app.pk != chosen:
+            choose(request, app)
+            if chosen and request.method not in {"GET", "HEAD"}:
+                app = None  # what is sent was meant for an App that is no longer theirs
     request.engage_app = app  # type: ignore[attr-defined]
     request.engage_role = role_in(user, app) if app and isinstance(user, User) else None  # type: ignore[attr-defined]
+
+
+def choose(request: HttpRequest, app: App) -> None:
+    """Make `app` the one at hand from the next request on.
+
+    The forms that are open belong to the App before. Their CSRF token ends here, so that none of them can be sent into this
+    one: a form carries its App without a field for it.
+    """
+    request.session[SESSION_KEY] = app.pk
+    rotate_token(request)
 
 
 def current_app_or_none(request: HttpRequest) -> App | None:

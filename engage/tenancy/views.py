@@ -36,7 +36,7 @@ class SwitchAppView(View):
         """Switch, and begin at the dashboard: a page of the App before would be a 404."""
         chosen = request.POST.get("app", "")
         app = get_object_or_404(current.apps_of(_person(request)), pk=int(chosen) if chosen.isdecimal() else None)
-        request.session[current.SESSION_KEY] = app.pk
+        current.choose(request, app)
         return HttpResponseRedirect(reverse("admin:index"))
 
 
@@ -102,8 +102,8 @@ class AcceptView(TemplateView):
         except NotAllowed:
             self.invitation = None
             return self.get(request, **kwargs)
-        if self.invitation.app_id:
-            request.session[current.SESSION_KEY] = self.invitation.app_id
+        if self.invitation.app:
+            current.choose(request, self.invitation.app)
         messages.success(request, f"Welcome. You are {self.invitation.get_role_display().lower()} here.")
         return HttpResponseRedirect(reverse("admin:index"))
 
