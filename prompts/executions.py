@@ -90,7 +90,8 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
             cursor.execute(sql, arguments)
             row = cursor.fetchone()
     except IntegrityError:
-        return None  # another execution of this person was claimed in the same instant; the sweep comes back to it
+        # Another execution of this person was claimed in the same instant; from now on the statement sees it.
+        return claim(worker)
     if row is None:
         return None
     return Execution.objects.select_related("event", "connection", "subscriber", "app", "binding").get(pk=row[0])
@@ -239,7 +240,8 @@ def settle(
 
     A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
     """
-    tried = attempt is not None and execution.job is None
+    asked = attempt is not None
+    tried = asked and execution.job is None
     values = _values(execution, outcome, tried=tried)
     with changing(execution.event_id):
         mine = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING)
@@ -251,7 +253,7 @@ def settle(
             complete(attempt, outcome.result, outcome.message, journal)
         if settled:
             go_on(execution.event_id, State(values["state"]))
-    if outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
+    if asked and outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
         connections.mark_attention(execution.connection_id, outcome.message)
     elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection_id:
         connections.note_success(execution.connection_id)

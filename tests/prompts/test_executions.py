@@ -156,6 +156,20 @@ class TestCredentials:
         assert connections.probe_held() == 1
         assert carried_out(execution.event).state == State.DONE
 
+    def test_what_comes_while_it_needs_attention_is_held_and_leaves_its_sentence_alone(self, house: House) -> None:
+        house.prompt.limit = "none"
+        house.prompt.save()
+        house.bind()
+        house.sandbox.seed(token="another-token")
+        carried_out(house.report())
+        house.connection.refresh_from_db()
+        said = house.connection.attention
+        asked = len(house.sandbox.requests())
+        assert carried_out(house.report()).state == State.HELD
+        house.connection.refresh_from_db()
+        assert house.connection.attention == said
+        assert len(house.sandbox.requests()) == asked
+
     def test_held_for_more_than_three_days_waits_for_a_person(self, house: House) -> None:
         house.bind()
         house.sandbox.seed(token="another-token")
