@@ -19,7 +19,8 @@ from connectors.auth import NoAuth
 from connectors.failures import Failure, Missing
 
 if TYPE_CHECKING:
-    from connectors.http import Answer, Api
+    from connectors.answers import Answer
+    from connectors.http import Api
 
 Values = Mapping[str, Any]
 """Cleaned values of a form: a connection's settings and secrets together, or an action's inputs."""

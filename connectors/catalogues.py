@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from connectors.base import Catalogue, Choice, Connector
 from connectors.failures import Failure, Undocumented
-from connectors.http import Api, OnlyLooks
+from connectors.http import Api
+from connectors.journal import OnlyLooks
 from connectors.models import CatalogueEntry, CatalogueState, Connection
 from connectors.registry import connector_or_none
 from engage.schedules import slots

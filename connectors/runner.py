@@ -26,7 +26,8 @@ from connectors.failures import (
     Temporary,
     Undocumented,
 )
-from connectors.http import Api, Journal, OnlyLooks, WouldWrite
+from connectors.http import Api
+from connectors.journal import Journal, OnlyLooks, WouldWrite
 from engage.redaction import redact
 
 logger = logging.getLogger(__name__)

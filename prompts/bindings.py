@@ -18,7 +18,8 @@ from django.utils import timezone
 from connectors import catalogues
 from connectors.base import Action, CatalogueField, Connector
 from connectors.failures import Failure, Missing, Rejected
-from connectors.http import Api, OnlyLooks
+from connectors.http import Api
+from connectors.journal import OnlyLooks
 from connectors.models import CatalogueEntry, Connection, Health
 from connectors.registry import connector_or_none
 from engage.audit.record import Changes, differences, record, snapshot

@@ -10,13 +10,13 @@ from django.db.models import Exists, OuterRef, Value
 from django.db.models.functions import Now
 
 from connectors.failures import LostClaim
-from connectors.http import Exchange, Step
+from connectors.journal import Exchange, Step
 from connectors.runner import Diverged
 from prompts.models import Attempt, Execution, State
 
 
 class AttemptJournal:
-    """The journal of one attempt (see `connectors.http.Journal`).
+    """The journal of one attempt (see `connectors.journal.Journal`).
 
     Every write of the database here names the fence, so that a worker that lost its claim changes nothing.
     """

@@ -392,7 +392,7 @@ class Attempt(models.Model):
 
 
 class AttemptBody(models.Model):
-    """What was sent and answered in an attempt, redacted: a list of exchanges (see `connectors.http.Exchange`)."""
+    """What was sent and answered in an attempt, redacted: a list of exchanges (see `connectors.journal.Exchange`)."""
 
     attempt = models.OneToOneField(Attempt, on_delete=models.CASCADE, primary_key=True, related_name="body")
     exchanges = models.JSONField(default=list)

@@ -13,6 +13,7 @@ from typing import Any
 from django import forms
 from requests.auth import AuthBase
 
+from connectors.answers import Answer
 from connectors.auth import HeaderKey
 from connectors.base import (
     Action,
@@ -31,7 +32,7 @@ from connectors.base import (
     one_of,
 )
 from connectors.failures import AlreadyDone, Failure, Rejected, Temporary, Undocumented
-from connectors.http import Answer, Api
+from connectors.http import Api
 
 API_VERSION = "3.1"
 HOSTS = {"live": f"https://api.cleeng.com/{API_VERSION}", "sandbox": f"https://api.sandbox.cleeng.com/{API_VERSION}"}

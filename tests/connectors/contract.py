@@ -18,7 +18,8 @@ import pytest
 from pytest_django.fixtures import Settings
 
 from connectors.base import Action, Connector, Replay
-from connectors.http import Exchange, Step, secret_values
+from connectors.http import secret_values
+from connectors.journal import Exchange, Step
 from connectors.runner import SETTLING, Diverged, Outcome, Result, Work, run
 from tests.connectors.fake_vendor import NOTHING, Broken, Call, FakeVendor, Heard, fake_vendor
 

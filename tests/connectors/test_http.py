@@ -21,10 +21,12 @@ from django import forms
 from pytest_django.fixtures import Settings
 from requests.auth import AuthBase
 
+from connectors.answers import Answer
 from connectors.auth import HeaderKey, NoAuth
 from connectors.base import Category, Connector, SecretField, Values
 from connectors.failures import BadCredentials, Failure, LostClaim, NotAllowed, Rejected, Temporary, Undocumented
-from connectors.http import Answer, Api, Exchange, OnlyLooks, WouldWrite
+from connectors.http import Api
+from connectors.journal import Exchange, OnlyLooks, WouldWrite
 from tests.connectors.contract import MemoryJournal
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, fake_vendor, reset
 

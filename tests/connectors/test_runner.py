@@ -12,7 +12,8 @@ from pytest_django.fixtures import Settings
 from connectors import runner
 from connectors.base import Action, HandedOver, Json, Pending, ProbeLine, Replay, Values
 from connectors.failures import AlreadyDone, LostClaim, Missing, Rejected
-from connectors.http import Api, Exchange
+from connectors.http import Api
+from connectors.journal import Exchange
 from connectors.runner import Outcome, Result, Work, preview, probe, run
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, player
 from tests.connectors.fake_vendor import Broken, Call

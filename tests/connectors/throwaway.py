@@ -5,9 +5,10 @@ from datetime import timedelta
 from django import forms
 from requests.auth import AuthBase
 
+from connectors.answers import Answer
 from connectors.auth import HeaderKey
 from connectors.base import Action, Category, Connector, Json, ProbeLine, Replay, SecretField, Values, all_of
-from connectors.http import Answer, Api
+from connectors.http import Api
 
 
 class Credit(Action):

@@ -10,7 +10,8 @@ from pytest_django.fixtures import Settings
 from connectors import runner
 from connectors.base import Choice, ProbeLine
 from connectors.failures import Undocumented
-from connectors.http import Api, OnlyLooks
+from connectors.http import Api
+from connectors.journal import OnlyLooks
 from connectors.runner import Outcome, Result
 from connectors.vendors.cleeng import ApplyCoupon, Cleeng, ReactivateSubscription, SwitchSubscription, offers
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario

@@ -1,0 +1,149 @@
+"""How bytes leave: sockets to checked addresses only, no redirects, and an end to all of an attempt's HTTP."""
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Iterator
+from contextvars import ContextVar
+from threading import Timer
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3 import PoolManager
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+from connectors.addresses import RESOLVE_SECONDS, checked_addresses
+
+
+class Deadline:
+    """The end of all HTTP of one attempt. At that moment every socket is shut, whatever the other side is doing.
+
+    Time-outs of requests are for each read; a vendor that trickles its headers outlives them.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        self._ends = time.monotonic() + seconds
+        self._sockets: list[socket.socket] = []
+        self._timer: Timer | None = None
+        # Whether requests have a working connection: a new one that is not up yet says no, one that is used again says yes.
+        self.connected = False
+
+    def remaining(self) -> float:
+        """Seconds that are left, never less than 0."""
+        return max(0.0, self._ends - time.monotonic())
+
+    def watch(self, sock: socket.socket) -> None:
+        """Shut this socket when time is up. A duplicate is kept, since TLS takes the original's descriptor over."""
+        self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
+        if not self.remaining():
+            self._shut()  # the timer has fired, or is about to: it may have missed this one
+        elif self._timer is None:
+            self._timer = Timer(self.remaining(), self._shut)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def _shut(self) -> None:
+        for sock in list(self._sockets):
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Let go of timer and sockets."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for sock in self._sockets:
+            sock.close()
+        self._sockets.clear()
+
+
+_deadline: ContextVar[Deadline] = ContextVar("engage_deadline")
+
+
+@contextlib.contextmanager
+def within(deadline: Deadline) -> Iterator[None]:
+    """Let requests of this thread leave within `deadline`; without one, no connection is opened."""
+    token = _deadline.set(deadline)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
+    deadline = _deadline.get()
+    deadline.connected = False
+    host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
+    failed: OSError | None = None
+    for address in checked_addresses(host, port, min(RESOLVE_SECONDS, deadline.remaining())):
+        try:
+            sock = socket.create_connection(
+                (address, port), min(float(connection.timeout or 1), deadline.remaining() or 0.001)
+            )
+        except OSError as error:
+            failed = error
+            continue
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        deadline.watch(sock)
+        return sock
+    if isinstance(failed, TimeoutError):
+        raise ConnectTimeoutError(connection, "no connection in time") from failed
+    raise NewConnectionError(connection, "no connection") from failed
+
+
+class _CheckedHTTPConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def connect(self) -> None:
+        super().connect()
+        _deadline.get().connected = True
+
+
+class _CheckedHTTPSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect(self)
+
+    def connect(self) -> None:
+        super().connect()
+        _deadline.get().connected = True
+
+
+class _CheckedHTTPPool(HTTPConnectionPool):
+    ConnectionCls = _CheckedHTTPConnection
+
+
+class _CheckedHTTPSPool(HTTPSConnectionPool):
+    ConnectionCls = _CheckedHTTPSConnection
+
+
+class CheckedAdapter(HTTPAdapter):
+    """A transport of requests whose connections are opened to checked addresses only."""
+
+    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
+        """Make the pools with our connections. Nothing is retried inside: a repeat is the runner's decision."""
+        super().init_poolmanager(connections, maxsize, block, **options)
+        manager: PoolManager = self.poolmanager
+        manager.pool_classes_by_scheme = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
+
+
+class _CheckedSession(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> str | None:
+        """No answer is a redirect: even unfollowed, requests would read its whole body to prepare the next request."""
+        return None
+
+
+def checked_session() -> requests.Session:
+    """Return a session that goes through the door (SDKs that cannot be given one are not used)."""
+    session = _CheckedSession()
+    # Proxy variables would bypass the address check; ~/.netrc would replace our Authorization.
+    session.trust_env = False
+    session.adapters.clear()
+    adapter = CheckedAdapter(max_retries=0)
+    session.mount("https://", adapter)
+    session.mount("http://", adapter)
+    return session
