@@ -52,6 +52,22 @@ def test_every_message_arrives_once_and_whole_while_several_write(tmp_path: Path
     assert not list((tmp_path / "messages").iterdir())
 
 
+@pytest.mark.parametrize("attempt", range(10))
+def test_the_first_messages_of_several_threads_are_not_sent_into_a_gap(tmp_path: Path, attempt: int) -> None:
+    """The queue is not bound yet when the first of them sends."""
+
+    def write(writer: int) -> None:
+        with connection(tmp_path) as mine, mine.SimpleQueue(f"first-{attempt}") as queue:
+            queue.put(writer)
+
+    writers = [threading.Thread(target=write, args=(writer,)) for writer in range(8)]
+    for thread in writers:
+        thread.start()
+    for thread in writers:
+        thread.join()
+    assert len(list((tmp_path / "messages").glob("*.msg"))) == 8
+
+
 # Queues have names of their own: kombu remembers for the whole process which it has bound.
 
 
