@@ -58,6 +58,8 @@ def verify(app: App, publishable_key: str, token: str) -> str:
         break
     if claims is None:
         raise Unsigned("signature", "The identity was not signed with an identity secret of this App.")
+    if not isinstance(claims["exp"], (int, float)):  # PyJWT takes "1700000000" as well
+        raise Unsigned("claims", "The identity's exp is not a number.")
     if claims["exp"] - time.time() > LONGEST + LEEWAY:
         raise Unsigned("lifetime", "The identity is valid for more than an hour.")
     user_id: str = claims["sub"]

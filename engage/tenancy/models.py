@@ -136,7 +136,8 @@ def new_token(prefix: str) -> str:
 
 def token_hash(token: str) -> str:
     """Return what is stored of a random token. It has 256 bits, so a plain hash is enough and can be looked up."""
-    return hashlib.sha256(token.encode()).hexdigest()
+    # JSON can spell halves of a character, which no token has and UTF-8 refuses.
+    return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
 
 
 class Invitation(models.Model):

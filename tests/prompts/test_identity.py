@@ -71,6 +71,7 @@ def test_thirty_seconds_between_two_clocks_do_not_matter(app: App, secret: str) 
         ({"sub": "a\nb"}, "sub"),
         ({"sub": 7}, "malformed"),
         ({"exp": "soon"}, "malformed"),
+        ({"exp": str(int(time.time()) + 300)}, "claims"),
         ({"nbf": int(time.time()) + 3000}, "early"),
     ],
 )
