@@ -94,7 +94,19 @@ class Key(HttpBearer):
 
         Raises:
             Refused: nobody has that key, or the browser's page is not one of the App's.
+            Throttled: too much of that came from this address. What is refused is counted in a table, which nobody may keep
+                busy without a key.
         """
+        try:
+            caller = self._caller(request)
+        except Refused:
+            _slow_down(request)
+            raise
+        if caller is None:
+            _slow_down(request)
+        return caller
+
+    def _caller(self, request: HttpRequest) -> Caller | None:
         from_header = super().__call__(request)
         if from_header is not None or "Authorization" in request.headers or request.method not in {"POST", "PUT"}:
             return cast("Caller | None", from_header)
@@ -106,8 +118,6 @@ class Key(HttpBearer):
         """Find the key."""
         key = keys.find(token)
         if key is None:
-            if not PerAddress().allow_request(request):  # guessing must not fill the table of refused requests
-                raise Throttled(wait=None)
             raise Refused(
                 UNAUTHORIZED,
                 "wrong_key",
@@ -119,6 +129,11 @@ class Key(HttpBearer):
         request.auth = caller  # type: ignore[attr-defined]  # what is refused below counts for this App
         _check_origin(request, caller)
         return caller
+
+
+def _slow_down(request: HttpRequest) -> None:
+    if not PerAddress().allow_request(request):
+        raise Throttled(wait=None) from None
 
 
 def _hint(token: str) -> str:

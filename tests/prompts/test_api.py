@@ -495,6 +495,22 @@ def test_guessing_keys_fills_no_table(server: Caller, settings: Any) -> None:
     assert Refusal.objects.get(reason="wrong key").count == 3
 
 
+@pytest.mark.parametrize("body", ["{}", "not JSON", "x" * 70_000, '{"key": "\\ud800"}'])
+def test_nobody_without_a_key_keeps_the_table_of_refused_requests_busy(app: App, settings: Any, body: str) -> None:
+    settings.ENGAGE_API_RATE = "2/hour"
+    answers = [Client().post("/api/v1/events", body, "text/plain").status_code for _ in range(4)]
+    assert answers[:2] == [answers[0]] * 2
+    assert answers[0] in {400, 401, 413}
+    assert answers[2:] == [429, 429]
+
+
+def test_a_foreign_page_is_slowed_down_as_well(app: App, settings: Any) -> None:
+    settings.ENGAGE_API_RATE = "2/hour"
+    page = browser(app)
+    answers = [page.get("/prompts", Origin="https://evil.example").status_code for _ in range(3)]
+    assert answers == [403, 403, 429]
+
+
 def test_a_cache_that_is_away_refuses_nobody(server: Caller, settings: Any) -> None:
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": "redis://127.0.0.1:1"}
