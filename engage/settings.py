@@ -93,6 +93,7 @@ INSTALLED_APPS = [
 ]
 
 MIDDLEWARE = [
+    "engage.proxies.ForwardedAddressMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "corsheaders.middleware.CorsMiddleware",
@@ -222,13 +223,12 @@ SECURE_SSL_REDIRECT = strict_bool("SECURE_SSL_REDIRECT", default=HTTPS)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]
 SECURE_HSTS_SECONDS = 60 * 60 * 24 * 365 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
-SECURE_PROXY_SSL_HEADER = (
-    ("HTTP_X_FORWARDED_PROTO", "https") if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else None
-)
+ENGAGE_BEHIND_PROXY = strict_bool("ENGAGE_BEHIND_PROXY", default=False)
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENGAGE_BEHIND_PROXY else None
 X_FRAME_OPTIONS = "DENY"
 
 # --- e-mail ---------------------------------------------------------------------------------------------------------------
-_email = env.email_url("EMAIL_URL", default="consolemail://")
+_email = env.email_url("EMAIL_URL", default="dummymail://")
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
 EMAIL_HOST, EMAIL_PORT = _email.get("EMAIL_HOST") or "localhost", _email.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_USER") or "", _email.get("EMAIL_HOST_PASSWORD") or ""
@@ -260,8 +260,8 @@ ENGAGE_API_BODY_LIMIT = 64 * 1024
 # What one browser's address may ask for, and one App in all.
 ENGAGE_API_RATE = os.environ.get("ENGAGE_API_RATE", "600/min")
 ENGAGE_API_APP_RATE = os.environ.get("ENGAGE_API_APP_RATE", "60000/min")
-# How many proxies in front add to X-Forwarded-For; whatever else stands there, anybody may have written.
-NINJA_NUM_PROXIES = 1 if strict_bool("ENGAGE_BEHIND_PROXY", default=False) else 0
+# engage.proxies has read X-Forwarded-For already, where it may be believed.
+NINJA_NUM_PROXIES = 0
 # The server's blocking threads: at most half of them wait for an outcome (`wait=`).
 ENGAGE_WEB_THREADS = int(os.environ.get("ENGAGE_WEB_THREADS", "8"))
 # The streaming site below /demo/, which signs anybody in.

@@ -33,7 +33,7 @@ def effective_settings() -> dict[str, str]:
         "address": settings.ENGAGE_BASE_URL,
         "debug": str(settings.DEBUG),
         "encryption keys": str(len(settings.FIELD_ENCRYPTION_KEY)),
-        "e-mail": "set up" if settings.EMAIL_IS_SET_UP else "not set up, written to the log",
+        "e-mail": "set up" if settings.EMAIL_IS_SET_UP else "not set up, none is sent",
     }
 
 
