@@ -12,7 +12,7 @@ from engage.tenancy import current, invitations, people
 from engage.tenancy.models import ApiKey, App, Membership
 from engage.tenancy.roles import Right, Role
 from engage.tenancy.scoped import ScopedModelAdmin
-from engage.tenancy.views import AppView, InvitationView, InviteView, KeysView, PersonView
+from engage.tenancy.views import AddAppView, AppView, InvitationView, InviteView, KeysView, PersonView
 
 
 @admin.register(App)
@@ -29,6 +29,12 @@ class AppAdmin(ScopedModelAdmin):
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The settings."""
         return AppView.as_view(model_admin=self)(request)
+
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """One more App of the company."""
+        return AddAppView.as_view(model_admin=self)(request)
 
 
 @admin.register(ApiKey)

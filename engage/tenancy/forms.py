@@ -149,6 +149,27 @@ class AppForm(forms.ModelForm[App]):
         widgets = {"name": UnfoldAdminTextInputWidget}
 
 
+class NewAppForm(forms.ModelForm[App]):
+    """One more App of a company: `instance` names the company."""
+
+    class Meta:
+        model = App
+        fields = ("name", "key")
+        widgets = {"name": UnfoldAdminTextInputWidget, "key": UnfoldAdminTextInputWidget(attrs={"autocomplete": "off"})}
+        help_texts = {
+            "name": "What the console calls it.",
+            "key": "Short name for commands, e.g. streamly-kids: letters, digits, hyphens. It stays when the name changes.",
+        }
+        error_messages = {"key": {"unique": "This key is taken. Choose another one."}}
+
+    def clean_name(self) -> str:
+        """A company's Apps are told apart by their names."""
+        name = str(self.cleaned_data["name"])
+        if App.objects.filter(company=self.instance.company, name=name).exists():
+            raise forms.ValidationError("Your company has an App with this name already.")
+        return name
+
+
 class ModeForm(forms.Form):
     """Whose answers are carried out."""
 

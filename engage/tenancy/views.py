@@ -17,7 +17,7 @@ from django.views.generic import TemplateView
 
 from engage.audit.record import differences, record, snapshot
 from engage.tenancy import current, invitations, people
-from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, RoleForm
+from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, NewAppForm, RoleForm
 from engage.tenancy.models import ApiKey, App, DeliveryMode, IdentitySecret, Invitation, KeyKind, Membership, User
 from engage.tenancy.people import NotAllowed
 from engage.tenancy.roles import Right, Role
@@ -335,7 +335,12 @@ class AppView(ConsoleViewMixin, TemplateView):
             {"mode": mode, "icon": icon, "about": about, "current": mode == app.delivery_mode}
             for mode, (icon, about) in self.MODES.items()
         ]
-        return super().get_context_data(may_change=current.may(self.request, Right.MANAGE_APP), modes=modes, **kwargs)
+        return super().get_context_data(
+            may_change=current.may(self.request, Right.MANAGE_APP),
+            may_add=current.may(self.request, Right.MANAGE_COMPANY),
+            modes=modes,
+            **kwargs,
+        )
 
     def post(self, request: HttpRequest) -> HttpResponse:
         """Save the settings, or change the mode."""
@@ -365,6 +370,37 @@ class AppView(ConsoleViewMixin, TemplateView):
             request, f"Delivery mode: {app.get_delivery_mode_display()}." if fields == ["delivery_mode"] else "Saved."
         )
         return HttpResponseRedirect(reverse("admin:tenancy_app_changelist"))
+
+
+class AddAppView(ConsoleViewMixin, TemplateView):
+    """One more App of the company: it starts in test mode, in the time zone of the App at hand, and becomes the one at hand."""
+
+    title = "Add App"
+    template_name = "tenancy/add_app.html"
+    right = Right.MANAGE_COMPANY
+
+    def _form(self, data: Any = None) -> NewAppForm:
+        beside = current.current_app(self.request)
+        return NewAppForm(data, instance=App(company=beside.company, time_zone=beside.time_zone))
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """The form."""
+        kwargs.setdefault("form", self._form())
+        return super().get_context_data(**kwargs)
+
+    def post(self, request: HttpRequest) -> HttpResponse:
+        """Make it and switch to it, or say what is wrong."""
+        form = self._form(request.POST)
+        if not form.is_valid():
+            return self.render_to_response(self.get_context_data(form=form))
+        with transaction.atomic():
+            app = form.save()
+            record("created", app, request=request)
+        current.choose(request, app)
+        messages.success(
+            request, f"{app} is there, and you are in it now. Only test subscribers are served until you go live."
+        )
+        return HttpResponseRedirect(reverse("admin:index"))
 
 
 def _person(request: HttpRequest) -> User:
