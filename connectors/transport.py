@@ -73,6 +73,11 @@ def within(deadline: Deadline) -> Iterator[None]:
         _deadline.reset(token)
 
 
+def deadline_at_hand() -> Deadline | None:
+    """Return the deadline within which requests of this thread leave, if there is one."""
+    return _deadline.get(None)
+
+
 def _connect(connection: HTTPConnection) -> socket.socket:
     """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
     deadline = _deadline.get()

@@ -41,7 +41,8 @@ from urllib3.exceptions import HTTPError as URLLib3Error
 from urllib3.exceptions import NewConnectionError
 
 from connectors.addresses import checked_addresses
-from connectors.failures import Failure
+from connectors.failures import Failure, Temporary
+from connectors.transport import deadline_at_hand
 
 log = logging.getLogger(__name__)
 
@@ -100,13 +101,18 @@ class StoredFile:
 def _open_checked(connection: AWSHTTPConnection | AWSHTTPSConnection) -> socket.socket:
     """Connect to the first checked address that answers; the host's name stays for SNI and the certificate."""
     problem: OSError = OSError("no address")
+    deadline = deadline_at_hand()
     for address in checked_addresses(connection.host, connection.port):
+        if deadline and not deadline.remaining():
+            raise Temporary("The store took too long.", sent=False)
         try:
             opened = socket.create_connection((address, connection.port), CONNECT_SECONDS)
         except OSError as error:
             problem = error
         else:
             opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if deadline:
+                deadline.watch(opened)
             return opened
     raise NewConnectionError(connection, str(problem))
 
@@ -171,6 +177,11 @@ class Bucket:
                 Bucket=self.location.bucket, Prefix=self.location.prefix
             )
             for page in pages:
+                if "Name" not in page:  # botocore takes an empty or broken-off answer for an empty list
+                    raise StorageProblem(
+                        "The store's answer breaks off, or is none of an S3 store. Look for a typo in the endpoint URL.",
+                        lasting=False,
+                    )
                 found += [
                     StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
                     for item in page.get("Contents", [])

@@ -8,9 +8,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import islice
 
+from django.conf import settings
 from django.template.defaultfilters import filesizeformat
 
 from connectors.base import ProbeLine
+from connectors.transport import Deadline, within
 from engage.tenancy.models import App
 from sync.csv_rows import BadFile, BadRow, Layout, Row, Table, plan, rows
 from sync.models import ImportRun, RunState, Source, Subscriber
@@ -86,9 +88,22 @@ class Tested:
 
 
 def test(app: App, location: Location, layout: Layout) -> Tested:
-    """List the bucket and read the beginning of its newest file; nothing is stored. Raises for nothing outside."""
+    """List the bucket and read the beginning of its newest file; nothing is stored. Raises for nothing outside.
+
+    It ends in time, whatever the store does: somebody waits, and a thread of the web server with them.
+    """
     found = Tested()
-    found.lines = list(_look(app, location, layout, found))
+    deadline = Deadline(settings.ENGAGE_ATTEMPT_TIMEOUT)
+    try:
+        with within(deadline):
+            found.lines = list(_look(app, location, layout, found))
+        if not found.passed and not deadline.remaining():
+            text = (
+                f"The store took longer than {settings.ENGAGE_ATTEMPT_TIMEOUT} seconds in all, so the test was ended."
+            )
+            found.lines.append(ProbeLine(False, text))
+    finally:
+        deadline.close()
     return found
 
 

@@ -224,7 +224,7 @@ def test_a_key_that_may_list_but_not_read_is_told_apart(
     httpserver: HTTPServer, aws: Callable[[int, str, dict[str, str]], Location]
 ) -> None:
     listing = (
-        "<ListBucketResult><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        "<ListBucketResult><Name>exports</Name><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
         "<ETag>&quot;e&quot;</ETag><Size>3</Size></Contents></ListBucketResult>"
     )
     store = Bucket(aws(200, listing, {}))
@@ -237,7 +237,7 @@ def test_a_connection_that_breaks_in_mid_file_is_no_lasting_problem(
     httpserver: HTTPServer, aws: Callable[[int, str, dict[str, str]], Location]
 ) -> None:
     listing = (
-        "<ListBucketResult><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        "<ListBucketResult><Name>exports</Name><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
         "<ETag>&quot;e&quot;</ETag><Size>3000</Size></Contents></ListBucketResult>"
     )
     store = Bucket(aws(200, listing, {}))
