@@ -54,9 +54,20 @@ GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
 
 def sidebar(request: HttpRequest) -> list[dict[str, Any]]:
     """Return unfold's navigation for this request: the pages that the person may see."""
-    groups = []
+    groups: list[dict[str, Any]] = []
     for title, pages in GROUPS:
         allowed = [page for page in pages if current.may(request, page.right)]
         items = [{"title": page.title, "icon": page.icon, "link": reverse(f"admin:{page.url}")} for page in allowed]
         groups.append({"title": title, "items": items})
+    here = _here(request, [item["link"] for group in groups for item in group["items"]])
+    for group in groups:
+        for item in group["items"]:
+            item["active"] = item["link"] == here
     return [group for group in groups if group["items"]]
+
+
+def _here(request: HttpRequest, links: list[str]) -> str:
+    """Return the link that the request's page belongs to: the longest one, for pages lie below others' paths."""
+    home = reverse("admin:index")
+    above = [link for link in links if request.path.startswith(link) and (link != home or request.path == home)]
+    return max(above, key=len, default="")

@@ -1,10 +1,14 @@
 """The console's shell: header, sidebar, banner, dashboard, switching Apps."""
 
+import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from django.test import Client
+from django.utils.html import escape
 
+from engage import navigation
 from engage.tenancy.models import App, DeliveryMode, User
 from engage.tenancy.roles import Role
 from tests import factories
@@ -97,3 +101,29 @@ def test_somebody_without_an_app_is_told_whom_to_ask_and_can_sign_out(db: None, 
     assert "Ask an administrator for an invitation" in answer.content.decode()
     assert client.post("/console/logout/").status_code == 200
     assert "_auth_user_id" not in client.session
+
+
+@pytest.mark.parametrize(
+    ("path", "title"),
+    [
+        ("/console/", "Dashboard"),
+        ("/console/prompts/prompt/", "Prompts"),
+        ("/console/prompts/prompt/test-subscribers/", "Test subscribers"),
+        ("/console/tenancy/app/add/", "App &amp; delivery mode"),
+        ("/console/password_change/", None),
+    ],
+)
+def test_the_sidebar_marks_the_one_page_that_one_is_on(rf: Any, path: str, title: str | None) -> None:
+    request = rf.get(path)
+    request.engage_role = Role.COMPANY_ADMIN
+    marked = [item["title"] for group in navigation.sidebar(request) for item in group["items"] if item["active"]]
+    assert [escape(each) for each in marked] == ([title] if title else [])
+
+
+@pytest.mark.parametrize(
+    ("path", "first"), [("/console/prompts/execution/", "Live"), ("/console/connectors/connection/", "Actions")]
+)
+def test_a_pages_heading_is_what_the_sidebar_calls_it(console: Console, path: str, first: str) -> None:
+    text = page(console(Role.COMPANY_ADMIN), path)
+    parts = re.findall(r'class="align-middle inline-block leading-5 min-w-0 truncate tracking-tight">([^<]*)<', text)
+    assert parts == [first]
