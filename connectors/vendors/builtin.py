@@ -1,6 +1,7 @@
 """Built-in actions: they need no connection."""
 
 from django import forms
+from django.core.validators import URLValidator
 
 from connectors.base import Action, Category, Connector, HandedOver, Json, ProbeLine, Replay, Support, Values
 from connectors.http import Api
@@ -17,7 +18,12 @@ class Redirect(Action):
     class Inputs(forms.Form):
         """Where to."""
 
-        url = forms.URLField(label="Address", assume_scheme="https", help_text="Opened in the same window.")
+        url = forms.URLField(
+            label="Address",
+            assume_scheme="https",
+            help_text="Opened in the same window.",
+            validators=[URLValidator(["http", "https"])],  # by itself the field takes ftp as well
+        )
 
     def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand the address over to the client."""

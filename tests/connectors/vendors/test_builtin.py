@@ -19,6 +19,6 @@ class TestRedirect(ActionContract):
     )
 
     def test_only_an_address_is_one(self, player: Player) -> None:
-        for wrong in ("javascript:alert(1)", "data:text/html,x", "//", "not an address"):
+        for wrong in ("javascript:alert(1)", "data:text/html,x", "ftp://example.com/a", "//", "not an address"):
             outcome, _ = player.play(self.scenario, inputs={"url": wrong})
             assert outcome.result is Result.REJECTED
