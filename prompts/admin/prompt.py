@@ -11,6 +11,7 @@ from django.db import transaction
 from django.db.models import Count, Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.loader import render_to_string
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, reverse
 from django.utils import timezone
@@ -260,8 +261,8 @@ class PromptAdmin(ScopedModelAdmin):
     def changed(self, prompt: Prompt) -> SafeString:
         """When, and by whom."""
         by = str(prompt.updated_by) if prompt.updated_by else "the system"
-        when = timezone.localtime(prompt.updated_at, ZoneInfo(prompt.app.time_zone))
-        return format_html('<span class="eg-nowrap">{}<br>{}</span>', when.strftime("%-d %b %Y, %H:%M"), by)
+        when = render_to_string("tenancy/moment.html", {"moment": prompt.updated_at})
+        return format_html('<span class="eg-nowrap">{}<br>{}</span>', when, by)
 
     # --- the form -----------------------------------------------------------------------------------------------------
 

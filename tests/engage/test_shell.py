@@ -127,3 +127,22 @@ def test_a_pages_heading_is_what_the_sidebar_calls_it(console: Console, path: st
     text = page(console(Role.COMPANY_ADMIN), path)
     parts = re.findall(r'class="align-middle inline-block leading-5 min-w-0 truncate tracking-tight">([^<]*)<', text)
     assert parts == [first]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [("sync/trait/", "Nothing is known yet"), ("sync/importrun/", "No file was imported yet")],
+)
+def test_an_empty_list_says_what_it_is_for_and_an_empty_search_how_to_clear_it(
+    console: Callable[[Role], Client], path: str, says: str
+) -> None:
+    client = console(Role.APP_ADMIN)
+    assert says in client.get(f"/console/{path}").content.decode()
+    searched = client.get(f"/console/{path}?q=nothing").content.decode()
+    assert says not in searched
+    assert "Clear filters" in searched
+
+
+def test_what_is_not_there_is_said_in_a_page(console: Callable[[Role], Client]) -> None:
+    answer = console(Role.APP_ADMIN).get("/console/connectors/connection/nothing/")
+    assert (answer.status_code, "Nothing is here" in answer.content.decode()) == (404, True)
