@@ -410,7 +410,7 @@ class ActionContract:
 
     def _again(self, player: Player, scenario: Scenario, journal: MemoryJournal, *, acted: bool) -> None:
         """The attempt after one that may have acted."""
-        earlier = [heard for heard in player.vendor.heard if heard.method != "GET"]
+        earlier = _written(scenario, player.vendor.heard)
         replay = scenario.action.replay
         looks = replay is Replay.CHECK and acted
         if looks:
@@ -420,7 +420,7 @@ class ActionContract:
         player.vendor.heard.clear()
         outcome, _ = player.play(scenario, journal.again(), may_have_acted=True, since_first_write=timedelta(minutes=1))
         player.vendor.assert_played()
-        later = [heard for heard in player.vendor.heard if heard.method != "GET"]
+        later = _written(scenario, player.vendor.heard)
         if replay is Replay.NEVER:
             assert (outcome.result, later) == (Result.UNCERTAIN, [])
         elif looks:
@@ -460,6 +460,13 @@ class _Shapes:
 
 def _names(body: Any) -> Any:
     return sorted(body) if isinstance(body, dict) else body is NOTHING
+
+
+def _written(scenario: Scenario, heard: list[Heard]) -> list[Heard]:
+    """The writes among what was heard; a read by POST is none."""
+    calls = (*scenario.calls, *scenario.looks_done)
+    reads = {(call.method, call.path) for call in calls if call.kind == "read"}
+    return [one for one in heard if (one.method, one.path) not in reads]
 
 
 def _writes(calls: tuple[Call, ...]) -> bool:

@@ -182,7 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
             vendor.stop_listening()
             self.close_connection = True
         if broken is None:
-            text = "" if call.answer is None and call.status == 204 else json.dumps(call.answer)
+            is_empty = call.answer is NOTHING or (call.answer is None and call.status == 204)
+            text = "" if is_empty else json.dumps(call.answer)
             self._send(call.status, text.encode(), "application/json", call.answer_headers, last=is_last)
             return
         match broken.then:
