@@ -3,11 +3,12 @@
 from functools import cache
 
 from connectors.base import Connector
-from connectors.vendors import builtin, cleeng
+from connectors.vendors import builtin, cleeng, sendgrid
 
 CONNECTORS: tuple[type[Connector], ...] = (
     builtin.BuiltIn,
     cleeng.Cleeng,
+    sendgrid.SendGrid,
 )
 
 
