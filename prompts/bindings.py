@@ -175,7 +175,10 @@ def health(binding: Binding) -> str:
 
 
 def problems(binding: Binding, entries: Entries) -> list[str]:
-    """Return what is wrong with a binding, as sentences: its connection, a vanished choice, the last check's words."""
+    """Return what is wrong with a binding, as sentences.
+
+    Its connection, the last check's words, a vanished choice, or a value that the prompt no longer asks for.
+    """
     found = [sentence for sentence in (health(binding), binding.problem) if sentence]
     for name, field in _catalogue_fields(binding):
         value = str(binding.inputs[name]["value"])
@@ -183,14 +186,25 @@ def problems(binding: Binding, entries: Entries) -> list[str]:
         if entry is None or entry.vanished_at is not None:
             shown = entry.label if entry else value
             found.append(f"“{shown}” is no longer offered by the vendor. Choose another in “{field.label or name}”.")
-    return found
+    return [*found, *_no_longer_asked(binding)]
+
+
+def _no_longer_asked(binding: Binding) -> Iterator[str]:
+    """Say which inputs wait for something that the prompt asks nobody for."""
+    asked = {row["name"] for row in binding.prompt.inputs}
+    declaration = declared(binding)
+    fields = declaration[1].Inputs.base_fields if declaration else {}
+    for name, source in binding.inputs.items():
+        if source.get("from") == "input" and source.get("name") not in asked:
+            label = (fields[name].label if name in fields else None) or name
+            yield f"The prompt does not ask for “{source.get('name')}” any more, so “{label}” stays empty."
 
 
 def problems_by_prompt(app: App) -> dict[int, list[str]]:
     """Return prompt id -> what is wrong with its enabled actions, for the prompts of `app` that have a problem."""
     rows = list(
         Binding.objects.filter(prompt__app=app, prompt__archived_at=None, archived_at=None, enabled=True)
-        .select_related("connection")
+        .select_related("connection", "prompt")
         .order_by("prompt_id", "position")
     )
     entries = entries_of(rows)

@@ -287,6 +287,11 @@ class InputsForm:
         return self.is_bound and self.form.is_valid() and not self._errors
 
     @property
+    def has_errors(self) -> bool:
+        """Whether anything is marked, a value or where it comes from."""
+        return bool(self._errors or self.form.errors)
+
+    @property
     def inputs(self) -> dict[str, dict[str, Any]]:
         """The inputs as a binding stores them."""
         stored: dict[str, dict[str, Any]] = {}
