@@ -53,6 +53,11 @@ class Api:
         self._deadline.close()
         self._session.close()
 
+    @property
+    def tag(self) -> str:
+        """A name of this execution, the same in all its attempts, for vendors that keep a client's own id."""
+        return self.journal.tag
+
     def get(self, *segments: str | int, params: Mapping[str, Any] | None = None) -> Answer:
         """Read. Returns the JSON answer; raises a Failure for everything else."""
         return self._read("GET", segments, params, None)

@@ -48,6 +48,8 @@ class Journal(Protocol):
 
     deadline: float
     """Seconds that all HTTP of this attempt may take."""
+    tag: str
+    """A name of this execution, the same in all its attempts: vendors that keep a client's own id are searched by it."""
 
     def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
         """Return the step as an earlier attempt that may have acted sent it; else this one, which is kept when it is written.
@@ -85,6 +87,7 @@ class OnlyLooks:
     def __init__(self, deadline: float | None = None) -> None:
         self.deadline = float(django_settings.ENGAGE_ATTEMPT_TIMEOUT) if deadline is None else deadline
         self.exchanges: list[Exchange] = []
+        self.tag = "made when it is sent"
 
     def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
         """Nothing is stored."""

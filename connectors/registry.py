@@ -3,11 +3,12 @@
 from functools import cache
 
 from connectors.base import Connector
-from connectors.vendors import builtin, cleeng, sendgrid
+from connectors.vendors import builtin, cleeng, recurly, sendgrid
 
 CONNECTORS: tuple[type[Connector], ...] = (
     builtin.BuiltIn,
     cleeng.Cleeng,
+    recurly.Recurly,
     sendgrid.SendGrid,
 )
 

@@ -23,6 +23,7 @@ class AttemptJournal:
 
     def __init__(self, execution: Execution, attempt: Attempt) -> None:
         self.deadline = float(settings.ENGAGE_ATTEMPT_TIMEOUT)
+        self.tag = str(execution.pk)
         self.exchanges: list[Exchange] = []
         self._execution = execution
         self._attempt = attempt

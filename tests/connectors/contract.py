@@ -77,6 +77,7 @@ class MemoryJournal:
 
     def __init__(self, deadline: float = SECONDS, sent: dict[str, Step] | None = None) -> None:
         self.deadline = deadline
+        self.tag = "execution-1"
         self.exchanges: list[Exchange] = []
         self.announced: list[Exchange] = []
         self.refusals: list[str] = []

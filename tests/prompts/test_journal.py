@@ -364,3 +364,14 @@ def test_what_an_answer_holds_never_keeps_an_attempt_from_being_stored(shop: Sho
         execution, _ = shop.play(shop.report().executions.get(), charge(), broken=Broken("", 200, broken))
         assert execution.state == State.UNCERTAIN
         assert execution.attempts.get().body.exchanges
+
+
+def test_an_execution_is_called_the_same_in_all_its_attempts(house: House) -> None:
+    """Vendors that keep a client's own id are searched by it before a repeat."""
+    house.bind()
+    execution = house.report().executions.get()
+    attempts = [
+        Attempt.objects.create(execution=execution, number=number, fence=number, worker="w", started_at=timezone.now())
+        for number in (1, 2)
+    ]
+    assert {AttemptJournal(execution, attempt).tag for attempt in attempts} == {str(execution.pk)}
