@@ -309,6 +309,7 @@ REPLACE_SCHEDULED = forms.BooleanField(
     help_text="Recurly keeps one scheduled change. Unless ticked, a subscription that has one is left alone.",
 )
 
+
 class Switch(Change):
     """Move a subscription to another plan."""
 

@@ -14,11 +14,13 @@ from connectors import registry
 from connectors.models import Connection
 from engage.tenancy.models import App
 from prompts import decisions, events, executions, versions
+from prompts.journal import AttemptJournal
 from prompts.models import Attempt, Execution, LimitTaken, PromptEvent, State
 from sync.models import Subscriber
 from tests import factories
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, Heard, fake_vendor
 from tests.connectors.throwaway import Throwaway
+from tests.prompts.conftest import House
 
 pytestmark = pytest.mark.django_db
 
