@@ -18,7 +18,10 @@ BACKEND = "django.contrib.auth.backends.ModelBackend"
 
 # One profile bounds Hypothesis and schemathesis in the suite; `thorough` is for a long look by hand.
 _SLOW = [hypothesis.HealthCheck.too_slow, hypothesis.HealthCheck.function_scoped_fixture]
-hypothesis.settings.register_profile("ci", max_examples=30, deadline=None, suppress_health_check=_SLOW, database=None)
+# The same examples in every run, so that a red run says something of the change; "thorough" looks for new ones.
+hypothesis.settings.register_profile(
+    "ci", max_examples=30, deadline=None, suppress_health_check=_SLOW, database=None, derandomize=True
+)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None, suppress_health_check=_SLOW)
 hypothesis.settings.load_profile(os.environ.get("ENGAGE_HYPOTHESIS_PROFILE", "ci"))
 

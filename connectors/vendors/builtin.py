@@ -8,10 +8,10 @@ from connectors.http import Api
 
 
 class Redirect(Action):
-    """Send the person's browser or app to an address."""
+    """Send the person's browser to an address."""
 
     key, label = "redirect", "Redirect"
-    description = "Opens a page in the browser, or a deep link in the app, once the person has answered."
+    description = "Opens a page in the browser once the person has answered."
     replay = Replay.NATURAL
     replay_proof = "Following a link twice opens the same page; nothing is sent to a vendor."
 
