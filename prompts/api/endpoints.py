@@ -222,6 +222,9 @@ def list_prompts(
     misspelt = [name for name in request.GET if name not in ("user_id", "path")]
     if misspelt:
         raise ValidationError([{"loc": ("query", name), "msg": "There is no such parameter."} for name in misspelt])
+    repeated = [name for name, values in request.GET.lists() if len(values) > 1]
+    if repeated:
+        raise ValidationError([{"loc": ("query", name), "msg": "It may be given once."} for name in repeated])
     if not caller.is_server:
         proved = person(request)
         if proved is not None and user_id not in (None, proved):

@@ -558,3 +558,9 @@ def test_a_misspelt_parameter_is_an_error_and_not_silence(server: Caller) -> Non
     response = server.get("/prompts?userid=ann")
     assert error(response) == (422, "invalid")
     assert list(response.json()["error"]["fields"]) == ["userid"]
+
+
+def test_a_parameter_that_is_given_twice_is_an_error_and_not_a_guess(server: Caller) -> None:
+    response = server.get("/prompts?user_id=ann&user_id=bob")
+    assert error(response) == (422, "invalid")
+    assert list(response.json()["error"]["fields"]) == ["user_id"]
