@@ -1,11 +1,15 @@
 """`manage.py run_action`, against the sandbox over real HTTP."""
 
 import json
+import threading
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
+from engage.celery import app as celery_app
+from prompts import executions
 from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber
 from tests.prompts.conftest import SUBSCRIPTION, House
@@ -36,6 +40,37 @@ def test_it_does_it_and_records_an_event_like_any_other(house: House, capsys: py
     assert event.reported_by.startswith("run_action (")
     assert [request["method"] for request in answer["requests"]][-1] == "PATCH"
     assert all(request["sent"] for request in answer["requests"])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_it_waits_for_a_worker_that_heard_the_bell_first(
+    house: House, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the place of the broker stands a worker that is faster than the command."""
+    house.sandbox.fault("PATCH", delay=0.5, act=True)
+    claimed = threading.Event()
+
+    def carry_out() -> None:
+        execution = executions.claim("another worker")
+        claimed.set()
+        assert execution is not None
+        executions.carry_out(execution)
+        connection.close()
+
+    workers: list[threading.Thread] = []
+
+    def hear(*_: object, **__: object) -> None:
+        workers.append(threading.Thread(target=carry_out))
+        workers[0].start()
+        claimed.wait(10)
+
+    monkeypatch.setattr(celery_app, "send_task", hear)
+    answer, status = run(
+        capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=SAVE20"
+    )
+    workers[0].join()
+    assert (status, answer["outcome"]) == (0, "done")
+    assert Execution.objects.get().attempts.get().worker == "another worker"
 
 
 def test_a_dry_run_reads_and_shows_the_write_without_sending_it(

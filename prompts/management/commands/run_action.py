@@ -5,6 +5,7 @@ import json
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from connectors import runner
@@ -15,6 +16,7 @@ from connectors.registry import all_connectors, connector_or_none
 from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
 from prompts import events, executions
+from prompts.api import waiting
 from prompts.models import EventSource, Execution, State
 from prompts.states import sentence
 from sync.models import Subscriber
@@ -106,7 +108,11 @@ class Command(BaseCommand):
             )
         except TraitError as error:
             raise wrong(f"--user: {' '.join(error.errors.values())}") from None
-        executions.work("run_action", first=execution.pk)
+        if (claimed := executions.claim("run_action", execution.pk)) is not None:
+            executions.carry_out(claimed)
+        # A worker may have heard the bell first, or be busy with another action of this person.
+        under_way = Execution.objects.filter(pk=execution.pk, state__in=[State.QUEUED, State.RUNNING])
+        waiting.until(lambda: not under_way.exists(), settings.ENGAGE_LEASE)
         settled = Execution.objects.get(pk=execution.pk)
         attempts = settled.attempts.select_related("body").order_by("pk")
         answer = {
