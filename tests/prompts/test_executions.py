@@ -1,5 +1,6 @@
 """Claim, run, settle and recover, against the sandbox over real HTTP."""
 
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
 
@@ -8,8 +9,12 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from connectors import connections
+from connectors.failures import LostClaim
+from connectors.journal import Exchange
 from connectors.models import Health
+from connectors.runner import Outcome, Result
 from prompts import decisions, events, executions
+from prompts.journal import AttemptJournal
 from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
 from tests.prompts.conftest import SUBSCRIPTION, House
 
@@ -280,13 +285,20 @@ class TestFence:
         assert Attempt.objects.get().outcome == "lost"
         assert first_of(event).state == State.RUNNING
 
-    def test_a_worker_out_of_time_sends_nothing(self, house: House, settings: Any) -> None:
+    @pytest.mark.parametrize(("seconds", "may_write"), [(28, True), (31, False)])
+    def test_a_write_is_refused_when_the_attempts_time_is_over(
+        self, house: House, seconds: int, may_write: bool
+    ) -> None:
         house.bind()
         house.report()
-        settings.ENGAGE_ATTEMPT_TIMEOUT = 0.05
-        house.sandbox.fault("GET", delay=0.04)
-        executions.work("slow")
-        assert not house.sandbox.requests("PATCH")
+        claimed = executions.claim("slow")
+        assert claimed is not None
+        began = timezone.now() - timedelta(seconds=seconds)
+        attempt = Attempt.objects.create(execution=claimed, number=1, fence=1, worker="slow", started_at=began)
+        with nullcontext() if may_write else pytest.raises(LostClaim):
+            AttemptJournal(claimed, attempt).write_begins(Exchange("write", "PATCH", "https://api.cleeng.com", {}))
+        attempt.refresh_from_db()
+        assert (attempt.write_begun_at is not None) is may_write
 
     def test_a_late_success_settles_what_waits_for_another_try(self, house: House) -> None:
         house.bind()
@@ -297,9 +309,6 @@ class TestFence:
             execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
         )
         Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, fence=9, may_have_acted=True)
-        from connectors.runner import Outcome, Result
-        from prompts.journal import AttemptJournal
-
         executions.settle(claimed, attempt, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
         assert first_of(event).state == State.DONE
         assert Attempt.objects.get().outcome == "done"
