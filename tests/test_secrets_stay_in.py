@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
+import redis
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.core import mail
@@ -267,12 +268,18 @@ def _database(kept: Kept) -> None:
 
 
 def _broker(kept: Kept) -> None:
-    for file in (django_settings.VAR_DIR / "broker").rglob("*"):
-        if file.is_file():
-            text = file.read_text(errors="replace")
-            kept.add("broker", text)
-            if file.suffix == ".msg":
-                kept.add("broker", base64.b64decode(json.loads(text)["body"]))
+    """Keep the messages that wait, in files or in Redis, as they are and decoded."""
+    broker = django_settings.CELERY_BROKER_URL
+    if broker.startswith("redis"):
+        waiting = redis.Redis.from_url(broker, decode_responses=True).lrange(
+            django_settings.CELERY_TASK_DEFAULT_QUEUE, 0, -1
+        )
+        messages = [str(message) for message in waiting]
+    else:
+        messages = [file.read_text() for file in (django_settings.VAR_DIR / "broker").rglob("*.msg")]
+    for message in messages:
+        kept.add("broker", message)
+        kept.add("broker", base64.b64decode(json.loads(message)["body"]))
 
 
 def test_without_a_mail_server_no_link_is_written_anywhere() -> None:
