@@ -174,11 +174,6 @@ def held(connection: Connection) -> QuerySet[Execution]:
     return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=["inactive", "credentials"])
 
 
-def held_count(connection: Connection) -> int:
-    """How many executions wait for this connection."""
-    return held(connection).count()
-
-
 def release(connection: Connection, choice: str, *, by: str) -> int:
     """Decide about the executions held for a connection that was switched on: "run", "close", or "review" (later)."""
     waiting = held(connection)
