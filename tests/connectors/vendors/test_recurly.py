@@ -12,19 +12,10 @@ from connectors.base import Catalogue
 from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.runner import Outcome, Result, probe
-from connectors.vendors.recurly import (
-    ApplyCoupon,
-    Cancel,
-    ConvertTrial,
-    Create,
-    Pause,
-    Reactivate,
-    RecordUsage,
-    Recurly,
-    Resume,
-    Switch,
-    UpdatePrice,
-)
+from connectors.vendors.recurly import Recurly
+from connectors.vendors.recurly.changes import Create, Switch, UpdatePrice
+from connectors.vendors.recurly.extras import ApplyCoupon, RecordUsage
+from connectors.vendors.recurly.states import Cancel, ConvertTrial, Pause, Reactivate, Resume
 from tests.connectors.contract import ActionContract, Player, Scenario
 from tests.connectors.fake_vendor import Broken, Call
 
@@ -112,7 +103,7 @@ USAGES = f"/subscriptions/{NUMBER}/add_ons/code-downloads/usage"
 
 
 def redemptions(*rows: Any) -> Call:
-    return Call("GET", REDEMPTIONS, page(*rows), {"limit": "200"})
+    return Call("GET", REDEMPTIONS, page(*rows))
 
 
 def usages(*rows: Any) -> Call:
@@ -336,7 +327,7 @@ class TestWhichAccount:
 class TestWhichSubscription:
     def test_several_are_none(self, player: Player) -> None:
         words = refusal(player, RESUME, listed(PAUSED, subscription(OTHER)))
-        assert f"({NUMBER}, {OTHER})" in words
+        assert f"({NUMBER} on basic is paused, {OTHER} on basic is active)" in words
 
     def test_the_binding_may_say_which_plan(self, player: Player) -> None:
         rows = listed(ACTIVE, subscription(OTHER, "sports", state="paused"))
@@ -459,7 +450,10 @@ class TestFailures:
     def test_a_declined_card_is_a_no_in_the_banks_words(self, player: Player) -> None:
         declined = {"code": "declined_expiration_date", "message": "Your card is expired."}
         outcome = self.fail(player, 422, {"type": "transaction", "message": "?", "transaction_error": declined})
-        assert (outcome.result, outcome.message) == (Result.REJECTED, "The payment failed: Your card is expired.")
+        assert (outcome.result, outcome.message) == (
+            Result.REJECTED,
+            "Recurly refused: The payment failed: Your card is expired.",
+        )
 
     def test_a_refusal_is_said_in_recurlys_words(self, player: Player) -> None:
         outcome = self.fail(player, 422, {"type": "validation", "message": "Unable to resume"})
