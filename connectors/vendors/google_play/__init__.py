@@ -1,0 +1,172 @@
+"""Google Play: purchases in an Android app, and what a server may do with them. Android Publisher API, version 3.
+
+https://developers.google.com/android-publisher
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from django import forms
+
+from connectors.answers import Answer
+from connectors.auth import ServiceAccount
+from connectors.base import (
+    WRITING_UNTESTED,
+    Catalogue,
+    Category,
+    Choice,
+    Connector,
+    PatternField,
+    ProbeLine,
+    SecretField,
+    Support,
+    Values,
+    busy,
+    identity,
+)
+from connectors.failures import Failure, Temporary, Undocumented
+from connectors.http import Api
+from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
+from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
+from connectors.vendors.google_play.purchases import app
+
+TOKENS = "https://oauth2.googleapis.com"
+SCOPE = "https://www.googleapis.com/auth/androidpublisher"
+PAGE = 1000  # "The maximum value is 1000": monetization.subscriptions/list
+LISTS = ("subscriptions", "subscriptionOffers", "oneTimeProducts")
+
+
+class KeyFileField(SecretField):
+    """The JSON of a service account's key. The key in it is a secret of its own."""
+
+    def validate(self, value: Any) -> None:
+        """Refuse what is another file."""
+        super().validate(value)
+        if value and not self.values_in(value)[1:]:
+            raise forms.ValidationError("Paste the whole JSON file of a service account's key.")
+
+    @staticmethod
+    def values_in(stored: str) -> tuple[str, ...]:
+        """Return the file, and the key that it holds."""
+        try:
+            told = json.loads(stored)
+            parts = [told[name] for name in ("private_key", "client_email", "private_key_id")]
+        except (ValueError, KeyError, TypeError):
+            return (stored,) if stored else ()
+        is_one = told.get("type") == "service_account" and all(isinstance(part, str) and part for part in parts)
+        return (stored, parts[0]) if is_one else (stored,)
+
+
+def plans(api: Api) -> Iterator[Choice]:
+    """Read the base plans that are for sale, and their offers."""
+    for row in api.pages(*app(api, "subscriptions")):
+        product = row.text("productId")
+        for plan in row.get("basePlans") or ():
+            if plan.get("state") == "ACTIVE":
+                name = plan.text("basePlanId")
+                yield Choice(f"subs/{product}/{name}", f"{_title(row)}: {name}")
+    for row in api.pages(*app(api, "subscriptions", "-", "basePlans", "-", "offers")):
+        if row.get("state") == "ACTIVE":
+            yield Choice(
+                row.fill("subs/{productId}/{basePlanId}/{offerId}"),
+                row.fill("{productId}: {basePlanId}, offer {offerId}"),
+            )
+
+
+def products(api: Api) -> Iterator[Choice]:
+    """Read what is for sale: plans, offers and one-time products."""
+    yield from plans(api)
+    for row in api.pages(*app(api, "oneTimeProducts")):
+        if any(option.get("state") == "ACTIVE" for option in row.get("purchaseOptions") or ()):
+            yield Choice(row.fill("inapp/{productId}"), _title(row))
+
+
+def _title(row: Answer) -> str:
+    titles = [str(listing.get("title") or "") for listing in row.get("listings") or ()]
+    product = row.text("productId")
+    return f"{titles[0]} ({product})" if titles and titles[0] else product
+
+
+class GooglePlay(Connector):
+    """Purchases and subscriptions of an Android app."""
+
+    key, label, category = "google_play", "Google Play", Category.STORES
+    description = "Sell and change subscriptions in your Android app; cancel, defer and refund them."
+    aliases = ("android", "play store", "in-app purchase", "play billing")
+    support = Support.CONTRACT
+    docs_url = "https://developers.google.com/android-publisher"
+    actions = (Purchase, Upgrade, Downgrade, Defer, Cancel, Revoke, RefundOrder)
+    catalogues = {"products": Catalogue("Products", products), "plans": Catalogue("Plans and offers", plans)}
+    page_query = {"pageSize": PAGE}
+    codes = {"rateLimitExceeded": busy, "quotaExceeded": busy, "userRateLimitExceeded": busy}
+    setup_steps = (
+        "In the Google Cloud console, enable the Google Play Android Developer API and make a service account with a JSON key.",
+        "In the Play Console, open Users and permissions and invite the account's e-mail address to your app.",
+        "It must be allowed to see financial data, and to manage orders and subscriptions.",
+        "Paste the key file here and enter the app's package name. Google may take a day until the account may ask.",
+        "Let your app carry out the instructions and report the purchase token: see “Put Engage into your app”.",
+        "Test the connection, switch it to Active and save.",
+    )
+
+    class Settings(forms.Form):
+        """The app, and who may manage its orders."""
+
+        package_name = identity(
+            PatternField(
+                r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$",
+                max_length=150,
+                label="Package name",
+                shape="Like com.example.app.",
+                help_text="The app's id in the Play Console.",
+            )
+        )
+        service_account = KeyFileField(
+            label="Service account key", help_text="The whole JSON file, from the Google Cloud console."
+        )
+
+    def base_url(self, settings: Values) -> str:
+        """One host for everybody."""
+        return "https://androidpublisher.googleapis.com"
+
+    def hosts(self, settings: Values) -> Mapping[str, str]:
+        """Where tokens come from, whatever the key file says."""
+        return {"token": TOKENS}
+
+    def auth(self, settings: Values) -> ServiceAccount:
+        """A token for the service account."""
+        return ServiceAccount("token", key_file=settings["service_account"], scope=SCOPE, audience=f"{TOKENS}/token")
+
+    def probe(self, api: Api) -> list[ProbeLine]:
+        """Ask for one subscription of the app's."""
+        answer = api.get(*app(api, "subscriptions"), params={"pageSize": 1})
+        if not isinstance(answer.data, dict):
+            raise Undocumented("Google does not answer with the app's subscriptions.")
+        return [
+            ProbeLine(True, f"Google shows the products of {api.settings['package_name']}."),
+            WRITING_UNTESTED,
+            ProbeLine(None, "Purchases by licence testers are made here too: Google has no sandbox."),
+        ]
+
+    def rows_of(self, page: Answer) -> list[Answer]:
+        """A list that is empty is left out."""
+        return next((page.rows(name) for name in LISTS if page.get(name) is not None), [])
+
+    def next_page(self, page: Answer, query: Values) -> Mapping[str, Any] | None:
+        """Go on by the token."""
+        token = page.get("nextPageToken")
+        return {**query, "pageToken": str(token)} if token else None
+
+    def said(self, answer: Answer) -> tuple[str, str]:
+        """Read `{"error": {"message", "errors": [{"reason"}]}}`."""
+        error = answer.get("error")
+        errors = error.get("errors") if isinstance(error, Answer) else None
+        first = next(iter(errors), None) if isinstance(errors, Answer) and isinstance(errors.data, list) else None
+        reason = first.get("reason") if isinstance(first, Answer) else None
+        return (reason if isinstance(reason, str) else ""), super().said(answer)[1]
+
+    def failure(self, answer: Answer) -> Failure | None:
+        """Another change of the same purchase was under way (409): whether ours came through is looked up."""
+        if answer.status == 409:
+            return Temporary(f"Google says: {self.said(answer)[1] or 'the purchase is being changed'}")
+        return super().failure(answer)

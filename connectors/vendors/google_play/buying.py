@@ -1,0 +1,207 @@
+"""What the person's own device does: buy, and change to another plan. A server can neither choose an offer nor change a plan.
+
+https://developer.android.com/google/play/billing/subscriptions. The payload has OpenIAP's types (https://openiap.dev).
+"""
+
+import hashlib
+import re
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+
+from connectors.base import (
+    NOTHING,
+    Action,
+    CatalogueField,
+    Confirmed,
+    HandedOver,
+    Json,
+    PatternField,
+    Pending,
+    Replay,
+    Values,
+    if_known,
+)
+from connectors.choosing import require
+from connectors.failures import Rejected
+from connectors.http import Api
+from connectors.vendors.google_play.purchases import PURCHASE, confirm, token_of
+
+# SubscriptionUpdateParams.ReplacementMode of Play Billing 6 and later. The older ProrationMode numbered them otherwise, so
+# the instruction names the mode as well.
+MODES = {
+    "WITH_TIME_PRORATION": 1,
+    "CHARGE_PRORATED_PRICE": 2,
+    "WITHOUT_PRORATION": 3,
+    "CHARGE_FULL_PRICE": 5,
+    "DEFERRED": 6,
+}
+PRODUCT, PLAN = r"[a-z0-9][a-z0-9_.]{0,39}", r"[a-z0-9][a-z0-9-]{0,62}"
+OFFER = re.compile(rf"(?P<type>subs)/(?P<product>{PRODUCT})/(?P<plan>{PLAN})(/(?P<offer>{PLAN}))?")
+ONCE = re.compile(rf"(?P<type>inapp)/(?P<product>{PRODUCT})")
+
+
+class Buying(Action):
+    """What is bought in the app: the instruction, and what Google shows of it afterwards."""
+
+    operation = "purchase"
+    by_client = (
+        "An Android app hands `purchase` to Google Play Billing (or an OpenIAP library), having looked up the offer's token "
+        "among those that Google shows to this person, and reports `purchaseToken`. A web page cannot buy here."
+    )
+    replay = Replay.NATURAL
+    replay_proof = (
+        "The instruction sends nothing; what is bought, Google's own sheet asks the person, and we only look."
+    )
+    settles_within = timedelta(days=7)  # a payment in cash is pending for days
+    check_at = "In the Play Console, open Order management and search for the order."
+
+    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
+        """Hand the offer over."""
+        offer = OFFER.fullmatch(str(inputs["offer"])) or ONCE.fullmatch(str(inputs["offer"]))
+        if offer is None:
+            raise Rejected("The offer is none of Google Play's; choose it again.")
+        told = {"plan": None, "offer": None, **offer.groupdict()}
+        # One id for one instruction: what Google shows with a purchase proves that it answers this one. It names nobody.
+        account = hashlib.sha256(f"engage:{api.tag}".encode()).hexdigest()
+        google = {
+            "skus": [told["product"]],
+            "obfuscatedAccountId": account,
+            "isOfferPersonalized": inputs["personalized"],
+        }
+        is_subscription = told["type"] == "subs"
+        request = "requestSubscription" if is_subscription else "requestPurchase"
+        google |= self.replacing(user, inputs)
+        mode = inputs.get("mode")
+        instruction = {
+            "kind": "purchase",
+            "store": "google",
+            "operation": self.operation,
+            "package_name": api.settings["package_name"],
+            "offer": {
+                "product_id": told["product"],
+                "base_plan_id": told["plan"],
+                "offer_id": told["offer"],
+                "offer_tag": inputs["offer_tag"] or None,
+            },
+            "purchase": {"type": "Subs" if is_subscription else "InApp", request: {"google": google}},
+            "replacement": {"mode": mode, "billing_client_int": MODES[mode]} if mode else None,
+            "report": {"fields": ["purchaseToken", "productId"]},
+        }
+        return HandedOver(instruction, f"To be bought in the app: {told['product']}", wants_report=True)
+
+    def replacing(self, user: Json, inputs: Values) -> Json:
+        """Return what the payload says of the subscription that is replaced."""
+        return {}
+
+    def claimed(self, instruction: Json, detail: Json) -> Json:
+        """Ask Google about the purchase token that the app reports."""
+        token, wanted = detail.get("purchaseToken"), instruction["offer"]["product_id"]
+        require(
+            isinstance(token, str) and re.fullmatch(PURCHASE, token), "The report holds no purchaseToken of Google's."
+        )
+        require(detail.get("productId") in (None, wanted), f"The report is of another product than {wanted}.")
+        bought: Any = instruction["purchase"]
+        is_subscription = bought["type"] == "Subs"
+        google = bought["requestSubscription" if is_subscription else "requestPurchase"]["google"]
+        kind = "subs" if is_subscription else "inapp"
+        return {"type": kind, "token": token, "product": wanted, "account": google["obfuscatedAccountId"]}
+
+    def follow_up(self, api: Api, job: Json) -> Confirmed | Pending:
+        """Done once Google shows it."""
+        return confirm(api, job)
+
+
+class OfferInputs(forms.Form):
+    """What every purchase says."""
+
+    offer_tag = PatternField(
+        rf"^{PLAN}$",
+        required=False,
+        label="Offer tag",
+        shape="Small letters, digits and hyphens.",
+        help_text="Of several offers that the person may have, the app takes one with this tag.",
+    )
+    personalized = forms.BooleanField(
+        required=False,
+        label="Personalised price",
+        help_text="If the price was made for this person automatically; in the EU Google must then tell them.",
+    )
+
+
+class Purchase(Buying):
+    """Buy a subscription or a one-time product."""
+
+    key, label = "purchase", "In-app purchase"
+    description = "Opens Google Play's purchase of a base plan, an offer or a one-time product in the app."
+    needs = NOTHING
+
+    class Inputs(OfferInputs):
+        """What is bought."""
+
+        offer = CatalogueField("products", label="Offer", help_text="What the person is offered.")
+        field_order = ("offer",)
+
+
+class PlanChange(Buying):
+    """Change to another plan, which is a purchase that replaces the one before."""
+
+    needs = if_known("google_purchase_token", "google_product_id")
+
+    def replacing(self, user: Json, inputs: Values) -> Json:
+        """Name the old purchase, where it is known; the app finds it otherwise."""
+        told: Json = {}
+        if "google_purchase_token" in user:
+            told["purchaseToken"] = token_of(user)
+        if "google_product_id" in user:
+            old = str(user["google_product_id"])
+            require(re.fullmatch(PRODUCT, old), "The trait google_product_id holds no product of Google's.")
+            told["subscriptionProductReplacementParams"] = {"oldProductId": old, "replacementMode": inputs["mode"]}
+        return told
+
+
+class Upgrade(PlanChange):
+    """Change to a dearer plan."""
+
+    key, label, operation = "upgrade", "Upgrade", "upgrade"
+    description = "Opens Google Play's change to a dearer plan in the app."
+
+    class Inputs(OfferInputs):
+        """To what, and what is charged."""
+
+        offer = CatalogueField("plans", label="Offer", help_text="The plan that replaces the present one.")
+        mode = forms.ChoiceField(
+            label="When, and what is charged",
+            choices=[
+                ("CHARGE_PRORATED_PRICE", "Now; the difference is charged, the billing date stays"),
+                ("WITH_TIME_PRORATION", "Now; what is left over becomes time on the new plan"),
+                ("CHARGE_FULL_PRICE", "Now; the full price is charged, what is left over becomes time"),
+                ("WITHOUT_PRORATION", "Now; the new price is charged at the next renewal"),
+                ("DEFERRED", "At the next renewal"),
+            ],
+        )
+        field_order = ("offer", "mode")
+
+
+class Downgrade(PlanChange):
+    """Change to a cheaper plan."""
+
+    key, label, operation = "downgrade", "Downgrade", "downgrade"
+    description = "Opens Google Play's change to a cheaper plan in the app."
+
+    class Inputs(OfferInputs):
+        """To what, and when."""
+
+        offer = CatalogueField("plans", label="Offer", help_text="The plan that replaces the present one.")
+        # "CHARGE_PRORATED_PRICE ... available only for an upgrade": .../billing/subscriptions#replacement-modes
+        mode = forms.ChoiceField(
+            label="When, and what is charged",
+            choices=[
+                ("DEFERRED", "At the next renewal"),
+                ("WITH_TIME_PRORATION", "Now; what is left over becomes time on the new plan"),
+                ("WITHOUT_PRORATION", "Now; the new price is charged at the next renewal"),
+                ("CHARGE_FULL_PRICE", "Now; the full price is charged, what is left over becomes time"),
+            ],
+        )
+        field_order = ("offer", "mode")
