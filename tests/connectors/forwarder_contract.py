@@ -1,0 +1,218 @@
+"""The contract that every forwarder keeps, whatever its vendor.
+
+A forwarder's test says what goes over the wire for two events when all is well (a `ForwardScenario`); `ForwarderContract`
+plays it over a real connection, breaks every call in every way, and judges each event's outcome by what the forwarder
+declares (`replay`).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar
+
+import pytest
+
+from connectors.base import Connector, Json, Replay
+from connectors.batches import forward, payload_of
+from connectors.forwarders import EVENT_WORDS, ForwardedEvent, Forwarder, size_of
+from connectors.http import secret_values
+from connectors.runner import Outcome, Result
+from tests.connectors.contract import (
+    HOSTILE,
+    IMPATIENT,
+    MEANINGLESS,
+    NEVER_ARRIVED,
+    ORDINARY_HEADERS,
+    SECONDS,
+    UNANSWERED,
+    UNAUTHORIZED,
+    UNAUTHORIZED_PAGE,
+    MemoryJournal,
+    Player,
+)
+from tests.connectors.fake_vendor import Broken, Call
+
+FORBIDDEN = (
+    Broken("403", 403, '{"message": "not for {secret}"}'),
+    Broken("gone", 410, "<h1>gone</h1>", "text/html"),
+)
+UNFIT = (
+    Broken("a refusal", 422, '{"message": "no", "errors": [1, {"x": null}]}'),
+    Broken("too large", 413, "<h1>Too large</h1>", "text/html"),
+)
+
+
+@dataclass(frozen=True)
+class ForwardScenario:
+    """What a forwarder does with two events of two people when all is well.
+
+    Args:
+        calls: the requests in order, with their answers.
+        counts: the number of the call that carries the events.
+        messages: what is said of each event.
+        signed: for each call, the headers by which it is signed, exactly.
+
+    """
+
+    connector: type[Connector]
+    events: tuple[ForwardedEvent, ForwardedEvent]
+    calls: tuple[Call, ...]
+    counts: int
+    messages: tuple[str, str]
+    settings: Mapping[str, Any]
+    signed: tuple[Mapping[str, str], ...] = field(default_factory=tuple)
+
+    @property
+    def forwarder(self) -> Forwarder:
+        """The declaration."""
+        assert self.connector.forwarder is not None
+        return self.connector.forwarder()
+
+    def payload(self, event: ForwardedEvent) -> Json:
+        """Return what goes to the vendor for an event that fits."""
+        payload = payload_of(self.forwarder, event, self.settings)
+        assert not isinstance(payload, Outcome), payload
+        return payload
+
+
+class ForwarderContract:
+    """What every forwarder is held to. A subclass in the vendor's test sets `scenario`."""
+
+    scenario: ClassVar[ForwardScenario]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        """Break every call in every way."""
+        scenario = getattr(metafunc.cls, "scenario", None)
+        if scenario is None:
+            return
+        faults: dict[str, tuple[Broken, ...]] = {
+            "unanswered": UNANSWERED,
+            "never_arrived": NEVER_ARRIVED,
+            "meaningless": MEANINGLESS,
+            "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE),
+        }
+        for name, ways in faults.items():
+            if name in metafunc.fixturenames:
+                cases = [(number, way) for number in range(len(scenario.calls)) for way in ways]
+                metafunc.parametrize(
+                    ("number", name), cases, ids=[f"{number + 1}: {way.name}" for number, way in cases]
+                )
+
+    def play(
+        self, player: Player, payloads: Sequence[Json] | None = None, journal: MemoryJournal | None = None
+    ) -> list[Outcome]:
+        """Send a batch once; no secret may come out."""
+        scenario, vendor = self.scenario, player.vendor
+        payloads = [scenario.payload(event) for event in scenario.events] if payloads is None else payloads
+        journal = journal or MemoryJournal()
+        secrets = secret_values(scenario.connector(), scenario.settings)
+        player.point_at(scenario.connector, secrets)
+        outcomes = forward(scenario.connector(), scenario.settings, payloads, journal)
+        player.keeps(secrets, f"{outcomes} {[exchange.as_json() for exchange in journal.exchanges]}")
+        for heard in vendor.heard:
+            came = {name.lower() for name, _ in heard.headers}
+            named = {name.lower() for signed in scenario.signed for name in signed}
+            assert came <= ORDINARY_HEADERS | named
+        assert len(outcomes) == len(payloads)
+        return outcomes
+
+    # --- when all is well -------------------------------------------------------------------------------------------
+
+    def test_it_sends_exactly_this_and_says_what_came_of_each(self, player: Player) -> None:
+        scenario = self.scenario
+        player.vendor.expect(*scenario.calls)
+        outcomes = self.play(player)
+        assert [(outcome.result, outcome.message) for outcome in outcomes] == [
+            (Result.DONE, message) for message in scenario.messages
+        ]
+        player.vendor.assert_played()
+        for signed, heard in zip(scenario.signed, player.vendor.heard, strict=True):
+            assert {name: heard.header(name) for name in signed} == dict(signed)
+
+    def test_the_same_event_makes_the_same_payload(self) -> None:
+        event = self.scenario.events[0]
+        assert self.scenario.payload(event) == self.scenario.payload(replace(event))
+
+    @pytest.mark.parametrize("interaction", EVENT_WORDS)
+    def test_every_interaction_has_a_payload_of_its_own(self, interaction: str) -> None:
+        event = self.scenario.events[0]
+        others = [self.scenario.payload(replace(event, interaction=other)) for other in EVENT_WORDS]
+        assert others.count(self.scenario.payload(replace(event, interaction=interaction))) == 1
+
+    def test_a_payload_holds_no_credentials(self) -> None:
+        secrets = secret_values(self.scenario.connector(), self.scenario.settings)
+        assert secrets
+        assert not any(secret in str(self.scenario.payload(self.scenario.events[0])) for secret in secrets)
+
+    def test_an_event_that_is_too_large_is_refused_before_it_is_sent(self) -> None:
+        scenario = self.scenario
+        event = replace(scenario.events[0], prompt_name="x" * scenario.forwarder.largest_event)
+        outcome = payload_of(scenario.forwarder, event, scenario.settings)
+        fits = isinstance(outcome, dict) and size_of(outcome) <= scenario.forwarder.largest_event
+        assert fits or (isinstance(outcome, Outcome) and outcome.result is Result.REJECTED)
+
+    @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: str(value)[:20])
+    def test_hostile_values_make_a_payload_or_a_reason(self, value: Any) -> None:
+        event = self.scenario.events[0]
+        spoilt = replace(event, traits=dict.fromkeys(event.traits, value), browser=dict.fromkeys(event.browser, value))
+        found = payload_of(self.scenario.forwarder, spoilt, self.scenario.settings)
+        assert isinstance(found, dict) or (found.result in {Result.REJECTED, Result.SKIPPED} and found.message)
+
+    # --- when a call goes wrong -------------------------------------------------------------------------------------
+
+    def test_a_lost_answer(self, player: Player, number: int, unanswered: Broken) -> None:
+        calls = self.scenario.calls[: number + 1]
+        player.vendor.expect(*calls, broken={number: unanswered})
+        outcomes = self.play(player, journal=MemoryJournal(IMPATIENT if unanswered.then == "hang" else SECONDS))
+        player.vendor.assert_played()
+        self._lost(outcomes)
+
+    def test_an_answer_that_nobody_documented(self, player: Player, number: int, meaningless: Broken) -> None:
+        player.vendor.expect(*self.scenario.calls[: number + 1], broken={number: meaningless})
+        outcomes = self.play(player)
+        player.vendor.assert_played()
+        self._lost(outcomes)
+
+    def _lost(self, outcomes: list[Outcome]) -> None:
+        never = self.scenario.forwarder.replay is Replay.NEVER
+        assert {outcome.result for outcome in outcomes} == {Result.GAVE_UP if never else Result.WAITING}
+        assert not any(outcome.may_have_acted for outcome in outcomes)
+
+    def test_a_request_that_never_arrived(self, player: Player, number: int, never_arrived: Broken) -> None:
+        player.vendor.expect(*self.scenario.calls[: number + 1], broken={number: never_arrived})
+        outcomes = self.play(player)
+        player.vendor.assert_played()
+        after = 7 if never_arrived.status == 429 else None
+        assert {(outcome.result, outcome.after) for outcome in outcomes} == {(Result.WAITING, after)}
+
+    def test_refused_credentials_hold_everything(self, player: Player, number: int, unauthorized: Broken) -> None:
+        player.vendor.expect(*self.scenario.calls[: number + 1], broken={number: unauthorized})
+        outcomes = self.play(player)
+        player.vendor.assert_played()
+        assert {(outcome.result, outcome.reason) for outcome in outcomes} == {(Result.HELD, "credentials")}
+
+    @pytest.mark.parametrize("forbidden", FORBIDDEN, ids=lambda way: way.name)
+    def test_a_refusal_of_the_request_is_one_of_every_event(self, player: Player, forbidden: Broken) -> None:
+        number = self.scenario.counts
+        player.vendor.expect(*self.scenario.calls[: number + 1], broken={number: forbidden})
+        outcomes = self.play(player)
+        player.vendor.assert_played()
+        assert {outcome.result for outcome in outcomes} == {Result.REJECTED}
+
+    @pytest.mark.parametrize("unfit", UNFIT, ids=lambda way: way.name)
+    def test_a_refusal_of_the_contents_is_one_of_the_event_that_is_the_reason(
+        self, player: Player, unfit: Broken
+    ) -> None:
+        """Both together are refused, then the first alone is, and the second alone is taken."""
+        scenario, number = self.scenario, self.scenario.counts
+        player.vendor.by_shape = None
+        first, second = (self.alone(place) for place in (0, 1))
+        player.vendor.expect(*scenario.calls[: number + 1], broken={number: unfit})
+        player.vendor.expect(*first[: number + 1], broken={number: unfit})
+        player.vendor.expect(*second)
+        outcomes = self.play(player)
+        player.vendor.assert_played()
+        assert [outcome.result for outcome in outcomes] == [Result.REJECTED, Result.DONE]
+
+    def alone(self, place: int) -> tuple[Call, ...]:
+        """Return the calls for one of the two events alone."""
+        raise NotImplementedError
