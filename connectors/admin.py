@@ -2,6 +2,7 @@
 
 from django.contrib import admin
 from django.urls import URLPattern, path
+from django.views.generic import View
 
 from connectors import views
 from connectors.models import Connection
@@ -14,9 +15,14 @@ class ConnectionAdmin(ScopedModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """The catalogue, a connector's page, and what its buttons call; none of Django's own pages."""
-        pages = {
+        pages: dict[str, tuple[str, type[View]]] = {
             "": ("changelist", views.CatalogueView),
+            "api-actions/": ("api", views.ApiActionsView),
+            "website-actions/": ("website", views.WebsiteActionsView),
             "<uuid:connection>/change/": ("change", views.ByIdView),
+            "<uuid:key>/": ("one", views.ConnectionView),
+            "<uuid:key>/test/": ("one_test", views.TestView),
+            "<uuid:key>/preview/": ("one_preview", views.PreviewView),
             "<slug:connector>/": ("page", views.ConnectionView),
             "<slug:connector>/test/": ("test", views.TestView),
             "<slug:connector>/refresh/<slug:catalogue>/": ("refresh", views.RefreshView),

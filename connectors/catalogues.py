@@ -24,6 +24,7 @@ REFRESH_TIMEOUT = 120.0
 """Seconds that reading one catalogue may take."""
 NIGHTLY_HOUR = "3"  # in the App's time zone
 LEASE = timedelta(minutes=15)
+WITHIN = "within"  # in an entry's data: to which rows of another catalogue it belongs
 AT_ONCE = 500  # rows in one statement
 KEY_LENGTH, LABEL_LENGTH = 200, 300  # as CatalogueEntry has them
 
@@ -46,7 +47,7 @@ def refresh(connection: Connection, name: str | None = None) -> None:
 def _refresh_one(connection: Connection, declared: Connector, key: str, catalogue: Catalogue) -> None:
     tried_at = timezone.now()
     try:
-        with Api(declared, connection.everything(), OnlyLooks(REFRESH_TIMEOUT)) as api:
+        with Api(declared, connection.everything(), OnlyLooks(REFRESH_TIMEOUT), connection) as api:
             rows = _by_key(catalogue.fetch(api))
         error = _store(connection, key, rows, tried_at)
     except Failure as failure:
@@ -91,7 +92,7 @@ def _store(connection: Connection, name: str, rows: dict[str, Choice], now: date
                 catalogue=name,
                 key=row.key,
                 label=row.label[:LABEL_LENGTH],
-                data=row.data,
+                data={**row.data, WITHIN: list(row.within)} if row.within else row.data,
                 position=position,
             )
             for position, row in enumerate(rows.values())
@@ -131,6 +132,12 @@ def choices(connection: Connection, name: str, *, saved: str = "") -> list[tuple
     return offered
 
 
+def belongs(connection: Connection, name: str) -> dict[str, list[str]]:
+    """Return to which rows of another catalogue the rows belong, by key; one that belongs to all is left out."""
+    rows = CatalogueEntry.objects.filter(connection=connection, catalogue=name, data__has_key=WITHIN)
+    return {row.key: row.data[WITHIN] for row in rows}
+
+
 def label(entry: CatalogueEntry) -> str:
     """Return the words of a row for people, with its price where the vendor states one."""
     price, currency = entry.data.get("price"), entry.data.get("currency")
@@ -153,7 +160,7 @@ def refresh_due(now: datetime) -> int:
         declared = connector_or_none(connection.connector)
         if declared is None or not declared.catalogues:
             continue
-        night = slots.Cron.parse("0", NIGHTLY_HOUR, "*", "*", "*", _zone(connection.app.time_zone))
+        night = slots.Cron.parse("0", NIGHTLY_HOUR, "*", "*", "*", zone_of(connection.app.time_zone))
         start = slots.due(night, now=now, since=connection.created_at)
         job = f"catalogues:{connection.pk}"
         if start is None or not slots.claim(job, start, now=now, lease=LEASE):
@@ -164,8 +171,8 @@ def refresh_due(now: datetime) -> int:
     return read
 
 
-def _zone(name: str) -> str:
-    """Return the App's time zone, or UTC where it names none that exists: a typing error must not stop the nights of all."""
+def zone_of(name: str) -> str:
+    """Return an App's time zone, or UTC where it names none that exists: a typing error must not stop the nights of all."""
     try:
         return ZoneInfo(name).key
     except (KeyError, ValueError, OSError):

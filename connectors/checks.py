@@ -10,6 +10,8 @@ from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
 from connectors.base import Action, Catalogue, CatalogueField, Category, Connector, Replay, SecretField
+from connectors.forwarders import Forwarder
+from connectors.pulls import RANK, SETTING, TYPES
 from engage.redaction import SECRET_NAME
 
 KEY = re.compile(r"[a-z][a-z0-9_]{1,39}")  # fits the columns, URLs and file names that carry it
@@ -42,8 +44,13 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
     if declared.needs_connection:
         if not declared.setup_steps:
             yield Error("People need to be told how to set it up: `setup_steps`.", obj=declared, id="engage.E003")
-        if declared.base_url is Connector.base_url or declared.probe is Connector.probe:
-            yield Error("A connector with a connection needs `base_url` and `probe`.", obj=declared, id="engage.E004")
+        nowhere = declared.calls_out and declared.base_url is Connector.base_url and not declared.base_urls
+        if nowhere or declared.probe is Connector.probe:
+            yield Error(
+                "A connector with a connection needs `base_urls` or `base_url`, and `probe`.",
+                obj=declared,
+                id="engage.E004",
+            )
     if not finders.find(f"connectors/logos/{key}.svg"):
         yield Error(f"There is no logo static/connectors/logos/{key}.svg.", obj=declared, id="engage.E005")
     for name, catalogue in declared.catalogues.items():
@@ -51,11 +58,14 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
             yield Error(f"The catalogue {name!r} is none, or has no label.", obj=declared, id="engage.E006")
     yield from _form(declared, declared.Settings, declared.catalogues)
     yield from _secrets(declared)
+    yield from _inbound(declared)
+    yield from _pulls(declared)
     for name, count in Counter(getattr(action, "key", "") for action in declared.actions).items():
         if count > 1:
             yield Error(f"{count} of its actions have the key {name!r}.", obj=declared, id="engage.E012")
     for action in declared.actions:
         yield from _action(action, declared)
+    yield from _forwarder(declared.forwarder)
 
 
 def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMessage]:
@@ -71,6 +81,10 @@ def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMe
         if isinstance(form_field, CatalogueField) and form_field.catalogue not in catalogues:
             text = f"The field {name!r} is filled from the catalogue {form_field.catalogue!r}, which is not declared."
             yield Error(text, obj=owner, id="engage.E009")
+        within = form_field.within if isinstance(form_field, CatalogueField) else ""
+        if within and not isinstance(form.base_fields.get(within), CatalogueField):
+            text = f"The field {name!r} is offered within {within!r}, which is no choice from a catalogue."
+            yield Error(text, obj=owner, id="engage.E021")
 
 
 def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
@@ -83,11 +97,38 @@ def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
             yield Error(
                 f"The setting {name!r} looks like a secret: make it a SecretField.", obj=declared, id="engage.E010"
             )
+        partner = form_field.goes_with if isinstance(form_field, SecretField) else ""
+        if partner and partner not in declared.Settings.base_fields:
+            yield Error(
+                f"The secret {name!r} goes with {partner!r}, which is no setting.", obj=declared, id="engage.E024"
+            )
         if is_secret and getattr(form_field, "is_identity", False):
             text = (
                 f"The secret {name!r} cannot choose the account: it is compared with nothing that is stored readably."
             )
             yield Error(text, obj=declared, id="engage.E011")
+
+
+def _inbound(declared: type[Connector]) -> Iterator[CheckMessage]:
+    inbound = declared.inbound
+    if inbound is None:
+        return
+    if not getattr(inbound, "setup_steps", ()) or not getattr(inbound, "types", ()):
+        yield Error("Webhooks need `setup_steps` and the `types` that are read.", obj=declared, id="engage.E019")
+    if inbound.believed_by not in declared.Settings.base_fields:
+        text = f"There is no setting {inbound.believed_by!r}, without which no webhook can be believed."
+        yield Error(text, obj=declared, id="engage.E020")
+
+
+def _pulls(declared: type[Connector]) -> Iterator[CheckMessage]:
+    if declared.pulls and SETTING not in declared.Settings.base_fields:
+        text = f"What is read into traits needs the setting {SETTING!r}: `traits_choice()` makes it."
+        yield Error(text, obj=declared, id="engage.E025")
+    for key, pull in declared.pulls.items():
+        taken = {pull.id_column, RANK} & set(pull.traits)
+        if taken or not pull.traits or not set(pull.traits.values()) <= TYPES:
+            text = f"The traits of {key!r} need names that no other column has, and one of the types {', '.join(sorted(TYPES))}."
+            yield Error(text, obj=declared, id="engage.E026")
 
 
 def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMessage]:
@@ -98,6 +139,8 @@ def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMe
         yield Error("An action needs a label.", obj=action, id="engage.E013")
     if action.perform is Action.perform:
         yield Error("An action needs `perform`.", obj=action, id="engage.E014")
+    if not action.description:
+        yield Warning("People need to be told what it does: `description`.", obj=action, id="engage.W002")
     yield from _replay(action)
     yield from _form(action, action.Inputs, declared.catalogues)
     if not (isinstance(action.Inputs, type) and issubclass(action.Inputs, forms.Form)):
@@ -110,6 +153,15 @@ def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMe
         yield Error(f"`from_browser` names {name!r}, which is no input.", obj=action, id="engage.E018")
 
 
+def _forwarder(forwarder: type[Forwarder] | None) -> Iterator[CheckMessage]:
+    if forwarder is None:
+        return
+    if forwarder.payload is Forwarder.payload or forwarder.send is Forwarder.send:
+        yield Error("A forwarder needs `payload` and `send`.", obj=forwarder, id="engage.E022")
+    if not forwarder.description:
+        yield Error("People need to be told what is sent: `description`.", obj=forwarder, id="engage.E023")
+
+
 def _replay(action: type[Action]) -> Iterator[CheckMessage]:
     replay = getattr(action, "replay", None)
     if not isinstance(replay, Replay) or not getattr(action, "replay_proof", ""):
@@ -120,3 +172,6 @@ def _replay(action: type[Action]) -> Iterator[CheckMessage]:
         )
     if replay is Replay.CHECK and action.already_done is Action.already_done:
         yield Error("With `Replay.CHECK` it needs `already_done`.", obj=action, id="engage.E017")
+    if replay in {Replay.KEY, Replay.CHECK, Replay.NEVER} and not action.check_at:
+        text = "People need to be told where to look when an answer was lost: `check_at`."
+        yield Warning(text, obj=action, id="engage.W003")

@@ -8,14 +8,16 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Case, F, Q, Value, When
 from django.db.models.functions import Coalesce
 from django.dispatch import Signal
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 
-from connectors import catalogues, runner
+from connectors import activity, breaker, catalogues, runner, scripts
 from connectors.base import Connector, ProbeLine
 from connectors.forms import SettingsForm
 from connectors.models import Connection, Health
@@ -47,6 +49,10 @@ class ChangedMeanwhile(Exception):
         self.connection = connection
 
 
+class NameTaken(Exception):
+    """The App has another connection of this connector under this name. Nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What a person wants of the switch when they save: `held` is one of `forms.HELD_CHOICES`."""
@@ -68,18 +74,29 @@ class Saved:
 # --- looking ----------------------------------------------------------------------------------------------------------------
 
 
-def of_app(app: App, declared: Connector) -> Connection | None:
-    """Return the App's connection of this connector, if it is set up."""
-    return (
-        Connection.objects.select_related("app", "tested_by", "secrets_set_by")
-        .filter(app=app, connector=declared.key, name="")
-        .first()
+def of_app(app: App, declared: Connector, key: UUID | None = None) -> Connection | None:
+    """Return the App's connection of this connector, if it is set up.
+
+    Args:
+        key: which one, where an App may have several; None for one that is being added.
+
+    """
+    rows = Connection.objects.select_related("app", "tested_by", "secrets_set_by").filter(
+        app=app, connector=declared.key
     )
+    if declared.several:
+        return rows.filter(pk=key).first() if key else None
+    return rows.filter(name="").first()
 
 
 def stamp(connection: Connection | None) -> str:
     """Return what a form carries, to find out at saving whether somebody saved in between."""
     return connection.updated_at.isoformat() if connection else ""
+
+
+def hook_url(connection: Connection) -> str:
+    """Return the address to which this connection's vendor sends its webhooks."""
+    return f"{settings.ENGAGE_BASE_URL}{reverse('hook', args=[connection.pk])}"
 
 
 def live_prompts(connection: Connection) -> int:
@@ -107,21 +124,22 @@ def probe_typed(form: SettingsForm) -> ProbeReport:
         settings = {**form.new_settings, **form.secrets_in_force()}
     except Unreadable:
         return _unreadable()
-    return runner.probe(form.declared, settings)
+    return runner.probe(form.declared, settings, None if form.identity_changed else form.connection)
 
 
 def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeReport:
     """Test what is stored, and keep what came of it.
 
     A test that passes clears attention. One that finds the credentials refused by the vendor sets it where the connection
-    is active; any other failure may be over in a minute and only stands in the result.
+    is active; any other failure may be over in a minute and only stands in the result. Where no test proves the secrets,
+    only a person's clears attention.
     """
     declared = connector_or_none(connection.connector)
     if declared is None:
         text = "This version of Engage has no such connector any more."
         return ProbeReport(False, text, [ProbeLine(False, text)])
     try:
-        report = runner.probe(declared, connection.everything())
+        report = runner.probe(declared, connection.everything(), connection)
     except Unreadable:
         report = _unreadable()
     kept = Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at).update(
@@ -130,8 +148,9 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
         test_passed=report.passed,
         test_result=[[line.ok, line.text] for line in report.lines],
     )
-    if kept and report.passed:
+    if kept and report.passed and (by is not None or declared.probe_proves_secrets):
         mark_healthy(connection.pk)
+        breaker.try_at_once(connection.pk)
     elif kept and connection.active and report.bad_credentials:
         mark_attention(connection.pk, report.message)
     connection.refresh_from_db()
@@ -160,6 +179,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
 
     Raises:
         ChangedMeanwhile: somebody else saved in between.
+        NameTaken: the name is another one's.
 
     """
     connection, changed = _store(app, form, seen=seen, request=request)
@@ -186,7 +206,13 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
 @transaction.atomic
 def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> tuple[Connection, bool]:
     """Store settings and secrets. Returns the row and whether anything changed."""
-    row = Connection.objects.select_for_update().filter(app=app, connector=form.declared.key, name="").first()
+    rows = Connection.objects.select_for_update().filter(app=app, connector=form.declared.key)
+    if form.declared.several:
+        row = rows.filter(pk=form.connection.pk).first() if form.connection else None
+        if any(other.pk != (row and row.pk) for other in rows.filter(name=_name(form))):
+            raise NameTaken
+    else:
+        row = rows.filter(name="").first()
     if stamp(row) != seen:
         raise ChangedMeanwhile(row)
     if row is None:
@@ -195,12 +221,13 @@ def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> 
     if form.is_as_stored:
         return row, False
     before = dict(row.settings)
-    row.settings = form.new_settings
+    row.settings, row.name = form.new_settings, _name(form)
     secrets = form.secrets_in_force()
     if form.identity_changed:
         row.generation += 1
         catalogues.forget(row)
-    if form.typed_secrets or form.identity_changed:
+        breaker.forget(row)
+    if form.typed_secrets or form.identity_changed or secrets.keys() != row.secrets_set.keys():
         row.seal(secrets)
         row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
     row.tested_at = row.tested_by = row.test_passed = None
@@ -209,11 +236,13 @@ def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> 
         row.health = Health.UNKNOWN
     row.save()
     record("changed", row, {**differences(before, row.settings), **_replaced(form)}, request=request)
+    if row.active:
+        _publish(row, request)
     return row, True
 
 
 def _create(app: App, form: SettingsForm, request: HttpRequest) -> Connection:
-    row = Connection(app=app, connector=form.declared.key, settings=form.new_settings)
+    row = Connection(app=app, connector=form.declared.key, name=_name(form), settings=form.new_settings)
     row.seal(form.typed_secrets)
     if form.typed_secrets:
         row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
@@ -221,13 +250,26 @@ def _create(app: App, form: SettingsForm, request: HttpRequest) -> Connection:
         with transaction.atomic():
             row.save(force_insert=True)
     except IntegrityError:
+        if form.declared.several:
+            raise NameTaken from None
         raise ChangedMeanwhile(of_app(app, form.declared)) from None
     record("created", row, {**differences({}, row.settings), **_replaced(form)}, request=request)
     return row
 
 
+def _name(form: SettingsForm) -> str:
+    return str(form.new_settings["name"]) if form.declared.several else ""
+
+
 def _replaced(form: SettingsForm) -> Changes:
     return {name: [None, "replaced"] for name in form.typed_secrets}
+
+
+def _publish(connection: Connection, request: HttpRequest) -> None:
+    """Let browsers load what this connection's actions run, before an instruction can name it."""
+    declared = connector_or_none(connection.connector)
+    if declared and (text := declared.script(connection.settings)):
+        scripts.publish(connection, text, by=_person(request))
 
 
 def _person(request: HttpRequest) -> User | None:
@@ -248,6 +290,7 @@ def switch_on(connection: Connection, *, choice: str, request: HttpRequest) -> N
     waiting = Case(When(health=Health.ATTENTION, then=F("held_since")), default=Value(None))
     _switch(connection, on=True, held_since=waiting)
     record("switched on", connection, {"active": [False, True]}, request=request)
+    _publish(connection, request)
     person = _person(request)
     switched_on.send(sender=Connection, connection=connection, choice=choice, by=person.email if person else "")
 
@@ -314,7 +357,7 @@ def probe_held() -> int:
     passed = 0
     for connection in held.select_related("app"):
         report = probe_stored(connection)
-        passed += report.passed
+        passed += connection.health == Health.HEALTHY
         if not report.passed:
             mark_attention(connection.pk, report.message)
     return passed
@@ -324,6 +367,8 @@ def last_problem(connection: Connection) -> tuple[str, datetime | None]:
     """Return the sentence of what went wrong last, and since when; empty where all is well."""
     if connection.health == Health.ATTENTION:
         return connection.attention, connection.held_since
+    if paused := activity.pause(connection):
+        return paused, None
     if connection.test_passed is False:
         return next(
             (text for ok, text in connection.test_result if ok is False), "The last test failed."

@@ -3,6 +3,13 @@
 A connector raises these; `connectors.runner` turns them into an Outcome. Nothing else leaves a connector on purpose.
 """
 
+from typing import TYPE_CHECKING
+
+from django.db import InterfaceError, OperationalError
+
+if TYPE_CHECKING:
+    from connectors.answers import Answer
+
 
 class Failure(Exception):
     """Base of everything that a vendor, its answer or a person's data can cause."""
@@ -12,6 +19,7 @@ class Failure(Exception):
         self.message = message
         self.code = code  # the vendor's own code, for filters and support
         self.status = 0  # the HTTP status that it was read from, where there was one
+        self.answer: Answer | None = None  # the vendor's answer, where there was one: it may say more than the words
 
 
 class Missing(Failure):
@@ -35,6 +43,13 @@ class Temporary(Failure):
         self.sent = sent  # False: nothing of the request can have reached the vendor (no connection, or a 429)
 
 
+class Paused(Temporary):
+    """It is not this connection's turn: its rate, or a pause that the vendor asked for. Nothing was sent, nothing is spent."""
+
+    def __init__(self, message: str = "", *, after: float) -> None:
+        super().__init__(message or "The vendor's limit leaves no room just now.", after=after, sent=False)
+
+
 class Undocumented(Failure):
     """The vendor answered, and not with what its documentation says: never success."""
 
@@ -49,3 +64,8 @@ class NotAllowed(Failure):
 
 class LostClaim(Exception):
     """The worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""
+
+
+NOT_THE_VENDORS = (LostClaim, OperationalError, InterfaceError)
+"""What no vendor has caused: the claim is lost, or our own database is away. No outcome follows from these: whoever makes outcomes
+of exceptions lets them pass, and what was claimed comes back with its lease."""

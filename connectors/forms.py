@@ -1,6 +1,7 @@
 """The forms that people fill in: a connection's settings and an action's inputs, made from the declarations."""
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -44,12 +45,48 @@ class SecretInput(forms.PasswordInput):
         super().__init__(attrs=attrs, render_value=False)
 
 
+class DependentSelect(forms.Select):
+    """A dropdown whose options say to which choice of another one they belong; panel.js offers those that fit."""
+
+    template_name = "unfold/widgets/select.html"
+
+    def __init__(self, within: str, belongs: Mapping[str, Sequence[str]]) -> None:
+        super().__init__({"data-eg-within": within})
+        self.belongs = belongs
+
+    def create_option(self, name: str, value: Any, *args: Any, **options: Any) -> dict[str, Any]:
+        """Say it at each option that does not belong to all."""
+        made = super().create_option(name, value, *args, **options)
+        if within := self.belongs.get(str(value)):
+            made["attrs"]["data-eg-belongs"] = json.dumps(list(within))
+        return made
+
+
+class DependentChoices(forms.Form):
+    """What an action's inputs get: a row of a catalogue that belongs to something is refused with something else."""
+
+    def clean(self) -> dict[str, Any]:
+        """Look at pairs of fixed choices; what comes from elsewhere is the vendor's to judge."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        for name, form_field in self.fields.items():
+            if not isinstance(form_field, CatalogueField) or not form_field.within:
+                continue
+            to = form_field.belongs.get(str(cleaned.get(name)), ())
+            if to and (chosen := cleaned.get(form_field.within)) and chosen not in to:
+                other = self.fields[form_field.within].label or form_field.within
+                self.add_error(name, f"This does not belong to what is chosen in “{other}”.")
+        return cleaned
+
+
 CLASSES: tuple[tuple[type[forms.Widget], list[str]], ...] = (
     (forms.CheckboxInput, SWITCH_CLASSES),
     (forms.CheckboxSelectMultiple, CHECKBOX_CLASSES),
     (forms.Select, SELECT_CLASSES),
     (forms.Textarea, TEXTAREA_CLASSES),
     (forms.TextInput, INPUT_CLASSES),
+    (forms.NumberInput, INPUT_CLASSES),
+    (forms.EmailInput, INPUT_CLASSES),
+    (forms.URLInput, INPUT_CLASSES),
 )
 
 
@@ -90,11 +127,13 @@ class SettingsForm(forms.Form):
     declared: Connector
     connection: Connection | None
     identity_changed = False
+    required_secrets: frozenset[str] = frozenset()  # whatever is stored of them
 
     def prepare(self, declared: Connector, connection: Connection | None) -> None:
         """Take on the connector and its stored connection, if there is one."""
         self.declared, self.connection = declared, connection
         dress(self)
+        self.required_secrets = frozenset(name for name in self.secret_names if self.fields[name].required)
         for name in self.stored_secrets:
             self.fields[name].required = False
 
@@ -112,21 +151,39 @@ class SettingsForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         """Find out whether the account changes; if it does, ask for the secrets again."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        self._find_changes(cleaned)
+        for name in self.secret_names:
+            partner = cast("SecretField", self.fields[name]).goes_with
+            if cleaned.get(partner) and not cleaned.get(name) and name not in {*self.stored_secrets, *self.errors}:
+                self.add_error(name, f"Needed with {self.fields[partner].label}.")
+        return cleaned
+
+    def _find_changes(self, cleaned: dict[str, Any]) -> None:
         if self.connection is None:
-            return cleaned
+            return
         stored = self.connection.settings
-        choosers = [name for name, form_field in self.fields.items() if getattr(form_field, "is_identity", False)]
-        changed = [name for name in choosers if name in cleaned and plain(cleaned[name]) != stored.get(name)]
+        changed = [
+            name
+            for name, part in self._choosers()
+            if name in cleaned and part(plain(cleaned[name])) != part(stored.get(name))
+        ]
         self.identity_changed = bool(changed)
         if changed:
             which = " and ".join(str(self.fields[name].label or name) for name in changed)
             for name in self.stored_secrets:
-                if not cleaned.get(name) and name not in self.errors and type(self).base_fields[name].required:
+                partner = cast("SecretField", self.fields[name]).goes_with
+                is_needed = name in self.required_secrets or cleaned.get(partner)
+                if is_needed and not cleaned.get(name) and name not in self.errors:
                     self.add_error(
                         name,
                         f"{which} has changed, so enter this again: a stored secret is never sent to another account.",
                     )
-        return cleaned
+
+    def _choosers(self) -> Iterator[tuple[str, Callable[[Any], Any]]]:
+        """The fields that choose the account, and what of each does."""
+        for name, form_field in self.fields.items():
+            if getattr(form_field, "is_identity", False):
+                yield name, form_field.identity_part  # type: ignore[attr-defined]
 
     @property
     def new_settings(self) -> dict[str, Any]:
@@ -169,14 +226,17 @@ class SettingsForm(forms.Form):
 
     def rows(self) -> Iterator[Row]:
         """The fields as the page shows them."""
+        choosers = dict(self._choosers())
         for bound in self:
-            name, identity = bound.name, bool(getattr(bound.field, "is_identity", False))
+            name, identity = bound.name, bound.name in choosers
             yield Row(
                 bound,
                 isinstance(bound.field, SecretField),
                 identity,
                 self.stored_secrets.get(name, 0),
-                bound.as_widget(attrs={"data-identity": str(bound.initial or "")} if identity else None),
+                bound.as_widget(
+                    attrs={"data-identity": str(choosers[name](bound.initial) or "")} if identity else None
+                ),
             )
 
 
@@ -217,15 +277,76 @@ def inputs_form(
         initial: the saved inputs; a saved choice that has vanished at the vendor is still offered, and says so.
 
     """
-    form = action.Inputs(data, initial=dict(initial or {}), prefix=prefix)
+    made: type[forms.Form] = type("Inputs", (DependentChoices, action.Inputs), {})
+    form = made(data, initial=dict(initial or {}), prefix=prefix)
     for name, form_field in form.fields.items():
-        if isinstance(form_field, CatalogueField):
-            saved = str((initial or {}).get(name) or "")
-            form_field.bind_catalogue(
-                catalogues.choices(connection, form_field.catalogue, saved=saved) if connection else []
-            )
+        if not isinstance(form_field, CatalogueField):
+            continue
+        saved = str((initial or {}).get(name) or "")
+        offered = catalogues.choices(connection, form_field.catalogue, saved=saved) if connection else []
+        belongs = catalogues.belongs(connection, form_field.catalogue) if connection and form_field.within else {}
+        if form_field.within:
+            form_field.widget = DependentSelect(form[form_field.within].auto_id, belongs)
+        form_field.bind_catalogue(offered, belongs)
     dress(form)
     return form
+
+
+class SamplesForm(forms.Form):
+    """With what an action is previewed: a test subscriber's traits or typed ones, and inputs as they are declared.
+
+    Args:
+        action: which.
+        people: the traits of test subscribers, by user id.
+
+    """
+
+    def __init__(
+        self, action: type[Action], people: Mapping[str, Mapping[str, Any]], data: Mapping[str, Any] | None = None
+    ) -> None:
+        super().__init__(data)
+        self._people = people
+        needed = {name for group in action.needs.groups for name in group}
+        if people and action.needs.traits:
+            self.fields["person"] = forms.ChoiceField(
+                required=False,
+                label="Test subscriber",
+                choices=[("", "None: the values below"), *((user_id, user_id) for user_id in people)],
+                help_text="Whose traits are taken. What you type below counts instead.",
+            )
+        for name in action.needs.traits:
+            self.fields[f"trait-{name}"] = forms.CharField(
+                label=name,
+                required=name in needed and "person" not in self.fields,
+                help_text="A trait. 7 and true are taken as a number and as yes; “7” in quotes as a text.",
+            )
+        for name, form_field in action.Inputs().fields.items():
+            self.fields[f"input-{name}"] = form_field
+        dress(self)
+
+    @property
+    def traits(self) -> dict[str, Any]:
+        """The test subscriber's traits, and the sample traits that were typed."""
+        typed = {name: _as_meant(value) for name, value in self._typed("trait-")}
+        return {**self._people.get(self.cleaned_data.get("person") or "", {}), **typed}
+
+    @property
+    def inputs(self) -> dict[str, Any]:
+        """The sample inputs."""
+        return dict(self._typed("input-"))
+
+    def _typed(self, prefix: str) -> Iterator[tuple[str, Any]]:
+        for name, value in self.cleaned_data.items():
+            if name.startswith(prefix) and value not in (None, ""):
+                yield name.removeprefix(prefix), value
+
+
+def _as_meant(text: str) -> Any:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, (str, int, float, bool)) else text
 
 
 HELD_CHOICES = [

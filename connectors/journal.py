@@ -1,11 +1,14 @@
 """What is kept of an action's requests while it runs, and by whom."""
 
+import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Protocol
 
 from django.conf import settings as django_settings
 
 from connectors.base import Json
+from connectors.bodies import Body
 
 Kind = Literal["read", "write"]
 
@@ -39,19 +42,21 @@ class Step:
     method: str
     url: str
     query: Any
-    body: Any
+    body: Body | None
     repeats: bool = False  # an earlier attempt sent it, and may have acted
 
 
 class Journal(Protocol):
     """What the caller of an action keeps about it while it runs."""
 
-    deadline: float
-    """Seconds that all HTTP of this attempt may take."""
+    @property
+    def deadline(self) -> float:
+        """Seconds that all HTTP of this attempt may take."""
+
     tag: str
     """A name of this execution, the same in all its attempts: vendors that keep a client's own id are searched by it."""
 
-    def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
+    def step(self, name: str, method: str, url: str, query: Any, body: Body | None) -> Step:
         """Return the step as an earlier attempt that may have acted sent it; else this one, which is kept when it is written.
 
         Raises:
@@ -89,7 +94,7 @@ class OnlyLooks:
         self.exchanges: list[Exchange] = []
         self.tag = "made when it is sent"
 
-    def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
+    def step(self, name: str, method: str, url: str, query: Any, body: Body | None) -> Step:
         """Nothing is stored."""
         return Step(1, method, url, query, body)
 
@@ -108,3 +113,27 @@ class OnlyLooks:
 
     def refused(self, name: str) -> None:
         """No write, no refusal."""
+
+
+# --- for people ------------------------------------------------------------------------------------------------------------
+
+
+def spelled_out(exchange: Mapping[str, Any]) -> dict[str, Any]:
+    """Return an exchange with its texts as a page shows them: `as_sent` is the request, line by line."""
+    head = [
+        f"{exchange['method']} {exchange['url']}",
+        *(f"{name}: {value}" for name, value in exchange["headers"].items()),
+    ]
+    body = _text(exchange["body"])
+    return {
+        **exchange,
+        "as_sent": "\n".join([*head, *(["", body] if body else [])]),
+        "body_text": body,
+        "answer_text": _text(exchange["answer"]),
+    }
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)

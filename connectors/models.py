@@ -38,7 +38,11 @@ class Connection(Sealed):
     secrets_set_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     last_success_at = models.DateTimeField(null=True)
     next_free_at = models.DateTimeField(null=True)  # rate limit: the next instant at which a request may leave
-    closed_until = models.DateTimeField(null=True)  # circuit breaker
+    # The circuit breaker (`connectors.breaker`): until when nothing leaves, how many pauses in a row that is, and the
+    # instant from which attempts count.
+    closed_until = models.DateTimeField(null=True)
+    pauses = models.PositiveSmallIntegerField(default=0)
+    counted_from = models.DateTimeField(null=True)
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -61,6 +65,29 @@ class Connection(Sealed):
 
         """
         return {**self.settings, **self.secrets()}
+
+
+class Script(models.Model):
+    """A file that browsers load by its hash: a version of what a website action runs, once it is published.
+
+    It stays while an instruction that names it may still be followed, also after another version has replaced it.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="scripts")
+    sha256 = models.CharField(max_length=64)  # of the text in UTF-8, in hexadecimal
+    text = models.TextField()
+    published_at = models.DateTimeField()
+    published_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
+    replaced_at = models.DateTimeField(null=True)  # null: it is the version that is handed out now
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["sha256", "connection"], name="script_once")]
+        indexes = [
+            models.Index(fields=["replaced_at"], name="script_replaced", condition=Q(replaced_at__isnull=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.sha256[:12]}…"
 
 
 class CatalogueState(models.Model):

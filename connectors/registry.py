@@ -1,15 +1,44 @@
 """Which connectors there are: one line each."""
 
 from functools import cache
+from typing import Protocol
 
-from connectors.base import Connector
-from connectors.vendors import builtin, cleeng, recurly, sendgrid
+from connectors.api_actions import ApiActions
+from connectors.base import Action, Connector
+from connectors.models import Connection
+from connectors.vendors import (
+    activecampaign,
+    braintree,
+    builtin,
+    cleeng,
+    google_play,
+    mixpanel,
+    recurly,
+    salesforce,
+    sendgrid,
+    shopify,
+    smtp,
+    stripe,
+    twilio,
+)
+from connectors.website_actions import WebsiteActions
 
 CONNECTORS: tuple[type[Connector], ...] = (
     builtin.BuiltIn,
+    ApiActions,
+    WebsiteActions,
+    activecampaign.ActiveCampaign,
+    braintree.Braintree,
     cleeng.Cleeng,
+    google_play.GooglePlay,
+    mixpanel.Mixpanel,
     recurly.Recurly,
+    salesforce.Salesforce,
     sendgrid.SendGrid,
+    shopify.Shopify,
+    smtp.Email,
+    stripe.Stripe,
+    twilio.Twilio,
 )
 
 
@@ -21,6 +50,11 @@ def _by_key() -> dict[str, Connector]:
 def all_connectors() -> list[Connector]:
     """Return every connector, in the order of the registry."""
     return list(_by_key().values())
+
+
+def forwarder_keys() -> list[str]:
+    """Return the keys of the connectors that get every event."""
+    return [declared.key for declared in all_connectors() if declared.forwarder]
 
 
 def connector(key: str) -> Connector:
@@ -36,3 +70,24 @@ def connector(key: str) -> Connector:
 def connector_or_none(key: str) -> Connector | None:
     """Return the connector with this key, or None when it has been taken out since."""
     return _by_key().get(key)
+
+
+class CarriedOut(Protocol):
+    """A row that names an action: a binding or an execution."""
+
+    connector: str
+    action: str
+
+    @property
+    def connection(self) -> Connection | None:
+        """The account in which it acts, where it needs one."""
+
+
+def declaration(row: CarriedOut) -> tuple[Connector, Action] | None:
+    """Return the connector and action that a row names, or None when they have been taken out since."""
+    declared = connector_or_none(row.connector)
+    try:
+        settings = row.connection.settings if row.connection else {}
+        return (declared, declared.action(row.action, settings)) if declared else None
+    except KeyError:
+        return None

@@ -5,35 +5,41 @@ The table of failures and what follows from each is DESIGN's; the rules for "it 
 `docs/engine.md`.
 """
 
+import json as jsonlib
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
 from django import forms
+from django.conf import settings as django_settings
 
-from connectors.base import Action, Connector, HandedOver, Json, Pending, ProbeLine, Replay, Values
+from connectors.base import RESOLVED, Action, Confirmed, Connector, HandedOver, Json, Pending, ProbeLine, Replay, Values
 from connectors.failures import (
+    NOT_THE_VENDORS,
     AlreadyDone,
     BadCredentials,
     Failure,
-    LostClaim,
     Missing,
     NotAllowed,
+    Paused,
     Rejected,
     Temporary,
     Undocumented,
 )
 from connectors.http import Api
 from connectors.journal import Journal, OnlyLooks, WouldWrite
+from connectors.models import Connection
+from engage import crash
 from engage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
-SETTLING = 30.0
-"""Seconds after a lost answer before the next look, so that the vendor's read can show the write."""
+PROBE_SECONDS = 15.0
+PAUSED = "paused"
+"""The reason of what waits for its connection's turn, and spends no try on it."""
 
 
 class Result(StrEnum):
@@ -47,6 +53,7 @@ class Result(StrEnum):
     HELD = "held"
     WAITING = "waiting"
     UNCERTAIN = "uncertain"
+    GAVE_UP = "gave_up"
 
 
 @dataclass(frozen=True)
@@ -61,7 +68,12 @@ class Outcome:
     job: Json | None = None  # pending
     instruction: Json | None = None  # handed over
     wants_report: bool = False
+    confirmed: Confirmed | None = None  # done, and the vendor said something of the person
     reason: str = ""  # one word for filters: "missing", "credentials", "vendor", ...
+    spent: bool = True  # False: it was not our turn, and this is not counted as a try
+    failed: bool | None = (
+        None  # whether the vendor's last answer was a passing trouble, or none; None: it was not asked
+    )
 
 
 class Diverged(Exception):
@@ -79,6 +91,7 @@ class Work:
     inputs: Mapping[str, Any]
     may_have_acted: bool = False
     since_first_write: timedelta | None = None
+    account: Connection | None = None  # the stored connection, whose limits hold
 
 
 @dataclass(frozen=True)
@@ -88,6 +101,12 @@ class Preview:
     outcome: str  # "would_write", or a Result
     message: str
     exchanges: list[Json] = field(default_factory=list)
+    instruction: Json | None = None  # what the client would be handed
+
+    @property
+    def handed(self) -> str:
+        """The instruction as people read it; empty where there is none."""
+        return jsonlib.dumps(self.instruction, indent=2, ensure_ascii=False) if self.instruction else ""
 
 
 @dataclass(frozen=True)
@@ -98,6 +117,7 @@ class ProbeReport:
     message: str
     lines: list[ProbeLine] = field(default_factory=list)
     bad_credentials: bool = False
+    paused: float | None = None  # seconds until the vendor's limit lets it be tested; nothing was
 
 
 def clean_inputs(action: Action, inputs: Mapping[str, Any]) -> Json:
@@ -121,15 +141,29 @@ def clean_inputs(action: Action, inputs: Mapping[str, Any]) -> Json:
     raise Rejected("The inputs do not fit.")
 
 
+def as_resolved(values: Values, account: Connection | None) -> Json:
+    """Return what was resolved as it is kept: for the account in which it was found, and no other."""
+    return {"generation": account.generation if account else None, "values": dict(values)}
+
+
+def _resolved(work: Work, api: Api, inputs: Json) -> Json:
+    """Return the inputs with what the vendor has for them, as it was kept when they were saved; else it is asked now."""
+    kept = work.inputs.get(RESOLVED)
+    if not isinstance(kept, dict) or kept != as_resolved(kept.get("values") or {}, work.account):
+        return {**inputs, **work.action.resolve_inputs(api, inputs)}
+    return {**inputs, **kept["values"]}
+
+
 def run(work: Work, journal: Journal) -> Outcome:
     """Carry an action out once.
 
     Raises:
         LostClaim: the journal refused a write, since this worker no longer has the execution.
+        OperationalError, InterfaceError: our own database is away.
 
     """
     try:
-        user = work.action.needs.pick(work.traits)
+        user = work.action.needs_with(work.inputs).pick(work.traits)
         inputs = clean_inputs(work.action, work.inputs)
     except (Missing, Rejected) as unfit:
         if work.may_have_acted:
@@ -137,45 +171,66 @@ def run(work: Work, journal: Journal) -> Outcome:
         if isinstance(unfit, Missing):
             return Outcome(Result.SKIPPED, unfit.message, reason="missing")
         return Outcome(Result.REJECTED, unfit.message, reason="inputs")
+    if why := work.action.unavailable(work.settings):
+        return _uncertain(why) if work.may_have_acted else Outcome(Result.REJECTED, why, reason="settings")
     if refusal := _too_late_to_repeat(work):
         return refusal
-    with Api(work.connector, work.settings, journal) as api:
-        try:
-            if work.action.replay is Replay.CHECK and (found := work.action.already_done(api, user, inputs)):
+    with Api(work.connector, work.settings, journal, work.account) as api:
+        return replace(_carried_out(work, api, user, inputs), failed=api.failed)
+
+
+def _carried_out(work: Work, api: Api, user: Json, inputs: Json) -> Outcome:
+    try:
+        inputs = _resolved(work, api, inputs)
+        if work.action.replay is Replay.CHECK:
+            crash.point("look.next")
+            found = work.action.already_done(api, user, inputs)
+            crash.point("look.answered")
+            if found:
                 return _settled(found)
-            return _settled(work.action.perform(api, user, inputs))
-        except LostClaim:
-            raise
-        except Exception as error:  # noqa: BLE001 - whatever a vendor's file raises must end in an outcome
-            return _failed(work, api, user, inputs, error)
+            if _is_forgotten(work):
+                label = work.connector.label
+                return _uncertain(f"A request got no answer, {label} does not show it, and knows it no more.")
+        return _settled(work.action.perform(api, user, inputs))
+    except NOT_THE_VENDORS:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever a vendor's file raises must end in an outcome
+        return _failed(work, api, user, inputs, error)
 
 
 def follow_up(work: Work, job: Json, journal: Journal) -> Outcome:
-    """Ask once what became of a job that the vendor accepted. Polls are reads; one that fails is asked again."""
-    with Api(work.connector, work.settings, journal) as api:
-        try:
-            return _settled(work.action.follow_up(api, job))
-        except (Rejected, Missing) as no:
-            return Outcome(Result.REJECTED, no.message, reason="vendor")
-        except BadCredentials as bad:
-            return Outcome(Result.HELD, bad.message, job=job, reason="credentials")
-        except Failure as failure:
-            return Outcome(Result.PENDING, failure.message, after=getattr(failure, "after", None), job=job)
-        except Exception as error:
-            logger.exception("The follow-up of %s.%s failed", work.connector.key, work.action.key)
-            return Outcome(Result.PENDING, f"The connector failed while asking ({type(error).__name__}).", job=job)
+    """Ask once what became of a job that the vendor accepted. One that fails is asked again."""
+    with Api(work.connector, work.settings, journal, work.account) as api:
+        return replace(_asked(work, api, job), failed=api.failed)
+
+
+def _asked(work: Work, api: Api, job: Json) -> Outcome:
+    try:
+        return _settled(work.action.follow_up(api, job))
+    except (Rejected, Missing) as no:
+        return Outcome(Result.REJECTED, no.message, reason="vendor")
+    except BadCredentials as bad:
+        return Outcome(Result.HELD, bad.message, job=job, reason="credentials")
+    except Failure as failure:
+        return Outcome(Result.PENDING, failure.message, after=getattr(failure, "after", None), job=job)
+    except Exception as error:
+        logger.exception("The follow-up of %s.%s failed", work.connector.key, work.action.key)
+        return Outcome(Result.PENDING, f"The connector failed while asking ({type(error).__name__}).", job=job)
 
 
 def preview(work: Work) -> Preview:
     """Do what an action would do up to its first write: reads are sent, the write is shown and not sent."""
-    journal = OnlyLooks()
+    journal, instruction = OnlyLooks(), None
     try:
-        user = work.action.needs.pick(work.traits)
+        user = work.action.needs_with(work.inputs).pick(work.traits)
         inputs = clean_inputs(work.action, work.inputs)
-        with Api(work.connector, work.settings, journal) as api:
+        if why := work.action.unavailable(work.settings):
+            return Preview(Result.REJECTED, why)
+        with Api(work.connector, work.settings, journal, work.account) as api:
+            inputs = _resolved(work, api, inputs)
             found = work.action.already_done(api, user, inputs) if work.action.replay is Replay.CHECK else None
             settled = _settled(found or work.action.perform(api, user, inputs))
-            outcome, message = str(settled.result), settled.message
+            outcome, message, instruction = str(settled.result), settled.message, settled.instruction
     except WouldWrite:
         outcome, message = "would_write", "Later requests, if there are any, depend on this one's answer."
     except Missing as missing:
@@ -187,18 +242,24 @@ def preview(work: Work) -> Preview:
     except Exception as error:
         logger.exception("The preview of %s.%s failed", work.connector.key, work.action.key)
         outcome, message = Result.REJECTED, f"The connector could not build the request ({type(error).__name__})."
-    return Preview(outcome, message, [exchange.as_json() for exchange in journal.exchanges])
+    return Preview(outcome, message, [exchange.as_json() for exchange in journal.exchanges], instruction)
 
 
-def probe(connector: Connector, settings: Values) -> ProbeReport:
-    """Test a connection by reads only."""
+def probe(
+    connector: Connector, settings: Values, account: Connection | None = None, within: float = PROBE_SECONDS
+) -> ProbeReport:
+    """Test a connection by reads only, which take no longer than `within` seconds."""
     try:
-        with Api(connector, settings, OnlyLooks(15.0)) as api:
+        with Api(connector, settings, OnlyLooks(within), account, kept_tokens=False) as api:
             lines = connector.probe(api)
+    except Paused as paused:
+        return ProbeReport(False, paused.message, [ProbeLine(None, paused.message)], paused=paused.after)
     except Failure as failure:
         return ProbeReport(
             False, failure.message, [ProbeLine(False, failure.message)], isinstance(failure, BadCredentials)
         )
+    except NOT_THE_VENDORS:
+        raise
     except Exception as error:
         logger.exception("The test of a connection to %s failed", connector.key)
         text = f"The connector failed while testing ({type(error).__name__})."
@@ -207,7 +268,9 @@ def probe(connector: Connector, settings: Values) -> ProbeReport:
     return ProbeReport(not wrong, (wrong or lines)[0].text, lines)
 
 
-def _settled(result: str | Pending | HandedOver) -> Outcome:
+def _settled(result: str | Confirmed | Pending | HandedOver) -> Outcome:
+    if isinstance(result, Confirmed):
+        return Outcome(Result.DONE, str(redact(result.message)), confirmed=result)
     if isinstance(result, Pending):
         return Outcome(Result.PENDING, result.message, job=result.job)
     if isinstance(result, HandedOver):
@@ -223,10 +286,19 @@ def _too_late_to_repeat(work: Work) -> Outcome | None:
         return None
     if work.action.replay is Replay.NEVER:
         return _uncertain("The answer to an earlier attempt was lost, and this action must not be repeated blindly.")
-    kept = work.action.key_kept
-    if work.action.replay is Replay.KEY and kept is not None and (work.since_first_write or timedelta()) > kept:
+    if work.action.replay is Replay.KEY and _is_forgotten(work):
         return _uncertain(f"The answer was lost, and {work.connector.label} no longer recognises a repeat.")
     return None
+
+
+def _is_forgotten(work: Work) -> bool:
+    """Whether a write may have acted, and the vendor no longer recognises its key.
+
+    For CHECK too, where it declares how long: such a look may miss what happened since (a coupon that an invoice has used up),
+    and it was the key that made the repeat safe.
+    """
+    kept = work.action.key_kept
+    return bool(work.may_have_acted and kept is not None and (work.since_first_write or timedelta()) > kept)
 
 
 def _uncertain(message: str) -> Outcome:
@@ -265,7 +337,10 @@ def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) ->
 def _credentials(work: Work, api: Api, user: Json, inputs: Json, error: BadCredentials) -> Outcome:
     """A refused key holds the connection only when a test of it fails too; else it was this request that was not allowed."""
     acted = api.may_have_acted or work.may_have_acted
-    if not probe(work.connector, work.settings).passed:
+    report = probe(work.connector, work.settings, work.account, min(PROBE_SECONDS, api.remaining))
+    if report.paused is not None:
+        return _temporary(work, Paused(report.message, after=report.paused), acted=acted, this_one=api.may_have_acted)
+    if not report.passed or not work.connector.probe_proves_secrets:
         return Outcome(Result.HELD, error.message, may_have_acted=acted, reason="credentials")
     no = Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
     return _failed(work, api, user, inputs, no)
@@ -274,9 +349,16 @@ def _credentials(work: Work, api: Api, user: Json, inputs: Json, error: BadCrede
 def _temporary(work: Work, error: Temporary, *, acted: bool, this_one: bool) -> Outcome:
     if work.action.replay is Replay.NEVER and acted:
         return _uncertain(f"{error.message} It may have happened.")
-    wait = SETTLING if this_one and work.action.replay is Replay.CHECK else 0.0
+    wait = django_settings.ENGAGE_SETTLING if this_one and work.action.replay is Replay.CHECK else 0.0
+    paused = isinstance(error, Paused)
     return Outcome(
-        Result.WAITING, error.message, after=error.after, not_before=wait, may_have_acted=acted, reason="vendor"
+        Result.WAITING,
+        error.message,
+        after=error.after,
+        not_before=wait,
+        may_have_acted=acted,
+        reason=PAUSED if paused else "vendor",
+        spent=not paused,
     )
 
 
@@ -286,7 +368,7 @@ def _look_again(work: Work, api: Api, user: Json, inputs: Json, error: Failure) 
         try:
             if found := work.action.already_done(api, user, inputs):
                 return _settled(found)
-        except LostClaim:
+        except NOT_THE_VENDORS:
             raise
         except Exception:
             logger.exception("The look after a lost answer of %s.%s failed", work.connector.key, work.action.key)

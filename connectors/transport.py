@@ -78,26 +78,42 @@ def deadline_at_hand() -> Deadline | None:
     return _deadline.get(None)
 
 
-def _connect(connection: HTTPConnection) -> socket.socket:
-    """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
+def open_socket(host: str, port: int, seconds: float) -> socket.socket:
+    """Open a socket to a checked address of a host, which is shut when the deadline at hand is over.
+
+    Args:
+        seconds: for connecting, and for each read and write afterwards.
+
+    Raises:
+        OSError: nobody listens, or not in time.
+        NotAllowed: the host is private, and not listed.
+        Temporary: the name does not resolve.
+
+    """
     deadline = _deadline.get()
-    deadline.connected = False
-    host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
-    failed: OSError | None = None
+    failed = OSError("no address")
     for address in checked_addresses(host, port, min(RESOLVE_SECONDS, deadline.remaining())):
         try:
-            sock = socket.create_connection(
-                (address, port), min(float(connection.timeout or 1), deadline.remaining() or 0.001)
-            )
+            sock = socket.create_connection((address, port), min(seconds, deadline.remaining() or 0.001))
         except OSError as error:
             failed = error
             continue
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         deadline.watch(sock)
         return sock
-    if isinstance(failed, TimeoutError):
-        raise ConnectTimeoutError(connection, "no connection in time") from failed
-    raise NewConnectionError(connection, "no connection") from failed
+    raise failed
+
+
+def _connect(connection: HTTPConnection) -> socket.socket:
+    """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
+    _deadline.get().connected = False
+    host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
+    try:
+        return open_socket(host, port, float(connection.timeout or 1))
+    except TimeoutError as late:
+        raise ConnectTimeoutError(connection, "no connection in time") from late
+    except OSError as failed:
+        raise NewConnectionError(connection, "no connection") from failed
 
 
 class _CheckedHTTPConnection(HTTPConnection):
@@ -137,6 +153,14 @@ class CheckedAdapter(HTTPAdapter):
 
 
 class _CheckedSession(requests.Session):
+    def prepare_request(self, request: requests.Request) -> requests.PreparedRequest:
+        """Leave out, where another protocol than HTTP is spoken, the headers that belong to HTTP."""
+        prepared = super().prepare_request(request)
+        if not request.url.startswith("http"):
+            for name in (*self.headers, "Content-Length"):
+                prepared.headers.pop(name, None)
+        return prepared
+
     def get_redirect_target(self, resp: requests.Response) -> str | None:
         """No answer is a redirect: even unfollowed, requests would read its whole body to prepare the next request."""
         return None

@@ -1,10 +1,10 @@
 """*Settings > Actions*: the catalogue of connectors, and the page of one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit
+from typing import Any, ClassVar
+from urllib.parse import SplitResult, urlsplit
 from uuid import UUID
 
 from django.conf import settings as django_settings
@@ -14,18 +14,23 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect
 from django.template.response import TemplateResponse
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 from django.views.generic import TemplateView, View
 
-from connectors import catalogues, connections
-from connectors.base import Category, Connector, ProbeLine
-from connectors.forms import SettingsForm, SwitchForm, settings_form
-from connectors.models import CatalogueState, Connection, Health
-from connectors.registry import all_connectors, connector_or_none
+from connectors import activity, catalogues, connections, forwarded, runner, scripts
+from connectors.base import Action, Category, Connector, ProbeLine
+from connectors.forms import SamplesForm, SettingsForm, SwitchForm, settings_form
+from connectors.journal import spelled_out
+from connectors.models import CatalogueState, Connection, Health, Script
+from connectors.pulls import BY_USER_ID, SETTING, way_of
+from connectors.registry import all_connectors, connector, connector_or_none
+from connectors.runner import Preview, Work
 from engage.audit.models import Entry
 from engage.tenancy import current
 from engage.tenancy.models import App, User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
+from engage.vault.fields import Unreadable
 
 HISTORY_SHOWN = 50
 # unfold would head these pages "Connectors > Connections > ...", which are no words of the console.
@@ -44,10 +49,11 @@ class Status:
 
 ALWAYS_ON = Status("active", "Always on", "check_circle", "eg-good")
 ATTENTION = Status("attention", "Needs attention", "error", "eg-bad")
+PAUSED = Status("paused", "Paused", "timer", "eg-warn")
 ACTIVE = Status("active", "Active", "check_circle", "eg-good")
 INACTIVE = Status("inactive", "Inactive", "pause_circle", "eg-subtle")
 NOT_SET_UP = Status("new", "Not set up", "radio_button_unchecked", "eg-subtle")
-STATUSES = (ATTENTION, ACTIVE, INACTIVE, NOT_SET_UP)
+STATUSES = (ATTENTION, PAUSED, ACTIVE, INACTIVE, NOT_SET_UP)
 
 
 def status_of(declared: Connector, connection: Connection | None) -> Status:
@@ -58,7 +64,9 @@ def status_of(declared: Connector, connection: Connection | None) -> Status:
         return NOT_SET_UP
     if not connection.active:
         return INACTIVE
-    return ATTENTION if connection.health == Health.ATTENTION else ACTIVE
+    if connection.health == Health.ATTENTION:
+        return ATTENTION
+    return PAUSED if activity.pause(connection) else ACTIVE
 
 
 def prompts_url(key: int) -> str:
@@ -110,6 +118,8 @@ def cards(app: App) -> Iterator[Card]:
     counted = app.prompts.filter(live).values("bindings__connector").annotate(prompts=Count("pk", distinct=True))
     used = {row["bindings__connector"]: row["prompts"] for row in counted}
     for declared in all_connectors():
+        if declared.several:
+            continue
         row = rows.get(declared.key)
         problem, problem_at = connections.last_problem(row) if row else ("", None)
         yield Card(
@@ -157,13 +167,86 @@ class CatalogueView(ConsoleViewMixin, TemplateView):
                 categories=[(category.value, category.label) for category in _categories()],
                 statuses=STATUSES,
                 may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
+                tab="connectors",
             )
             | TITLE_ALONE
         )
 
 
+@dataclass(frozen=True)
+class NamedCard:
+    """An action that an administrator made, in its list."""
+
+    connection: Connection
+    declared: Connector
+    action: type[Action]
+    status: Status
+    environment: str
+    used_by: int
+    problem: str
+
+
+def named_actions(app: App, key: str) -> Iterator[NamedCard]:
+    """The actions that an App has of a connector of which it may have several, by name."""
+    declared = connector(key)
+    rows = app.connections.filter(connector=key).prefetch_related("catalogue_states")
+    for row in rows.order_by("name"):
+        for action in declared.actions_of(row.settings):
+            yield NamedCard(
+                row,
+                declared,
+                action,
+                status_of(declared, row),
+                declared.environment(row.settings),
+                connections.live_prompts(row),
+                connections.last_problem(row)[0],
+            )
+
+
+class NamedActionsView(ConsoleViewMixin, TemplateView):
+    """The actions that administrators of the App have made, those that need attention first."""
+
+    title = "Actions"
+    right = Right.LOOK
+    key: ClassVar[str]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the actions, each with how it stands."""
+        shown = named_actions(current.current_app(self.request), self.key)
+        return (
+            super().get_context_data(
+                **kwargs,
+                shown=sorted(shown, key=lambda one: one.status is not ATTENTION),
+                may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
+                tab=self.key,
+            )
+            | TITLE_ALONE
+        )
+
+
+class ApiActionsView(NamedActionsView):
+    """The App's API actions."""
+
+    key = "api"
+    template_name = "connectors/api_actions.html"
+
+
+class WebsiteActionsView(NamedActionsView):
+    """What the person's own browser carries out: the App's scripts, and what needs none."""
+
+    key = "website"
+    template_name = "connectors/website_actions.html"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the actions that are always there."""
+        built_in = [declared for declared in all_connectors() if not declared.needs_connection]
+        return super().get_context_data(
+            **kwargs, built_in=[action for declared in built_in for action in declared.actions]
+        )
+
+
 def _categories() -> list[Category]:
-    used = {declared.category for declared in all_connectors()}
+    used = {declared.category for declared in all_connectors() if not declared.several}
     return [category for category in Category if category in used]
 
 
@@ -180,6 +263,13 @@ def _groups(shown: list[Card]) -> Iterator[tuple[str, list[Card]]]:
 # --- one connector ------------------------------------------------------------------------------------------------------------
 
 
+def page_url(declared: Connector, connection: Connection | None) -> str:
+    """Return the page of a connector, or of one connection where an App may have several."""
+    if declared.several and connection is not None:
+        return reverse("admin:connectors_connection_one", args=[connection.pk])
+    return reverse("admin:connectors_connection_page", args=[declared.key])
+
+
 class ConnectorViewMixin(ConsoleViewMixin):
     """A view about one connector in the App at hand."""
 
@@ -190,16 +280,18 @@ class ConnectorViewMixin(ConsoleViewMixin):
     def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
         """Find the connector and its connection."""
         super().setup(request, *args, **kwargs)
-        declared = connector_or_none(kwargs["connector"])
+        self.app, key = current.current_app(request), kwargs.get("key")
+        named = get_object_or_404(self.app.connections, pk=key).connector if key else kwargs["connector"]
+        declared = connector_or_none(named)
         if declared is None:
             raise Http404("There is no such connector.")
-        self.declared, self.app = declared, current.current_app(request)
-        self.connection = connections.of_app(self.app, declared)
-        self.title = declared.label
+        self.declared = declared
+        self.connection = connections.of_app(self.app, declared, key)
+        self.title = str(self.connection) if declared.several and self.connection else declared.label
 
     def page_url(self, fragment: str = "") -> str:
-        """The connector's page."""
-        url = reverse("admin:connectors_connection_page", args=[self.declared.key])
+        """The page of the connector, or of the connection where there may be several."""
+        url = page_url(self.declared, self.connection)
         return f"{url}#{fragment}" if fragment else url
 
     def is_about_this_app(self, switch: SwitchForm) -> bool:
@@ -226,13 +318,29 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 account=declared.environment(row.settings) if row else "",
                 sandbox=declared.is_sandbox(row.settings) if row else False,
                 may_manage=may_manage,
-                actions=declared.actions,
+                actions=[
+                    (action, action().unavailable(row.settings) if row else "")
+                    for action in declared.actions_of(row.settings if row else {})
+                ],
+                page_url=self.page_url(),
+                test_url=f"{self.page_url()}test/",
+                list_url=reverse(f"admin:connectors_connection_{declared.key if declared.several else 'changelist'}"),
+                forwarded=forwarded.shown(declared, row),
+                activity=activity.of(row) if row and declared.calls_out and declared.actions_of(row.settings) else None,
                 catalogues=list(self._catalogues()),
                 prompts=list(self._prompts()),
+                hook=self._hook(),
+                pulls=list(self._pulls()),
+                pulls_on=bool(row and row.active and way_of(row.settings)),
+                pulls_setting=declared.Settings.base_fields[SETTING].label if declared.pulls else "",
+                by_user_id=bool(row and way_of(row.settings) == BY_USER_ID),
+                may_preview=declared.several and row is not None and may_manage,
                 problem=connections.last_problem(row)[0] if row else "",
             )
             | TITLE_ALONE
         )
+        if context["may_preview"]:
+            context.setdefault("samples", SamplesForm(context["actions"][0][0], test_subscribers(self.app)))
         if may_manage and declared.needs_connection:
             context |= self._management(context.get("form"), context.get("switch"))
         return context
@@ -248,6 +356,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             ),
             "errors": [(bound, error) for bound in form for error in bound.errors],
             "talks_to": talks_to(self.declared, row),
+            "versions": self._versions(),
             "overridden": self.declared.key in django_settings.ENGAGE_VENDOR_URLS,
             "lines": [ProbeLine(ok, text) for ok, text in row.test_result] if row else [],
             "live_prompts": connections.live_prompts(row) if row else 0,
@@ -255,6 +364,12 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             "held": connections.held_executions(row) if row else 0,
             "history": list(self._history(form)),
         }
+
+    def _versions(self) -> list[tuple[Script, str, str]]:
+        """The published versions of a script, the newest first, with address and integrity."""
+        rows = Script.objects.filter(connection=self.connection) if self.connection else Script.objects.none()
+        newest = rows.select_related("published_by").defer("text").order_by("-published_at")[:HISTORY_SHOWN]
+        return [(row, scripts.url(self.app, row.sha256), scripts.integrity(row.sha256)) for row in newest]
 
     def _catalogues(self) -> Iterator[dict[str, Any]]:
         row = self.connection
@@ -276,9 +391,46 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 "first": row.catalogue_entries.filter(catalogue=key, vanished_at=None).order_by("position")[:10],
             }
 
+    def _hook(self) -> dict[str, Any] | None:
+        """What the page says of the vendor's webhooks; None where it sends none."""
+        declared, row = self.declared, self.connection
+        if declared.inbound is None:
+            return None
+        if row is None:
+            return {"url": ""}
+        needed = declared.inbound.believed_by
+        form_field = declared.Settings.base_fields.get(needed)
+        refused = getattr(row, "refused_delivery", None)
+        last = row.messages.order_by("-pk").first()
+        return {
+            "url": connections.hook_url(row),
+            "https": django_settings.HTTPS,
+            "needs": form_field.label if form_field else needed,
+            "believes": needed in row.secrets_set or bool(row.settings.get(needed)),
+            "types": sorted(declared.inbound.types),
+            "last": last,
+            "failed": row.messages.filter(state="failed").count(),
+            "refused": refused if refused and (last is None or last.received_at < refused.at) else None,
+        }
+
+    def _pulls(self) -> Iterator[dict[str, Any]]:
+        """What the vendor is read for, and how the last reading went."""
+        rows = {} if self.connection is None else {source.pull: source for source in self.connection.sources.all()}
+        for key, pull in self.declared.pulls.items():
+            source = rows.get(key)
+            yield {
+                "key": key,
+                "label": pull.label,
+                "traits": sorted(pull.traits),
+                "found_by": pull.found_by,
+                "tells_changes": pull.tells_changes,
+                "last": source.runs.order_by("-pk").first() if source else None,
+            }
+
     def _prompts(self) -> Iterator[dict[str, Any]]:
+        mine = {"bindings__connection": self.connection} if self.declared.several else {}
         used = self.app.prompts.filter(
-            archived_at=None, bindings__archived_at=None, bindings__connector=self.declared.key
+            archived_at=None, bindings__archived_at=None, bindings__connector=self.declared.key, **mine
         )
         for prompt in used.annotate(actions=Count("bindings")).order_by("name"):
             yield {
@@ -322,13 +474,18 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         )
         try:
             saved = connections.save(self.app, form, wish, seen=switch.cleaned_data["seen"], request=request)
+        except connections.NameTaken:
+            form.add_error("name", "Another one has this name. Choose another.")
+            return self.render_to_response(self.get_context_data(form=form, switch=switch))
         except connections.ChangedMeanwhile as meanwhile:
             return self._conflict(meanwhile.connection)
+        self.connection = saved.connection
         self._say(saved, wish, form)
         return redirect(self.page_url())
 
     def _say(self, saved: connections.Saved, wish: connections.Wish, form: SettingsForm) -> None:
-        label, row = self.declared.label, saved.connection
+        row = saved.connection
+        label = str(row)
         for warning in form.warnings:
             messages.warning(self.request, warning)
         if saved.report and not saved.report.passed and not row.active:
@@ -347,7 +504,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
 
     def _conflict(self, stored: Connection | None) -> HttpResponse:
         """Show what is stored now beside what was typed; saving again replaces it."""
-        self.connection = stored and connections.of_app(self.app, self.declared)
+        self.connection = stored and connections.of_app(self.app, self.declared, stored.pk)
         form = settings_form(self.connection, self.declared, self.request.POST)
         form.is_valid()
         data = self.request.POST.copy()
@@ -370,6 +527,36 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         return self.render_to_response(context, status=409)
 
 
+class PreviewView(ConnectionView):
+    """*Preview*: what would leave, for a test subscriber or with sample values; nothing is sent."""
+
+    right = Right.MANAGE_CONNECTIONS
+    http_method_names = ("post",)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show it on the connection's page."""
+        row = self.connection
+        if row is None or not self.declared.several:
+            raise Http404("There is nothing to preview.")
+        action = self.declared.actions_of(row.settings)[0]
+        samples = SamplesForm(action, test_subscribers(self.app), request.POST)
+        if not samples.is_valid():
+            return self.render_to_response(self.get_context_data(samples=samples))
+        try:
+            work = Work(self.declared, action(), row.everything(), samples.traits, samples.inputs, account=row)
+            found = runner.preview(work)
+        except Unreadable:
+            found = Preview(runner.Result.HELD, "The stored secrets cannot be opened. Enter them again.")
+        shown = [spelled_out(exchange)["as_sent"] for exchange in found.exchanges]
+        return self.render_to_response(self.get_context_data(samples=samples, preview=found, requests=shown))
+
+
+def test_subscribers(app: App) -> dict[str, Mapping[str, Any]]:
+    """Return the traits of the subscribers for whom actions may be tried at this moment, by user id."""
+    now = Q(test_until=None) | Q(test_until__gt=timezone.now())
+    return dict(app.subscribers.filter(now, is_test=True).order_by("user_id").values_list("user_id", "traits"))
+
+
 @dataclass(frozen=True)
 class ChangeInWords:
     """A change as the history shows it."""
@@ -377,6 +564,11 @@ class ChangeInWords:
     label: str
     old: str
     new: str
+
+    @property
+    def is_long(self) -> bool:
+        """Whether it is code or a list, which stands below and not within a line."""
+        return "\n" in self.old or "\n" in self.new
 
 
 def change_in_words(form: SettingsForm, name: str, old: Any, new: Any) -> ChangeInWords:
@@ -396,16 +588,20 @@ def _word(value: Any) -> str:
     return "" if value is None else str(value)
 
 
-def talks_to(declared: Connector, connection: Connection | None) -> str:
-    """Return "host:port" for firewalls; empty where it depends on settings that are not there yet."""
+def talks_to(declared: Connector, connection: Connection | None) -> list[str]:
+    """Return "host:port" of all its hosts, for firewalls; nothing where they depend on settings that are not there yet."""
     override = django_settings.ENGAGE_VENDOR_URLS.get(declared.key)
     initial = {name: _first(form_field) for name, form_field in declared.Settings.base_fields.items()}
+    settings = connection.settings if connection else initial
     try:
-        url = urlsplit(override or declared.base_url(connection.settings if connection else initial))
+        urls = [override] if override else [declared.base_url(settings), *declared.hosts(settings).values()]
+        return list(dict.fromkeys(_place(urlsplit(url)) for url in urls if urlsplit(url).hostname))
     except (KeyError, ValueError, NotImplementedError):
-        return ""
-    port = url.port or (443 if url.scheme == "https" else 80)
-    return f"{url.hostname}:{port}" if url.hostname else ""
+        return []
+
+
+def _place(url: SplitResult) -> str:
+    return f"{url.hostname}:{url.port or (443 if url.scheme == 'https' else 80)}"
 
 
 def _first(form_field: Any) -> Any:
@@ -468,4 +664,7 @@ class ByIdView(ConsoleViewMixin, View):
     def get(self, request: HttpRequest, connection: UUID) -> HttpResponse:
         """Redirect."""
         row = get_object_or_404(current.current_app(request).connections, pk=connection)
-        return redirect("admin:connectors_connection_page", row.connector)
+        declared = connector_or_none(row.connector)
+        if declared is None:
+            raise Http404("There is no such connector.")
+        return redirect(page_url(declared, row))

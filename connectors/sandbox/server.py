@@ -12,11 +12,11 @@ from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from connectors.sandbox import cleeng, page
+from connectors.sandbox import cleeng, endpoint, page
 from connectors.sandbox.http import Fault, Refusal, Request, Response, next_fault
 from connectors.sandbox.store import Json, Store
 
-VENDORS: Mapping[str, ModuleType] = {cleeng.KEY: cleeng}
+VENDORS: Mapping[str, ModuleType] = {cleeng.KEY: cleeng, endpoint.KEY: endpoint}
 LARGEST_BODY = 1024 * 1024
 
 
@@ -46,6 +46,10 @@ class Sandbox(ThreadingHTTPServer):
             self.store.clear()
             for vendor in VENDORS.values():
                 vendor.seed(self.store)
+
+    def fault_for(self, vendor: str, request: Request) -> Fault | None:
+        """Return how this request goes wrong, if it does."""
+        return next_fault(self.store, vendor, request)
 
     def stop(self) -> None:
         """End at once, also the answers that hang."""
@@ -110,7 +114,7 @@ class Handler(BaseHTTPRequestHandler):
     def _vendor(self, vendor: str, request: Request) -> None:
         store = self.server.store
         number = store.begin_request(vendor, request.for_the_log())
-        fault = next_fault(store, vendor, request)
+        fault = self.server.fault_for(vendor, request)
         answer = Response(HTTPStatus.INTERNAL_SERVER_ERROR)
         if fault is None or fault.act or fault.keeps_the_answer:
             with store.transaction():

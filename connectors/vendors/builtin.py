@@ -12,6 +12,7 @@ class Redirect(Action):
 
     key, label = "redirect", "Redirect"
     description = "Opens a page in the browser once the person has answered."
+    by_client = "On web pages engage.js follows the address; another app must open it."
     replay = Replay.NATURAL
     replay_proof = "Following a link twice opens the same page; nothing is sent to a vendor."
 

@@ -4,19 +4,13 @@ https://www.twilio.com/docs/sendgrid/api-reference. A mail carries no idempotenc
 add-on, so it is never repeated blindly. Lists change by jobs, which are followed.
 """
 
-import json
-import math
-import time
-from collections.abc import Iterator
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from collections.abc import Iterable
 
 from django import forms
-from django.core.exceptions import ValidationError
-from django.core.validators import RegexValidator, validate_email
+from django.core.validators import RegexValidator
 from requests.auth import AuthBase
 
-from connectors.answers import Answer
+from connectors.answers import Answer, query_of
 from connectors.auth import HeaderKey
 from connectors.base import (
     NOTHING,
@@ -27,92 +21,42 @@ from connectors.base import (
     Choice,
     Connector,
     Json,
+    ObjectField,
     Pending,
     ProbeLine,
     Replay,
     SecretField,
     Values,
+    account_choice,
     all_of,
-    identity,
+    listed,
+    object_in,
 )
-from connectors.failures import Failure, Rejected, Temporary, Undocumented
-from connectors.http import Api
+from connectors.choosing import email_in, require
+from connectors.failures import Undocumented
+from connectors.http import Api, or_none
 
 API_VERSION = "v3"
-HOSTS = {
-    "global": f"https://api.sendgrid.com/{API_VERSION}",
-    "eu": f"https://api.eu.sendgrid.com/{API_VERSION}",
-}
+HOSTS = {"global": f"https://api.sendgrid.com/{API_VERSION}", "eu": f"https://api.eu.sendgrid.com/{API_VERSION}"}
 TEMPLATES_PER_PAGE, LISTS_PER_PAGE = 200, 1000  # the most that each allows
-MOST_PAGES = 50
 DOCS = "https://www.twilio.com/docs/sendgrid/api-reference"
 ACTIVITY = "In SendGrid, open Activity and search for the address; the feed goes back a few days."
 # The vendor's own description gives contacts and lists the global server only; that the EU has none is inferred from it.
 GLOBAL_ONLY = "SendGrid keeps marketing lists in its global region only, and this connection is set to the EU."
 
 
-def address_of(value: Any) -> str:
-    """Return an e-mail address out of a trait or input; raise Rejected where it is none."""
-    address = str(value).strip()
-    try:
-        validate_email(address)
-    except ValidationError:
-        raise Rejected("What is known as the e-mail address is none.") from None
-    return address
-
-
-def values_of(answer: Answer, name: str) -> list[str]:
-    """Return a member that is a list of texts; raise Undocumented where it is anything else."""
-    member = answer[name]
-    if not isinstance(member, Answer):
-        raise Undocumented(f"SendGrid answered with no list of {name}, as documented.")
-    return [str(value) for value in member]
-
-
-def text_of(answer: Answer, name: str) -> str:
-    """Return a member that is a text with something in it; raise Undocumented where it is anything else."""
-    if not isinstance(text := answer[name], str) or not text:
-        raise Undocumented(f"SendGrid answered without the {name} that it documents.")
-    return text
-
-
 # --- mail -----------------------------------------------------------------------------------------
-
-
-def object_in(text: str) -> Json:
-    """Return the JSON object that a text holds; raise ValidationError where it holds none."""
-    try:
-        found = json.loads(text, parse_constant=_no_number)
-    except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise ValidationError('Write a JSON object, e.g. {"plan": "Premium"}.')
-    return found
-
-
-def check_object(text: str) -> None:
-    """Raise ValidationError where a text holds no JSON object."""
-    object_in(text)
-
-
-def _no_number(name: str) -> float:
-    raise ValueError(name)
 
 
 class Mail(forms.Form):
     """Which mail."""
 
-    template = CatalogueField(catalogue="templates", label="Template", help_text="A dynamic template's active version.")
-    template_data = forms.CharField(
-        label="Template data",
-        required=False,
-        max_length=10_000,
-        widget=forms.Textarea(attrs={"rows": 3}),
-        validators=[check_object],
-        help_text='Values for the template\'s {{placeholders}}, the same for everybody, as JSON: {"plan": "Premium"}.',
+    template = CatalogueField("templates", label="Template", help_text="A dynamic template's active version.")
+    template_data = ObjectField(
+        label="Template data", required=False, help_text="For {{placeholders}}.", example='{"plan": "Premium"}'
     )
     group = CatalogueField(
-        catalogue="groups",
+        "groups",
         label="Unsubscribe group",
         required=False,
         validators=[RegexValidator(r"^[0-9]{1,10}\Z", "An unsubscribe group is a number.")],
@@ -157,15 +101,12 @@ def template_problems(api: Api, inputs: Values) -> list[str]:
     template = str(inputs.get("template") or "")
     if not template:
         return []
-    try:
-        found = api.get("templates", template)
-    except Rejected as no:
-        if no.status != 404:
-            raise
+    found = or_none(api.get, "templates", template)
+    if found is None:
         return [f"SendGrid knows no template {template}."]
     if found["generation"] != "dynamic":
         return [f"{found['name']} is a legacy template; only dynamic ones can be sent."]
-    if not any(version.get("active") == 1 for version in found.rows("versions")):
+    if not has_active_version(found):
         return [f"{found['name']} has no active version: SendGrid would accept the mail and not deliver it."]
     return []
 
@@ -185,7 +126,7 @@ class SendTemplate(Action):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Send it."""
-        return send(api, address_of(user["email_address"]), inputs)
+        return send(api, email_in(user), inputs)
 
     def check_inputs(self, api: Api, inputs: Values) -> list[str]:
         """Look at the template."""
@@ -224,12 +165,12 @@ class Unsubscribe(Action):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Put the address on the list."""
-        address = address_of(user["email_address"])
+        address = email_in(user)
         answer = api.post("asm", "suppressions", "global", json={"recipient_emails": [address]})
-        listed = next((one for one in values_of(answer, "recipient_emails") if one.lower() == address.lower()), "")
-        if not listed:
+        shown = next((one for one in answer.texts("recipient_emails") if one.lower() == address.lower()), "")
+        if not shown:
             raise Undocumented(f"SendGrid accepted the request, and does not show {address} as unsubscribed.")
-        return f"{listed} gets no more mail from this account"
+        return f"{shown} gets no more mail from this account"
 
 
 # --- lists ----------------------------------------------------------------------------------------
@@ -244,17 +185,16 @@ class ListAction(Action):
     class Inputs(forms.Form):
         """Which list."""
 
-        list_id = CatalogueField(catalogue="lists", label="List")
+        list_id = CatalogueField("lists", label="List")
 
     def check_inputs(self, api: Api, inputs: Values) -> list[str]:
         """The region must have lists."""
-        return [GLOBAL_ONLY] if api.settings["region"] == "eu" else []
+        return [] if has_lists(api) else [GLOBAL_ONLY]
 
 
-def global_only(api: Api) -> None:
-    """Raise Rejected where the region has no lists."""
-    if api.settings["region"] == "eu":
-        raise Rejected(GLOBAL_ONLY)
+def has_lists(api: Api) -> bool:
+    """Whether the account's region has lists."""
+    return bool(api.settings["region"] != "eu")
 
 
 class ListAdd(ListAction):
@@ -269,33 +209,26 @@ class ListAdd(ListAction):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> Pending:
         """Ask for it. The address is the only identifier that is sent: others of a contact are not ours to know."""
-        global_only(api)
-        contact = {"email": address_of(user["email_address"])}
+        require(has_lists(api), GLOBAL_ONLY)
+        contact = {"email": email_in(user)}
         answer = api.put("marketing", "contacts", json={"list_ids": [inputs["list_id"]], "contacts": [contact]})
-        job = text_of(answer, "job_id")
+        job = answer.text("job_id")
         return Pending({"job": job}, f"SendGrid has queued it (job {job})")
 
     def follow_up(self, api: Api, job: Json) -> str | Pending:
         """Ask for the job."""
         number = job["job"]
-        try:
-            answer = api.get("marketing", "contacts", "imports", number)
-        except Rejected as no:
-            if no.status == 404:  # just accepted: not to be seen yet, until `settles_within` is over
-                raise Undocumented(f"SendGrid does not show its job {number}.") from None
-            raise
-        match answer["status"]:
-            case "pending":
-                return Pending(job, f"SendGrid has queued it (job {number})")
-            case "completed":
-                results = answer.get("results")
-                if isinstance(results, Answer) and results.get("errored_count", 0) != 0:
-                    raise Rejected(f"SendGrid could not add the contact (job {number}, errors in its results).")
-                return f"The subscriber is on the list (job {text_of(answer, 'id')})"
-            case "errored" | "failed" as ended:
-                raise Rejected(f"SendGrid's job {number} has {ended}.")
-            case other:
-                raise Undocumented(f"SendGrid says {other!r} of its job, which its documentation does not.")
+        answer = or_none(api.get, "marketing", "contacts", "imports", number)
+        if answer is None:  # just accepted: not to be seen yet, until `settles_within` is over
+            raise Undocumented(f"SendGrid does not show its job {number}.")
+        status = answer.shows("status", "pending", "completed", "errored", "failed")
+        if status == "pending":
+            return Pending(job, f"SendGrid has queued it (job {number})")
+        require(status == "completed", f"SendGrid's job {number} has {status}.")
+        results = answer.get("results")
+        has_errors = isinstance(results, Answer) and results.get("errored_count", 0) != 0
+        require(not has_errors, f"SendGrid could not add the contact (job {number}, errors in its results).")
+        return f"The subscriber is on the list (job {answer.text('id')})"
 
 
 class ListRemove(ListAction):
@@ -308,18 +241,18 @@ class ListRemove(ListAction):
 
     def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
         """There is no such contact, or it is not on the list."""
-        global_only(api)
-        found = on_list(api, address_of(user["email_address"]), inputs["list_id"])
+        require(has_lists(api), GLOBAL_ONLY)
+        found = on_list(api, email_in(user), inputs["list_id"])
         return found if isinstance(found, str) else None
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str | Pending:
         """Ask for it."""
-        address, chosen = address_of(user["email_address"]), inputs["list_id"]
+        address, chosen = email_in(user), inputs["list_id"]
         contact = on_list(api, address, chosen)
         if isinstance(contact, str):
             return contact
-        params = {"contact_ids": text_of(contact, "id")}
-        job = text_of(api.delete("marketing", "lists", chosen, "contacts", params=params), "job_id")
+        params = {"contact_ids": contact.text("id")}
+        job = api.delete("marketing", "lists", chosen, "contacts", params=params).text("job_id")
         return Pending({"email": address, "list": chosen}, f"SendGrid has queued it (job {job})")
 
     def follow_up(self, api: Api, job: Json) -> str | Pending:
@@ -331,61 +264,29 @@ class ListRemove(ListAction):
 def on_list(api: Api, address: str, chosen: str) -> Answer | str:
     """Return the contact where it is on the list, else the sentence that says why not. SendGrid keeps addresses lower-case."""
     email = address.lower()
-    try:
-        answer = api.read("marketing", "contacts", "search", "emails", json={"emails": [email]})
-    except Rejected as no:
-        if no.status != 404:
-            raise
+    answer = or_none(api.read, "marketing", "contacts", "search", "emails", json={"emails": [email]})
+    if answer is None:  # only the whole search's 404 is documented to mean "nobody"
         return f"SendGrid has no contact {email}"
-    row = answer["result"][email]
-    if not isinstance(row, Answer):
-        raise Undocumented("SendGrid answered the search with no object.")
-    if row.get("error") and row.get("contact") is None:
-        # Only the whole search's 404 is documented to mean "nobody".
-        raise Undocumented(f"SendGrid could not look for {email}.")
-    contact: Answer = row["contact"]
-    if not isinstance(contact, Answer):
-        raise Undocumented("SendGrid answered the search with no contact.")
-    return contact if chosen in values_of(contact, "list_ids") else f"{email} is not on the list {chosen}"
+    contact = answer.part("result").part(email).part("contact")
+    return contact if chosen in contact.texts("list_ids") else f"{email} is not on the list {chosen}"
 
 
 # --- catalogues -----------------------------------------------------------------------------------
 
 
-def pages(api: Api, *segments: str, **params: Any) -> Iterator[Answer]:
-    """Read the rows of all pages. `_metadata.next` is a whole URL, of which only the token counts: its host is never followed."""
-    for _ in range(MOST_PAGES):
-        answer = api.get(*segments, params=params)
-        yield from answer.rows("result")
-        metadata = answer.get("_metadata")
-        following = metadata.get("next") if isinstance(metadata, Answer) else None
-        token = parse_qs(urlsplit(str(following or "")).query).get("page_token", [""])[0]
-        if not token or token == params.get("page_token"):
-            return
-        params["page_token"] = token
+def has_active_version(template: Answer) -> bool:
+    """Whether a template can be sent: without an active version SendGrid delivers nothing."""
+    return any(version.get("active") == 1 for version in template.rows("versions"))
 
 
-def templates(api: Api) -> Iterator[Choice]:
-    """Read the dynamic templates that have an active version."""
-    for row in pages(api, "templates", generations="dynamic", page_size=TEMPLATES_PER_PAGE):
-        if any(version.get("active") == 1 for version in row.rows("versions")):
-            yield Choice(text_of(row, "id"), text_of(row, "name"))
+dynamic = {"generations": "dynamic", "page_size": TEMPLATES_PER_PAGE}
+templates = listed("templates", key="{id}", label="{name}", where=has_active_version, params=dynamic)
+all_lists = listed("marketing", "lists", key="{id}", label="{name}", params={"page_size": LISTS_PER_PAGE})
 
 
-def lists(api: Api) -> Iterator[Choice]:
+def lists(api: Api) -> Iterable[Choice]:
     """Read the lists; the EU has none."""
-    if api.settings["region"] == "eu":
-        return
-    for row in pages(api, "marketing", "lists", page_size=LISTS_PER_PAGE):
-        yield Choice(text_of(row, "id"), text_of(row, "name"))
-
-
-def groups(api: Api) -> Iterator[Choice]:
-    """Read the unsubscribe groups, which come all at once."""
-    for row in api.get("asm", "groups"):
-        if not isinstance(row, Answer):
-            raise Undocumented("SendGrid answered with no list of unsubscribe groups.")
-        yield Choice(str(row["id"]), text_of(row, "name"))
+    return all_lists(api) if has_lists(api) else ()
 
 
 class SendGrid(Connector):
@@ -399,8 +300,9 @@ class SendGrid(Connector):
     catalogues = {
         "templates": Catalogue("Templates", templates),
         "lists": Catalogue("Lists", lists),
-        "groups": Catalogue("Unsubscribe groups", groups),
+        "groups": Catalogue("Unsubscribe groups", listed("asm", "groups", key="{id}", label="{name}")),
     }
+    base_urls, chosen_by = HOSTS, "region"
     setup_steps = (
         "In SendGrid, verify the domain or the address that mail comes from (Settings > Sender Authentication).",
         "Open Settings > API Keys and create a key with restricted access to Mail Send, Template Engine and Marketing.",
@@ -413,42 +315,25 @@ class SendGrid(Connector):
     class Settings(forms.Form):
         """Which account, and who writes."""
 
-        region = identity(
-            forms.ChoiceField(
-                choices=[("global", "Global"), ("eu", "EU")],
-                label="Region",
-                help_text="Where the key was made. Marketing lists exist in the global region only.",
-            )
+        region = account_choice(
+            "Region",
+            [("global", "Global"), ("eu", "EU")],
+            help_text="Where the key was made; lists are in Global only.",
         )
-        api_key = SecretField(
-            label="API key", help_text="Begins with “SG.”; shown once, when it is made.", usual_length=69
-        )
-        from_email = forms.EmailField(
-            label="Sender's address", help_text="Verified in SendGrid, or of a verified domain."
-        )
-        from_name = forms.CharField(
-            label="Sender's name", required=False, max_length=100, help_text="As people read it."
-        )
+        api_key = SecretField(label="API key", help_text="Begins with “SG.”; shown only once.", usual_length=69)
+        from_email = forms.EmailField(label="Sender's address", help_text="Verified, or of a verified domain.")
+        from_name = forms.CharField(label="Sender's name", required=False, max_length=100, help_text="What people see.")
         reply_to = forms.EmailField(label="Replies to", required=False, help_text="Empty: to the sender's address.")
         asm_group_id = forms.IntegerField(
-            label="Unsubscribe group",
-            required=False,
-            min_value=1,
-            help_text="The group's number (Suppressions > Unsubscribe Groups), for mails whose action names none.",
+            label="Unsubscribe group", required=False, min_value=1, help_text="Its number; an action may name another."
         )
         sandbox_mode = forms.BooleanField(
-            label="Sandbox mode",
-            required=False,
-            help_text="Mails are checked and not delivered. Lists are still changed.",
+            label="Sandbox mode", required=False, help_text="Mails are checked, not delivered. Lists are still changed."
         )
 
     def environment(self, settings: Values) -> str:
         """Production, unless mails stay in the sandbox. It is none for `is_sandbox`: lists are changed all the same."""
         return "Undelivered" if settings.get("sandbox_mode") else "Production"
-
-    def base_url(self, settings: Values) -> str:
-        """The region's host."""
-        return HOSTS[settings["region"]]
 
     def auth(self, settings: Values) -> AuthBase:
         """The key, on every call."""
@@ -456,14 +341,10 @@ class SendGrid(Connector):
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Ask what the key may do. UNVERIFIED: the scopes' names beyond mail.send, so their lack is said and fails nothing."""
-        scopes = values_of(api.get("scopes"), "scopes")
+        scopes = api.get("scopes").texts("scopes")
         may_send = "mail.send" in scopes
-        lines = [
-            ProbeLine(True, "SendGrid accepts the key."),
-            ProbeLine(
-                may_send, "The key may send mail." if may_send else "The key may not send mail (scope mail.send)."
-            ),
-        ]
+        words = "The key may send mail." if may_send else "The key may not send mail (scope mail.send)."
+        lines = [ProbeLine(True, "SendGrid accepts the key."), ProbeLine(may_send, words)]
         for scope, lacking in (
             ("templates.read", "templates cannot be chosen"),
             ("marketing.read", "lists cannot be chosen"),
@@ -473,31 +354,12 @@ class SendGrid(Connector):
                 lines.append(ProbeLine(None, f"The key does not show the scope {scope}; without it {lacking}."))
         return lines
 
-    def failure(self, answer: Answer) -> Failure | None:
-        """Read a refusal: `{errors: [{message, field}]}`, where `field` may be null or the text "null"."""
-        if answer.status == 429 and not answer.headers.get("Retry-After"):
-            # The documented wish is X-RateLimit-Reset, in seconds of Unix time.
-            return Temporary("SendGrid asks us to slow down.", after=_until(answer), sent=False)
-        if answer.status < 400 or answer.status in {401, 408, 425, 429} or answer.status >= 500:
-            return None
-        errors = answer.get("errors")
-        listed = list(errors) if isinstance(errors, Answer) and isinstance(errors.data, list) else []
-        words = [
-            _words(error) for error in listed if isinstance(error, Answer) and isinstance(error.get("message"), str)
-        ]
-        return Rejected(f"SendGrid refused: {'; '.join(words)[:500]}") if words else None
+    def rows_of(self, page: Answer) -> list[Answer]:
+        """Return a page's rows: in `result`, or, of the unsubscribe groups, the answer itself."""
+        return page.rows("result") if isinstance(page.data, dict) else page.rows()
 
-
-def _words(error: Answer) -> str:
-    field = error.get("field")
-    named = f" ({field})" if isinstance(field, str) and field not in {"", "null"} else ""
-    return f"{error.get('message')}{named}"
-
-
-def _until(answer: Answer) -> float | None:
-    """Seconds until the rate limit's window is over, at most a day."""
-    try:
-        seconds = float(answer.headers.get("X-RateLimit-Reset") or "") - time.time()
-    except ValueError:
-        return None
-    return min(max(seconds, 0.0), 86_400.0) if math.isfinite(seconds) else None
+    def next_page(self, page: Answer, query: Values) -> Json | None:
+        """`_metadata.next` is a whole URL, of which only the token counts."""
+        metadata = page.get("_metadata")
+        token = query_of(metadata.get("next")).get("page_token") if isinstance(metadata, Answer) else None
+        return {**query, "page_token": token} if token not in {None, query.get("page_token")} else None

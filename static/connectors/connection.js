@@ -75,9 +75,10 @@
     }
 
     /* A stored secret never goes to another account: ask for it as soon as the account changes. */
+    const chooses = (field) => field.value.match(/^https?:\/\/[^/]*/i)?.[0].toLowerCase() ?? field.value;
     for (const field of form.querySelectorAll("[data-identity]")) {
         const look = () => {
-            const isAnother = field.value !== field.dataset.identity;
+            const isAnother = chooses(field) !== field.dataset.identity;
             form.querySelectorAll("[data-keep]").forEach((words) => (words.hidden = isAnother));
             if (!isAnother) return;
             for (const secret of secrets) {
@@ -101,6 +102,7 @@
     /* --- Test connection ------------------------------------------------------------------------------------------- */
     const button = form.querySelector("[data-test]");
     const answer = form.querySelector("[data-test-answer]");
+    if (!button) return; // nobody is called
     const say = (text) => {
         const words = document.createElement("p");
         words.className = "eg-notice";

@@ -5,9 +5,9 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 from urllib.parse import parse_qsl
@@ -15,6 +15,26 @@ from urllib.parse import parse_qsl
 NOTHING = object()
 """No body at all."""
 Json = Any
+
+
+class Form(dict[str, str]):
+    """The fields of a form-encoded body, by their names as they stand on the wire. No JSON object equals one."""
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Form) and dict(self) == dict(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = None
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A body of another kind, and the media type under which it came."""
+
+    content_type: str
+    text: str
 
 
 @dataclass(frozen=True)
@@ -29,11 +49,16 @@ class Call:
     status: int = 200
     answer_headers: Mapping[str, str] = field(default_factory=dict)
     reads: bool = False  # a read by POST
+    token: str = ""  # the access token that this answer gives out
+    signed: Mapping[str, str] | None = None  # the headers by which it is signed, where they are not the scenario's
+
+    def __str__(self) -> str:
+        return _line(self.method, self.path, self.query.items())
 
     @property
     def kind(self) -> Literal["read", "write"]:
         """As the door counts it."""
-        return "read" if self.reads or self.method == "GET" else "write"
+        return "read" if self.reads or self.token or self.method == "GET" else "write"
 
 
 @dataclass(frozen=True)
@@ -57,10 +82,18 @@ class Heard:
     query: list[tuple[str, str]]
     headers: list[tuple[str, str]]
     body: Json
+    call: Call | None = None  # as which it was answered
+
+    def __str__(self) -> str:
+        return _line(self.method, self.path, self.query)
 
     def header(self, name: str) -> str | None:
         """Return the value of a header."""
         return next((value for found, value in self.headers if found.lower() == name.lower()), None)
+
+
+def _line(method: str, path: str, query: Iterable[tuple[str, str]]) -> str:
+    return f"{method} {path} {dict(sorted(query)) or ''}".rstrip()
 
 
 @dataclass(frozen=True)
@@ -98,9 +131,9 @@ class FakeVendor:
 
     def assert_played(self) -> None:
         """Nothing came that was not expected, and everything came that was."""
-        assert self.problems == []
-        left = [turn.call for turn in self.script if not turn.optional and not _never_comes(turn)]
-        assert left == []
+        assert not self.problems, "\n".join(["The vendor heard something else than these calls say.", *self.problems])
+        left = [str(turn.call) for turn in self.script if not turn.optional and not _never_comes(turn)]
+        assert not left, "\n".join(["The vendor still waits for these calls.", *left])
         self.script.clear()
 
     def stop_listening(self) -> None:
@@ -117,21 +150,25 @@ class FakeVendor:
     def reply_to(self, heard: Heard) -> tuple[Call, Broken | None, bool]:
         """Return the answer to a request, how it goes wrong, and whether this is the last connection."""
         with self._lock:
-            self.heard.append(heard)
-            if self.by_shape is not None:
-                if (call := self.by_shape(heard)) is None:
-                    self.problems.append(f"No call has the shape of {heard.method} {heard.path} {heard.query}")
-                    call = Call(heard.method, heard.path, {}, status=404)
-                return call, None, False
-            while self.script and self.script[0].optional and _difference(self.script[0].call, heard):
-                self.script.pop(0)
-            if not self.script:
-                self.problems.append(f"Not expected: {heard.method} {heard.path} {heard.query}")
-                return Call(heard.method, heard.path, {}, status=418), None, False
-            turn = self.script.pop(0)
-            if difference := _difference(turn.call, heard):
-                self.problems.append(difference)
-            return turn.call, turn.broken, bool(self.script and _never_comes(self.script[0]))
+            call, broken, is_last = self._reply_to(heard)
+            self.heard.append(replace(heard, call=call))
+            return call, broken, is_last
+
+    def _reply_to(self, heard: Heard) -> tuple[Call, Broken | None, bool]:
+        if self.by_shape is not None:
+            if (call := self.by_shape(heard)) is None:
+                self.problems.append(f"No call has the shape of {heard}, {_told(heard.body)}")
+                call = Call(heard.method, heard.path, {}, status=404)
+            return call, None, False
+        while self.script and self.script[0].optional and _difference(self.script[0].call, heard):
+            self.script.pop(0)
+        if not self.script:
+            self.problems.append(f"One call too many: {heard}, {_told(heard.body)}")
+            return Call(heard.method, heard.path, {}, status=418), None, False
+        turn = self.script.pop(0)
+        if difference := _difference(turn.call, heard):
+            self.problems.append(difference)
+        return turn.call, turn.broken, bool(self.script and _never_comes(self.script[0]))
 
 
 def _never_comes(turn: Turn) -> bool:
@@ -143,10 +180,14 @@ def _difference(call: Call, heard: Heard) -> str:
     wanted = (call.method, call.path, sorted(call.query.items()))
     came = (heard.method, heard.path, sorted(heard.query))
     if wanted != came:
-        return f"Expected {wanted}, came {came}"
+        return f"Expected {call}\n    came {heard}"
     if (call.body is NOTHING) != (heard.body is NOTHING) or call.body != heard.body:
-        return f"Expected the body {call.body!r}, came {heard.body!r}"
+        return f"{call}: expected {_told(call.body)}\n    came {_told(heard.body)}"
     return ""
+
+
+def _told(body: Json) -> str:
+    return "no body" if body is NOTHING else f"the body {body!r}"
 
 
 class _Server(ThreadingHTTPServer):
@@ -174,7 +215,11 @@ class _Handler(BaseHTTPRequestHandler):
         raw = self.rfile.read(int(self.headers.get("Content-Length") or 0))
         path, _, query = self.path.partition("?")
         heard = Heard(
-            self.command, path, parse_qsl(query, keep_blank_values=True), list(self.headers.items()), _body(raw)
+            self.command,
+            path,
+            parse_qsl(query, keep_blank_values=True),
+            list(self.headers.items()),
+            _body(raw, self.headers.get("Content-Type", "")),
         )
         vendor = self.server.vendor
         call, broken, is_last = vendor.reply_to(heard)
@@ -183,8 +228,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if broken is None:
             is_empty = call.answer is NOTHING or (call.answer is None and call.status == 204)
-            text = "" if is_empty else json.dumps(call.answer)
-            self._send(call.status, text.encode(), "application/json", call.answer_headers, last=is_last)
+            given = call.answer
+            if not isinstance(given, Raw):
+                given = Raw("application/json", "" if is_empty else json.dumps(given))
+            self._send(call.status, given.text.encode(), given.content_type, call.answer_headers, last=is_last)
             return
         match broken.then:
             case "hang":
@@ -220,13 +267,19 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
-def _body(raw: bytes) -> Json:
+def _body(raw: bytes, content_type: str) -> Json:
+    """Read a body as what its media type says; one that is not that is kept as it came."""
     if not raw:
         return NOTHING
-    try:
-        return json.loads(raw)
-    except ValueError:
-        return raw.decode("utf-8", "replace")
+    text = raw.decode("utf-8", "replace")
+    with suppress(ValueError):
+        if content_type == "application/json":
+            return json.loads(text)
+        if content_type == "application/x-www-form-urlencoded":
+            fields = parse_qsl(text, keep_blank_values=True, strict_parsing=True)
+            if len(fields) == len(dict(fields)):
+                return Form(fields)
+    return Raw(content_type, text)
 
 
 @contextmanager

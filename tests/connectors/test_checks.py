@@ -19,7 +19,9 @@ from connectors.base import (
     identity,
 )
 from connectors.checks import declaration, registered_connectors
+from connectors.forwarders import Forwarder
 from connectors.http import Api
+from tests.connectors.tellers import Hints
 
 
 def list_nothing(api: Api) -> list[Choice]:
@@ -31,6 +33,7 @@ def whole() -> tuple[type[Connector], type[Action]]:
 
     class Act(Action):
         key, label = "act", "Act"
+        description, check_at = "Acts.", "In the dashboard."
         replay, replay_proof = Replay.NATURAL, "https://vendor.example/docs"
 
         class Inputs(forms.Form):
@@ -87,6 +90,13 @@ def form(**fields: forms.Field) -> type[forms.Form]:
 
 HELP: dict[str, Any] = {"label": "A label", "help_text": "A help text."}
 
+
+class Silent(Hints):
+    """Webhooks of which nothing is said."""
+
+    setup_steps, types = (), frozenset()
+
+
 CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "a key that fits no URL": ("key", lambda: "Not A Key", {"engage.E001", "engage.E005"}),
     "no label": ("label", lambda: "", {"engage.E002"}),
@@ -106,12 +116,20 @@ CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
         lambda: form(x=forms.CharField(widget=forms.PasswordInput, **HELP)),
         {"engage.E010"},
     ),
+    "webhooks that nobody is told how to set up": ("inbound", Silent, {"engage.E019", "engage.E020"}),
+    "webhooks that nothing makes believable": ("inbound", Hints, {"engage.E020"}),
+    "a secret that goes with nothing": (
+        "Settings",
+        lambda: form(x=SecretField(goes_with="y", **HELP)),
+        {"engage.E024"},
+    ),
     "a secret that chooses the account": ("Settings", lambda: form(x=identity(SecretField(**HELP))), {"engage.E011"}),
 }
 
 ACTION_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "a key that fits no column": ("key", lambda: "No key", {"engage.E012"}),
     "no label": ("label", lambda: "", {"engage.E013"}),
+    "no word of what it does": ("description", lambda: "", {"engage.W002"}),
     "nothing that it does": ("perform", lambda: Action.perform, {"engage.E014"}),
     "no reason why it may run again": ("replay", lambda: None, {"engage.E015"}),
     "no proof of that": ("replay_proof", lambda: "", {"engage.E015"}),
@@ -138,3 +156,19 @@ def test_an_action_is_told_of(fault: str) -> None:
     name, broken, expected = ACTION_FAULTS[fault]
     setattr(action, name, broken())
     assert ids(declared) == expected
+
+
+def test_where_to_look_is_told_where_a_lost_answer_matters() -> None:
+    declared, action = whole()
+    action.check_at = ""
+    assert ids(declared) == set()
+    action.replay = Replay.NEVER
+    assert ids(declared) == {"engage.W003"}
+
+
+def test_a_forwarder_that_says_nothing_and_does_nothing_is_told_of() -> None:
+    declared, _ = whole()
+    limits = {"most_events": 1, "most_bytes": 1, "largest_event": 1}
+    said = {"replay": Replay.NEVER, "replay_proof": "Every POST counts.", **limits}
+    declared.forwarder = type("Empty", (Forwarder,), said)
+    assert ids(declared) == {"engage.E022", "engage.E023"}

@@ -133,3 +133,56 @@ def test_a_saved_choice_that_has_vanished_can_be_kept(stored: Connection) -> Non
 
 def test_without_a_connection_a_dropdown_is_empty() -> None:
     assert str(inputs_form(Switch(), None)["offer"]).count("<option") == 1
+
+
+class AddCoupon(Action):
+    key, label = "add_coupon", "Add coupon"
+    replay, replay_proof = Replay.NATURAL, "A test."
+
+    class Inputs(forms.Form):
+        family = CatalogueField("families", label="Product family", required=False)
+        coupon = CatalogueField("coupons", within="family", label="Coupon")
+
+
+def families(connection: Connection) -> None:
+    for catalogue, key, data in (
+        ("families", "tv", {}),
+        ("families", "radio", {}),
+        ("coupons", "TV10", {"within": ["tv"]}),
+        ("coupons", "BOTH", {"within": ["tv", "radio"]}),
+        ("coupons", "ANY", {}),
+    ):
+        CatalogueEntry.objects.create(connection=connection, catalogue=catalogue, key=key, label=key, data=data)
+
+
+@pytest.mark.parametrize(
+    ("family", "coupon", "fits"),
+    [
+        ("tv", "TV10", True),
+        ("radio", "TV10", False),
+        ("radio", "BOTH", True),
+        ("radio", "ANY", True),
+        ("", "TV10", True),
+    ],
+)
+def test_a_choice_fits_what_it_belongs_to(stored: Connection, family: str, coupon: str, *, fits: bool) -> None:
+    families(stored)
+    form = inputs_form(AddCoupon, stored, {"family": family, "coupon": coupon})
+    assert form.is_valid() is fits
+    if not fits:
+        assert form.errors == {"coupon": ["This does not belong to what is chosen in “Product family”."]}
+
+
+def test_the_options_say_what_they_belong_to(stored: Connection) -> None:
+    families(stored)
+    html = str(inputs_form(AddCoupon, stored, prefix="input")["coupon"])
+    assert 'data-eg-within="id_input-family"' in html
+    assert '<option value="TV10" data-eg-belongs="[&quot;tv&quot;]">' in html
+    assert '<option value="ANY">' in html
+
+
+def test_another_connections_rows_decide_nothing(stored: Connection) -> None:
+    families(ConnectionFactory(connector="vendor"))
+    CatalogueEntry.objects.create(connection=stored, catalogue="coupons", key="TV10", label="TV10")
+    CatalogueEntry.objects.create(connection=stored, catalogue="families", key="radio", label="radio")
+    assert inputs_form(AddCoupon, stored, {"family": "radio", "coupon": "TV10"}).is_valid()

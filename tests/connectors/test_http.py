@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
@@ -21,14 +22,23 @@ from django import forms
 from pytest_django.fixtures import Settings
 from requests.auth import AuthBase
 
-from connectors.answers import Answer
+from connectors.answers import Answer, query_of, words_of
 from connectors.auth import HeaderKey, NoAuth
-from connectors.base import Category, Connector, SecretField, Values
-from connectors.failures import BadCredentials, Failure, LostClaim, NotAllowed, Rejected, Temporary, Undocumented
-from connectors.http import Api
+from connectors.base import Category, Connector, SecretField, Values, busy
+from connectors.failures import (
+    AlreadyDone,
+    BadCredentials,
+    Failure,
+    LostClaim,
+    NotAllowed,
+    Rejected,
+    Temporary,
+    Undocumented,
+)
+from connectors.http import Api, Ending, or_none
 from connectors.journal import Exchange, OnlyLooks, WouldWrite
 from tests.connectors.contract import MemoryJournal
-from tests.connectors.fake_vendor import Broken, Call, FakeVendor, fake_vendor, reset
+from tests.connectors.fake_vendor import Broken, Call, FakeVendor, Form, Raw, fake_vendor, reset
 
 KEY = "planted/key+0123456789"
 HURRY = 0.5  # seconds of an attempt that a vendor tries to outlast
@@ -281,6 +291,14 @@ class TestWhatItSends:
             door.get("users", segment, "x")
         vendor.assert_played()
 
+    def test_a_path_ends_with_a_slash_only_where_the_vendors_does(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("GET", "/plans/", {}), Call("GET", "/plans/%2F", {}))
+        with api(url) as door:
+            door.get("plans", Ending.SLASH)
+            door.get("plans", "/")
+            assert isinstance(outcome_of(lambda: door.get("plans", "", Ending.SLASH)), NotAllowed)
+        vendor.assert_played()
+
     @pytest.mark.parametrize("segment", ["", ".", ".."])
     def test_a_segment_that_would_move_the_path_is_not_sent(self, vendor: FakeVendor, url: str, segment: str) -> None:
         with api(url) as door:
@@ -339,6 +357,92 @@ class TestWhatItSends:
             with pytest.raises(RuntimeError, match="a name of its own"):
                 door.post("y")
 
+    def test_a_form_in_brackets(self, vendor: FakeVendor, url: str) -> None:
+        journal = MemoryJournal()
+        fields = {
+            "items": [{"id": "si_1", "price": "price_1", "quantity": 2}, {"deleted": True}],
+            "cancel": False,
+            "pause": "",
+            "unsaid": None,
+            "tags": [],
+            "metadata": {"a b": "c&d=ü+", "amount": Decimal("7.50")},
+        }
+        sent = Form(
+            {
+                "items[0][id]": "si_1",
+                "items[0][price]": "price_1",
+                "items[0][quantity]": "2",
+                "items[1][deleted]": "true",
+                "cancel": "false",
+                "pause": "",
+                "metadata[a b]": "c&d=ü+",
+                "metadata[amount]": "7.50",
+            }
+        )
+        vendor.expect(*(Call(method, "/x", {}, body=sent) for method in ("POST", "POST", "PUT", "PATCH", "DELETE")))
+        with api(url, journal) as door:
+            door.read("x", form=fields)
+            for method in ("post", "put", "patch", "delete"):
+                getattr(door, method)("x", form=fields, step=method)
+        vendor.assert_played()
+        assert {heard.header("Content-Type") for heard in vendor.heard} == {"application/x-www-form-urlencoded"}
+        assert [exchange.body for exchange in journal.exchanges] == [dict(sent)] * 5
+
+    def test_a_form_byte_by_byte(self, listed: Callable[[int], str]) -> None:
+        sent = b"b%5Bc%5D%5B0%5D=1+2&a=true"
+        received = bytearray()
+
+        def handle(connection: socket.socket) -> None:
+            while not received.endswith(sent):
+                received.extend(connection.recv(65536))
+            connection.sendall(with_body(b"{}"))
+
+        with serving(handle) as port, api(listed(port)) as door:
+            door.post("x", form={"b": {"c": ["1 2"]}, "a": True})
+        assert received.partition(b"\r\n\r\n")[2] == sent
+
+    def test_a_form_without_fields_carries_nothing(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/x", {}))
+        with api(url) as door:
+            door.post("x", form={"unsaid": None})
+        vendor.assert_played()
+
+    def test_an_xml_document(self, vendor: FakeVendor, url: str) -> None:
+        journal = MemoryJournal()
+        document = f"<e:Envelope><e:Body>ü {KEY}</e:Body></e:Envelope>"
+        vendor.expect(*[Call("POST", "/x", {}, body=Raw("text/xml; charset=utf-8", document))] * 2)
+        with api(url, journal) as door:
+            door.read("x", xml=document)
+            door.post("x", xml=document)
+        vendor.assert_played()
+        assert [exchange.body for exchange in journal.exchanges] == [document.replace(KEY, "[secret]")] * 2
+
+    @pytest.mark.parametrize(
+        "content",
+        [
+            {"json": {}, "form": {"a": 1}},
+            {"form": ["a"]},
+            {"form": {"a": object()}},
+            {"form": {"a": b"x"}},
+            {"xml": b"x"},
+        ],
+    )
+    def test_a_body_that_has_no_spelling_is_not_sent(self, vendor: FakeVendor, url: str, content: Any) -> None:
+        with api(url) as door:
+            with pytest.raises(TypeError):
+                door.post("x", **content)
+            assert not door.may_have_acted
+        assert vendor.heard == []
+
+    def test_a_repeat_sends_what_was_sent(self, vendor: FakeVendor, url: str) -> None:
+        first = MemoryJournal()
+        vendor.expect(*[Call("POST", "/x", {}, body=Form({"a": "1"}))] * 2)
+        with api(url, first) as door:
+            door.post("x", form={"a": 1})
+        with api(url, first.again()) as door:
+            door.post("x", form={"a": 2})
+        vendor.assert_played()
+
 
 class Bare(Plain):
     def auth(self, settings: Values) -> AuthBase:
@@ -382,6 +486,37 @@ class TestHowLongItWaits:
             assert door.may_have_acted
         assert isinstance(failure, Temporary)
         assert failure.sent
+        assert time.monotonic() - began < SOON
+
+    @pytest.mark.parametrize(
+        "then",
+        [
+            hang,
+            trickle(b"HTTP/1.1 200 OK\r\n", b"X-Drop: 1\r\n"),
+            trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n", b"x"),
+        ],
+        ids=["silence", "headers drop by drop", "body drop by drop"],
+    )
+    def test_nor_on_a_connection_that_is_used_again(
+        self, listed: Callable[[int], str], then: Callable[[socket.socket], None]
+    ) -> None:
+        opened = 0
+
+        def handle(connection: socket.socket) -> None:
+            nonlocal opened
+            opened += 1
+            connection.recv(65536)
+            connection.sendall(with_body(b"{}"))
+            then(connection)
+
+        began = time.monotonic()
+        with serving(handle) as port, api(listed(port), MemoryJournal(HURRY)) as door:
+            door.get("x")
+            failure = outcome_of(lambda: door.post("x"))
+            assert door.may_have_acted
+        assert isinstance(failure, Temporary)
+        assert failure.sent
+        assert opened == 1
         assert time.monotonic() - began < SOON
 
     def test_a_tls_handshake_that_hangs_ends_in_time_and_nothing_was_sent(self, listed: Callable[[int], str]) -> None:
@@ -460,6 +595,19 @@ class TestHowLongItWaits:
         with api(url) as door:
             after = outcome_of(lambda: door.get("x")).after  # type: ignore[attr-defined]
         assert 80 < after <= 90
+
+    @pytest.mark.parametrize(
+        ("reset", "least", "most"),
+        [("now+900", 800, 900), ("45", 45, 45), ("1", 1, 1), ("0", 0, 0), ("now-9", 0, 0)],
+    )
+    def test_where_the_vendor_says_only_when_its_window_ends(
+        self, vendor: FakeVendor, url: str, reset: str, least: float, most: float
+    ) -> None:
+        told = str(time.time() + float(reset.removeprefix("now"))) if reset.startswith("now") else reset
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("", 429, "{}", headers={"X-RateLimit-Reset": told})})
+        with api(url) as door:
+            after = outcome_of(lambda: door.get("x")).after  # type: ignore[attr-defined]
+        assert least <= after <= most
 
 
 class TestHowMuchItReads:
@@ -755,6 +903,137 @@ class TestWhatItKeeps:
         kept.encode()
 
 
+class Paged(Plain):
+    page_query = {"limit": 2}
+
+    def next_page(self, page: Answer, query: Values) -> dict[str, Any] | None:
+        return {**query, **query_of(page.get("next"))} if page.get("next") else None
+
+
+class TestPages:
+    def page(self, numbers: list[int], after: str = "", following: str = "", **query: str) -> Call:
+        answer = {"data": [{"n": number} for number in numbers], "next": following}
+        return Call("GET", "/rows", answer, {"limit": "2", **({"after": after} if after else {}), **query})
+
+    def read(self, url: str, connector: type[Connector] = Paged) -> list[int]:
+        with api(url, connector=connector) as door:
+            return [row["n"] for row in door.pages("rows", params={"state": "live"})]
+
+    def test_a_list_is_read_to_its_end(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(
+            self.page([1, 2], following="/rows?after=2", state="live"),
+            self.page([], "2", "https://elsewhere.example/x?after=3#y", state="live"),
+            self.page([3], "3", state="live"),
+        )
+        assert self.read(url) == [1, 2, 3]
+        vendor.assert_played()
+
+    def test_rows_under_another_name_and_a_list_of_one_page(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("GET", "/rows", {"users": [{"n": 1}], "next": "/?after=2"}))
+        with api(url) as door:
+            assert [row["n"] for row in door.pages("rows", rows="users")] == [1]
+
+    def test_a_list_that_does_not_go_on_says_so(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(self.page([1], following="/rows?limit=2", state="live"))
+        with pytest.raises(Undocumented, match="does not go on"):
+            self.read(url)
+
+    def test_a_list_without_an_end_says_so(self, vendor: FakeVendor, url: str) -> None:
+        pages = [self.page([1], str(n) if n else "", f"/?after={n + 1}", state="live") for n in range(50)]
+        vendor.expect(*pages)
+        with pytest.raises(Rejected, match="longer than 50 pages"):
+            self.read(url)
+        vendor.assert_played()
+
+    def test_a_page_that_comes_again_is_the_end_only_where_the_vendor_may_not_page(
+        self, vendor: FakeVendor, url: str
+    ) -> None:
+        class MayNot(Paged):
+            may_not_page = True
+
+            def next_page(self, page: Answer, query: Values) -> dict[str, Any]:
+                return {**query, "after": int(query.get("after", 0)) + 1}
+
+        vendor.expect(*(self.page([1], after, state="live") for after in ("", "1")))
+        assert self.read(url, MayNot) == [1]
+        vendor.assert_played()
+
+
+class TestOrNone:
+    def test_only_a_404_is_nothing(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(
+            Call("GET", "/x", {"n": 1}),
+            Call("GET", "/x", {}, status=404),
+            Call("POST", "/x", {}, body={}, status=404),
+            Call("GET", "/x", {}, status=410),
+        )
+        with api(url) as door:
+            assert (found := or_none(door.get, "x")) is not None
+            assert found["n"] == 1
+            assert or_none(door.get, "x") is None
+            assert or_none(door.read, "x", json={}) is None
+            with pytest.raises(Rejected):
+                or_none(door.get, "x")
+
+
+class TestCodes:
+    """A vendor's own codes, and what they mean."""
+
+    class Coded(Plain):
+        codes = {"busy": busy, "done": AlreadyDone, "key": BadCredentials}
+
+        def said(self, answer: Answer) -> tuple[str, str]:
+            return str(answer.get("code", "")), words_of(answer)
+
+    @pytest.mark.parametrize(
+        ("code", "status", "kind", "words"),
+        [
+            ("busy", 409, Temporary, "Plain says: no"),
+            ("done", 422, AlreadyDone, "Plain says: no"),
+            ("key", 403, BadCredentials, "Plain says: no"),
+            ("key", 401, BadCredentials, "Plain says: no"),
+            ("other", 400, Rejected, "Plain refused: no"),
+            ("other", 401, BadCredentials, "Plain does not accept the credentials."),
+            ("other", 429, Temporary, "Plain asks us to slow down."),
+            ("done", 500, Temporary, "Plain has a problem (status 500)."),
+        ],
+    )
+    def test_what_follows(
+        self, vendor: FakeVendor, url: str, code: str, status: int, kind: type[Failure], words: str
+    ) -> None:
+        answer = {"code": code, "message": "no"}
+        vendor.expect(Call("POST", "/x", answer, status=status, answer_headers={"Retry-After": "7"}))
+        with api(url, connector=self.Coded) as door:
+            failure = outcome_of(lambda: door.post("x"))
+            assert door.may_have_acted is (status == 500)
+        assert (type(failure), failure.message) == (kind, words)
+        if isinstance(failure, Temporary):
+            assert failure.after == 7
+
+    @pytest.mark.parametrize(
+        ("errors", "words"),
+        [
+            ([{"title": "Invalid", "detail": "The phone is too long.", "code": "x"}], "The phone is too long."),
+            (
+                [{"title": "Duplicate"}, {"message": "Bad", "field": "email"}, 7, {"detail": 7}],
+                "Duplicate; Bad (email)",
+            ),
+        ],
+    )
+    def test_several_errors_are_told_each_in_its_sentence(
+        self, vendor: FakeVendor, url: str, errors: object, words: str
+    ) -> None:
+        vendor.expect(Call("GET", "/x", {"errors": errors}, status=422))
+        with api(url) as door:
+            assert outcome_of(lambda: door.get("x")).message == f"Plain refused: {words}"
+
+    def test_a_code_without_words_is_said(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("GET", "/x", {"code": "odd"}, status=400))
+        with api(url, connector=self.Coded) as door:
+            failure = outcome_of(lambda: door.get("x"))
+        assert (failure.message, failure.code) == ("Plain refused: odd", "odd")
+
+
 class TestAnswer:
     ANSWER = Answer(
         {"a": {"b": [1, {"c": None}]}, "text": "x", "rows": [{"n": 1}, {"n": 2}], "mixed": [{}, 1]}, where="GET /x"
@@ -789,3 +1068,47 @@ class TestAnswer:
     def test_what_is_not_as_documented_says_so(self, wrong: Callable[[Answer], Any]) -> None:
         with pytest.raises(Undocumented, match="GET /x"):
             wrong(self.ANSWER)
+
+    READ = Answer(
+        {
+            "day": "2027-01-15T08:00:00Z",
+            "bare": "2027-01-15T08:00:00",
+            "unix": 1_800_000_000,
+            "price": 9.99,
+            "spelt": "9.990",
+            "yes": True,
+            "empty": "",
+            "none": None,
+            "list": ["a", "b"],
+            "mixed": ["a", 1],
+            "part": {"n": 1},
+        },
+        where="GET /x",
+    )
+
+    def test_members_as_what_they_are(self) -> None:
+        eight = datetime(2027, 1, 15, 8, tzinfo=UTC)
+        assert [self.READ.moment(name) for name in ("day", "bare", "unix")] == [eight] * 3
+        assert self.READ.day("unix") == "15 January 2027"
+        assert self.READ.amount("price") == self.READ.amount("spelt") == Decimal("9.99")
+        assert (self.READ.text("day"), self.READ.texts("list")) == ("2027-01-15T08:00:00Z", ["a", "b"])
+        assert self.READ.part("part")["n"] == 1
+        assert self.READ.shows("price", 1, 9.99) == 9.99
+        assert self.READ.fill("{price} ({spelt})") == "9.99 (9.990)"
+
+    @pytest.mark.parametrize(
+        ("reading", "names"),
+        [
+            ("moment", ["price_", "yes", "empty", "none", "list"]),
+            ("amount", ["yes", "empty", "none", "list", "day"]),
+            ("text", ["yes", "empty", "none", "list", "unix"]),
+            ("texts", ["mixed", "none", "day", "part"]),
+            ("part", ["list", "none", "day"]),
+            ("shows", ["none", "part", "day"]),
+            ("fill", ["{none}", "{empty}", "{list}", "{absent}"]),
+        ],
+    )
+    def test_and_what_is_something_else_says_so(self, reading: str, names: list[str]) -> None:
+        for name in names:
+            with pytest.raises(Undocumented):
+                getattr(self.READ, reading)(name)

@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -410,3 +411,74 @@ def test_a_person_without_a_role_in_any_app_gets_nowhere(signed_in: Callable[...
     client = signed_in(factories.UserFactory())
 
     assert client.get(PAGE).status_code in {302, 403}
+
+
+# --- activity ---------------------------------------------------------------------------------------------------------
+
+
+def attempted(row: Connection, outcome: str, failed: bool | None, seconds: float, *, ago: timedelta) -> None:
+    """Let an attempt have ended."""
+    execution = ExecutionFactory(binding__connection=row, binding__prompt__app=row.app, state=State.DONE)
+    finished = timezone.now() - ago
+    execution.attempts.create(
+        connection=row,
+        number=1,
+        fence=1,
+        worker="w",
+        started_at=finished - timedelta(seconds=seconds),
+        finished_at=finished,
+        outcome=outcome,
+        vendor_failed=failed,
+    )
+
+
+def test_activity_says_how_the_last_day_went(admin: Client, app: App, other_app: App) -> None:
+    row, other = ConnectionFactory(app=app), ConnectionFactory(app=other_app)
+    assert "No action has called Cleeng in the last 24 hours." in text(admin, PAGE)
+    now, long_ago = timedelta(minutes=1), timedelta(hours=25)
+    for _ in range(5):
+        attempted(row, "done", False, 0.2, ago=now)
+    attempted(row, "pending", False, 0.4, ago=now)
+    attempted(row, "rejected", False, 0.2, ago=now)
+    attempted(row, "waiting", True, 7.9, ago=now)
+    attempted(row, "skipped", None, 99, ago=now)
+    attempted(row, "waiting", True, 99, ago=long_ago)
+    attempted(other, "waiting", True, 99, ago=now)
+    page = text(admin, PAGE)
+    assert "75.0 % of 8 attempts" in page
+    assert "<dd>12.5 %</dd>" in page
+    assert "7.9 s, 95 % of them" in page
+
+
+@pytest.mark.parametrize(
+    ("paused", "sentence"),
+    [
+        ({"closed_until": timedelta(seconds=30)}, "Paused after repeated failures; next try {:%H:%M} UTC."),
+        (
+            {"closed_until": timedelta(seconds=-1)},
+            "Paused after repeated failures; the next action is the try that decides.",
+        ),
+        (
+            {"next_free_at": timedelta(minutes=5)},
+            "Paused, since the vendor asked us to wait; it goes on {:%H:%M} UTC.",
+        ),
+    ],
+)
+def test_a_pause_is_said_on_the_card_and_on_the_page(
+    admin: Client, app: App, paused: dict[str, timedelta], sentence: str
+) -> None:
+    row = ConnectionFactory(app=app)
+    at = timezone.now() + next(iter(paused.values()))
+    Connection.objects.filter(pk=row.pk).update(**dict.fromkeys(paused, at))
+    for address in (CATALOGUE, PAGE):
+        page = text(admin, address)
+        assert sentence.format(at) in page
+        assert "Paused</span>" in page
+    assert "What waits for it spends no try and goes on by itself." in text(admin, PAGE)
+    assert shown(text(admin, CATALOGUE, {"state": "paused"})) == {"cleeng"}
+
+
+def test_keeping_to_a_vendors_rate_is_no_pause(admin: Client, app: App) -> None:
+    row = ConnectionFactory(app=app)
+    Connection.objects.filter(pk=row.pk).update(next_free_at=timezone.now() + timedelta(seconds=3))
+    assert "Paused" not in text(admin, CATALOGUE).replace('<option value="paused">Paused</option>', "")

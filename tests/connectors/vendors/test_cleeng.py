@@ -216,7 +216,8 @@ class TestWhichSubscription:
 
     def test_several(self, player: Player) -> None:
         words = refusal(player, COUPON_PLAY, listed(subscription(), subscription(OTHER)))
-        assert f"several subscriptions at Cleeng ({NUMBER}, {OTHER})" in words
+        assert "several subscriptions at Cleeng" in words
+        assert f"({NUMBER} on {BASIC} is active, {OTHER} on {BASIC} is active)" in words
 
     def test_somebody_elses_row_is_not_this_customers(self, player: Player) -> None:
         foreign = subscription(customerId=640000002, userId=640000002)
@@ -240,7 +241,7 @@ class TestCoupon:
             ({"success": False, "subscription": None, "message": "Coupon SAVE20 not found"}, "Coupon SAVE20 not found"),
             ({"message": "cannot be applied on this offer"}, "cannot be applied on this offer"),
             ({"errors": ["reserved", "cannot be applied on existing subscription"]}, "reserved; cannot be applied on"),
-            ({"message": "", "errors": [{"message": "reserved"}, 3, None]}, "reserved; 3"),
+            ({"message": "", "errors": [{"message": "reserved"}, 3, None, "gone"]}, "reserved; gone"),
             ({"errors": {"message": "reserved"}}, "reserved"),
             ({"errors": "reserved"}, "reserved"),
             ({}, "status 422"),
@@ -459,7 +460,7 @@ class TestFromOffer:
         rows = listed(subscription(), subscription(OTHER), subscription(710000003, offerId=PREMIUM))
         outcome = self.play(player, rows)
         assert outcome.result is Result.REJECTED
-        assert f"({NUMBER}, {OTHER})" in outcome.message
+        assert f"({NUMBER} on {BASIC} is active, {OTHER} on {BASIC} is active)" in outcome.message
 
     def test_none_on_either_is_none(self, player: Player) -> None:
         outcome = self.play(player, listed(subscription(offerId=SPORTS)))
@@ -581,12 +582,11 @@ class TestOffers:
             for number in range(first, first + count)
         ]
 
-    def read(self, player: Player, settings: Settings, *pages: Any, total: int | None = None) -> list[Choice]:
+    def read(self, player: Player, settings: Settings, *pages: Any) -> list[Choice]:
         settings.ENGAGE_VENDOR_URLS = {"cleeng": player.vendor.url}
-        headers = {} if total is None else {"x-total-count": str(total)}
         player.vendor.expect(
             *(
-                Call("GET", "/offers", page, {"page": str(number), "limit": "100"}, answer_headers=headers)
+                Call("GET", "/offers", page, {"page": str(number), "limit": "100"})
                 for number, page in enumerate(pages, 1)
             )
         )
@@ -605,9 +605,6 @@ class TestOffers:
         pages = [wrapped(self.rows(531000000, 15)), wrapped(self.rows(531000015, 3)), wrapped([])]
         assert len(self.read(player, settings, *pages)) == 18
 
-    def test_it_ends_where_the_count_is_reached(self, player: Player, settings: Settings) -> None:
-        assert len(self.read(player, settings, self.rows(531000000, 15), self.rows(531000015, 3), total=18)) == 18
-
     def test_a_vendor_that_does_not_page_is_asked_twice(self, player: Player, settings: Settings) -> None:
         same = self.rows(531000000, 4)
         assert len(self.read(player, settings, same, same)) == 4
@@ -619,7 +616,7 @@ class TestOffers:
             {"longId": "S2_US", "title": "Old", "type": "subscription", "active": False},
             {"id": PREMIUM, "title": "Premium", "price": {"amount": 15.99, "currency": "USD"}},
         ]
-        found = self.read(player, settings, rows, total=4)
+        found = self.read(player, settings, rows, [])
         assert [(row.key, row.label) for row in found] == [
             (BASIC, f"Basic ({BASIC})"),
             (PREMIUM, f"Premium, 15.99 USD ({PREMIUM})"),
