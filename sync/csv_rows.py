@@ -2,36 +2,55 @@
 
 Python's csv module reads the rows, strictly: an unclosed quotation mark is an error and not a silent swallowing of what
 follows. What cannot be read at all is a `BadFile`; what concerns one row is a `BadRow`, and the next row is read.
+
+Most of most files needs none of that care: lines without a quotation mark, all of the header's width. A `Chunk` of such lines is
+split at once, and rows are judged column by column with functions that run in C; as soon as anything is odd about a chunk, its
+rows are taken one by one. Both ways give the same rows, which a test holds against Python's csv module.
 """
 
 import codecs
 import csv
 import io
+import json
+import math
 import re
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
-from itertools import chain
+from hashlib import blake2b
+from itertools import chain, repeat
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
-from sync.models import TraitType
-from sync.traits import LARGEST_NUMBER, LONGEST_TEXT, MOST_TRAITS, wrong_name, wrong_user_id
+from sync.formulas import restored
+from sync.models import RowWins, TraitType
+from sync.traits import LARGEST_NUMBER, LONGEST_TEXT, LONGEST_USER_ID, MOST_TRAITS, wrong_name, wrong_user_id
 
 LONGEST_LINE = 16 * 1024 * 1024  # characters: more without a line's end is no CSV
 DELIMITERS = (",", ";", "\t", "|")
 SAMPLE = 64 * 1024
+CHUNK = 256 * 1024  # characters that are split at once: small enough for the processor's cache
 SHOWN = 120
+MOST_LINES = 2.0**52  # more than any file has; a float still counts them one by one
 # NUL, and bytes that are not of the file's encoding (they are carried as a lone surrogate).
+NOT_TEXT = "\udcff"
 UNREADABLE = re.compile("[\x00\ud800-\udfff]")
 UNREADABLE_BYTES = "engage_unreadable"
+# Between the cells of a row that waits to be merged; ASCII's unit separator, which is no text anybody sends.
+SEPARATOR = "\x1f"
+LONGEST_KEPT = 20_000  # characters of a rejected row
+ADDED_COLUMNS = ("engage_line", "engage_column", "engage_reason", "engage_unfit")
+"""What a download of rejected rows has beside the file's own columns. In a file that is uploaded they become no traits; one
+that has the first of them is such a download, mended."""
+UNFIT = ADDED_COLUMNS[-1]
 
 
 def _unreadable(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeDecodeError):
         raise error
-    return "\udcff", error.end
+    return NOT_TEXT, error.end
 
 
 codecs.register_error(UNREADABLE_BYTES, _unreadable)
@@ -43,21 +62,48 @@ class BadFile(ValueError):
     """The whole file cannot be imported; the text says why, for the person who can mend it."""
 
 
-class Row(NamedTuple):
-    """A row that can be imported. `line` is the file's line (from 1) on which it ends."""
-
-    line: int
-    user_id: str
-    traits: dict[str, Any]
-
-
 class BadRow(NamedTuple):
-    """A row that cannot be imported. `value` is shortened."""
+    """A row that cannot be imported, or a cell of one that can.
+
+    `value` is shortened, `line` the one on which the row ends. `cells` are the row's own, as far as they can be stored; none of
+    one that could not be taken apart or is too long to be kept.
+    """
 
     line: int
     column: str
     reason: str
     value: str
+    cells: tuple[str, ...] = ()
+
+
+StagedRow = tuple[int, str, float, int, str, str]
+"""A row that can be imported, as it waits to be merged: a bare tuple, since there are millions of them.
+
+- its line;
+- the user's id;
+- its weight: of an id that a file names several times the row with the largest counts, and of equal ones the last;
+- its digest (64 bits, signed): rows with the same one say the same, whatever file they stand in;
+- the cells of `Reading.names`, with SEPARATOR between them: an empty one says nothing, or clears;
+- the other traits, as a JSON object.
+"""
+
+
+class Block(NamedTuple):
+    """Rows of a file as they were judged; `left_out` are cells that did not fit, of rows that are among `rows` all the same."""
+
+    rows: list[StagedRow]
+    rejected: list[BadRow]
+    left_out: list[BadRow]
+
+    @property
+    def ids(self) -> list[str]:
+        """The ids of the good rows."""
+        return [row[1] for row in self.rows]
+
+    @property
+    def read(self) -> int:
+        """How many rows these are."""
+        return len(self.rows) + len(self.rejected)
 
 
 @dataclass(frozen=True)
@@ -68,6 +114,13 @@ class Layout:
     mapping: Mapping[str, str] = field(default_factory=dict)  # column -> trait, "" leaves it out
     types: Mapping[str, str] = field(default_factory=dict)  # trait -> TraitType; text when it is not named
     zone: ZoneInfo = field(default_factory=lambda: ZoneInfo("UTC"))  # of times without a zone
+    prefix: str = ""  # of the traits that get their name from the column
+    clears: bool = False  # an empty cell removes the trait; otherwise it says nothing
+    keeps_misfits: bool = False  # a value that does not fit its trait's type is left out; otherwise the row is rejected
+    row_wins: RowWins = RowWins.LAST  # of an id that a file names several times
+    row_wins_column: str = ""
+    row_wins_value: str = ""
+    endpoints: bool = False  # a row is an address on one channel (`sync.endpoints`)
 
 
 class _Bytes(io.RawIOBase):
@@ -92,7 +145,7 @@ class _Bytes(io.RawIOBase):
 
 
 class Table:
-    """A CSV file whose header has been read: `columns`, `notes` (what a person should know), and `records()`."""
+    """A CSV file whose header has been read: `columns`, `notes` (what a person should know), and `chunks()`."""
 
     def __init__(self, pieces: Iterable[bytes], *, id_column: str = "") -> None:
         """Read the header. `id_column` helps to tell which delimiter is meant.
@@ -101,7 +154,8 @@ class Table:
             BadFile: it is empty, or no text.
         """
         self.notes: list[str] = []
-        self._line = 0  # lines read so far; the csv module asks for one at a time
+        self._line = 0  # lines read so far
+        self._pending: deque[str] = deque()  # lines that the csv module is given before it reads on
         iterator, sample = iter(pieces), b""
         while len(sample) < SAMPLE and (piece := next(iterator, None)) is not None:
             sample += piece
@@ -111,22 +165,30 @@ class Table:
         )
         first = self._readline()
         while first and not first.strip():
+            self._line += 1
             first = self._readline()
         if not first:
             raise BadFile("The file is empty.")
-        said = re.fullmatch(r'"?sep=(.)"?\s*', first)
+        said = re.fullmatch(r'"?sep=([^"\r\n])"?\s*', first)
         if said:
+            self._line += 1
             self.delimiter, first = said[1], self._readline()
         else:
             self.delimiter = _delimiter(first, id_column)
-        self._reader = csv.reader(self._lines(first), delimiter=self.delimiter, strict=True)
+        self._pending.append(first)
+        self._reader = csv.reader(self._lines(), delimiter=self.delimiter, strict=True)
         try:
             header = next(self._reader, [])
         except csv.Error:
             raise BadFile("The header cannot be read: a quotation mark is not closed, or a name is too long.") from None
         if any(UNREADABLE.search(name) for name in header):
             raise BadFile("The header is not text in UTF-8 or Windows-1252. Save the file as “CSV UTF-8”.")
-        self.columns = [name.strip() for name in header]
+        self.columns = [restored(name.strip()) for name in header]
+        self.is_mended = is_mended(self.columns)
+        if self.is_mended:
+            self.notes.append(
+                "It is a mended download of rejected rows; the columns that were added to it were left out."
+            )
         if not any(self.columns):
             raise BadFile("The file has no header: its first line must name the columns.")
 
@@ -148,37 +210,63 @@ class Table:
         line = self._text.readline(LONGEST_LINE)
         if len(line) == LONGEST_LINE and not line.endswith(("\r", "\n")):
             raise BadFile(f"A line is longer than {LONGEST_LINE >> 20} million characters. This is no CSV file.")
-        self._line += bool(line)
         return line
 
-    def _lines(self, first: str) -> Iterator[str]:
-        yield first
-        yield from iter(self._readline, "")
+    def _lines(self) -> Iterator[str]:
+        while line := self._pending.popleft() if self._pending else self._readline():
+            self._line += 1
+            yield line
 
-    def records(self) -> Iterator[tuple[int, list[str]] | BadRow]:
-        """Yield (line, cells) for each row below the header; blank rows are left out.
+    def chunks(self) -> Iterator["Chunk"]:
+        """Yield what stands below the header.
 
         Raises:
             BadFile: where rows begin and end can no longer be told.
         """
+        while text := self._text.read(CHUNK):
+            if not text.endswith("\n"):
+                text += self._readline()
+            chunk = self._split(text) or self._parse(text)
+            yield chunk._replace(cells=list(map(restored, chunk.cells))) if self.is_mended else chunk
+
+    def _split(self, text: str) -> "Chunk | None":
+        """Return the rows of whole lines in which nothing needs the csv module; None when something might."""
+        width, delimiter = len(self.columns), self.delimiter
+        if "\r" in text:
+            text = text.replace("\r\n", "\n")
+        if width == 1 or any(mark in text for mark in ('"', "\r", "\x00", NOT_TEXT, SEPARATOR)):
+            return None
+        text = text.removesuffix("\n")
+        lines = text.split("\n")
+        longest = max(map(len, lines))
+        if longest > LONGEST_TEXT or set(map(str.count, lines, repeat(delimiter))) != {width - 1}:
+            return None
+        first, self._line = self._line + 1, self._line + len(lines)
+        return Chunk(range(first, self._line + 1), text.replace("\n", delimiter).split(delimiter), longest, [])
+
+    def _parse(self, text: str) -> "Chunk":
+        """Return the rows of whole lines, as the csv module reads them; the last one may go on behind them."""
+        self._pending.extend(io.StringIO(text, newline=""))
         width = len(self.columns)
-        before = self._line
-        while True:
-            try:
-                cells = next(self._reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                yield self._broken(before + 1, str(error))
-            else:
-                line = self._line
-                if len(cells) == width:
-                    if any(cells):
-                        yield line, cells
-                elif any(cells):
-                    reason = f"The row has {len(cells):,} cells, the header {width:,}."
-                    yield BadRow(line, "", reason, shortened(self.delimiter.join(cells)))
+        lines: list[int] = []
+        cells: list[str] = []
+        bad: list[BadRow] = []
+        while self._pending:
             before = self._line
+            try:
+                row = next(self._reader)
+            except csv.Error as error:
+                bad.append(self._broken(before + 1, str(error)))
+                continue
+            if len(row) == width:
+                lines.append(self._line)
+                cells += row
+            elif any(row):
+                reason = f"The row has {len(row):,} cells, the header {width:,}."
+                if self.is_mended:
+                    row = list(map(restored, row))
+                bad.append(BadRow(self._line, "", reason, shortened(self.delimiter.join(row)), kept(row)))
+        return Chunk(lines, cells, max(map(len, cells), default=0), bad)
 
     def _broken(self, start: int, error: str) -> BadRow:
         end = self._line
@@ -193,6 +281,15 @@ class Table:
         else:
             reason = "A quotation mark stands where none may."
         return BadRow(end, "", reason, "")
+
+
+class Chunk(NamedTuple):
+    """Some rows below the header as they stand in the file: of row n, `cells` has those from n times the width on."""
+
+    lines: Sequence[int]
+    cells: list[str]
+    longest: int  # no cell has more characters
+    bad: list[BadRow]
 
 
 def _delimiter(line: str, id_column: str) -> str:
@@ -213,6 +310,17 @@ def _folded(name: str) -> str:
     return name.strip().casefold()
 
 
+def is_mended(columns: Iterable[str]) -> bool:
+    """Whether a file with these columns is a download of rejected rows, which somebody has mended."""
+    return ADDED_COLUMNS[0] in map(_folded, columns)
+
+
+def kept(row: Iterable[str]) -> tuple[str, ...]:
+    """Return a row's cells as they can be stored: stripped, what cannot be stored as �; none of a row that is too long."""
+    cells = tuple(UNREADABLE.sub("�", cell.strip()).replace(SEPARATOR, "�") for cell in row)
+    return cells if sum(map(len, cells)) + len(cells) <= LONGEST_KEPT else ()
+
+
 def trait_name(column: str) -> str:
     """Return the trait that a column becomes when nobody named one: its name in snake_case."""
     ascii_name = unicodedata.normalize("NFKD", column.casefold()).encode("ascii", "ignore").decode()
@@ -226,17 +334,15 @@ def plan(table: Table, layout: Layout) -> tuple[int, dict[int, str]]:
     Raises:
         BadFile: the id column is missing or there twice, or two columns would write the same trait.
     """
+    id_place = place_of(table, layout.id_column, "the id")
     folded = [_folded(name) for name in table.columns]
-    places = [index for index, name in enumerate(folded) if name == _folded(layout.id_column)]
-    if not places:
-        found = ", ".join(shortened(name, 40) for name in table.columns[:30] if name)
-        raise BadFile(f"There is no column “{layout.id_column}”, which holds the id. The file has: {found}.")
-    if len(places) > 1:
-        raise BadFile(f"The column “{layout.id_column}”, which holds the id, is there {len(places)} times.")
     named = {_folded(column): trait for column, trait in layout.mapping.items()}
     traits: dict[int, str] = {}
     for index, column in enumerate(folded):
-        trait = named.get(column, "" if index == places[0] or not column else trait_name(table.columns[index]))
+        if table.is_mended and column in ADDED_COLUMNS:
+            continue
+        own_name = "" if index == id_place or not column else (layout.prefix + trait_name(table.columns[index]))[:80]
+        trait = named.get(column, own_name)
         if not trait:
             continue
         if trait in traits.values():
@@ -253,48 +359,234 @@ def plan(table: Table, layout: Layout) -> tuple[int, dict[int, str]]:
     unnamed = folded.count("")
     if unnamed:
         table.notes.append(f"{unnamed} columns without a name were left out.")
-    return places[0], traits
+    return id_place, traits
 
 
-def rows(table: Table, layout: Layout) -> Iterator[Row | BadRow]:
-    """Yield every row below the header: as it can be stored, or why it cannot. An empty cell says nothing and is left out.
+def place_of(table: Table, column: str, what: str) -> int:
+    """Return the index of the column that holds `what`.
 
     Raises:
-        BadFile: see `plan` and `Table.records`.
+        BadFile: it is missing or there twice.
     """
-    id_place, traits = plan(table, layout)
-    readers = [
-        (index, trait, reader_of(layout.types.get(trait, TraitType.TEXT), layout.zone))
-        for index, trait in traits.items()
-    ]
-    for record in table.records():
-        yield record if isinstance(record, BadRow) else _row(table, record, id_place, readers)
+    places = [index for index, name in enumerate(table.columns) if _folded(name) == _folded(column)]
+    if not places:
+        found = ", ".join(shortened(name, 40) for name in table.columns[:30] if name)
+        raise BadFile(f"There is no column “{column}”, which holds {what}. The file has: {found}.")
+    if len(places) > 1:
+        raise BadFile(f"The column “{column}”, which holds {what}, is there {len(places)} times.")
+    return places[0]
 
 
 Reader = Callable[[str], Any]
 
 
-def _row(
-    table: Table, record: tuple[int, list[str]], id_place: int, readers: list[tuple[int, str, Reader]]
-) -> Row | BadRow:
-    line, cells = record
-    if UNREADABLE.search("".join(cells)):
-        index = next(place for place, cell in enumerate(cells) if UNREADABLE.search(cell))
-        what = "a NUL character" if "\x00" in cells[index] else "bytes that are not in the file's encoding"
-        return BadRow(line, table.columns[index], f"The cell holds {what}.", shortened(cells[index]))
-    user_id = cells[id_place].strip()
-    wrong = wrong_user_id(user_id)
-    if wrong:
-        return BadRow(line, table.columns[id_place], wrong if user_id else "The id is empty.", shortened(user_id))
-    values = {}
-    for index, trait, reader in readers:
-        cell = cells[index].strip()
-        if cell:
+class Reading:
+    """A file that is read by a source's rules: `blocks()` has its rows as they can be stored, or why they cannot."""
+
+    joins = False
+    """Whether the rows of an id are joined, each trait from the row that wins for it; otherwise one whole row wins."""
+
+    def __init__(self, table: Table, layout: Layout) -> None:
+        """Find the columns.
+
+        Raises:
+            BadFile: see `plan`; or the column by which the row is chosen is missing.
+        """
+        self._table, self._layout = table, layout
+        self._id, self.traits = self._columns()
+        by_trait = sorted((trait, index) for index, trait in self.traits.items())
+        plain = [(trait, index) for trait, index in by_trait if self.type_of(trait) == TraitType.TEXT]
+        if len(plain) == 1:  # PostgreSQL splits an empty text into no cells, not into one
+            plain = []
+        self.names = [trait for trait, _ in plain]
+        self._plain = [index for _, index in plain]
+        self._typed = [
+            (json.dumps(trait), index, reader_of(self.type_of(trait), layout.zone))
+            for trait, index in by_trait
+            if index not in self._plain
+        ]
+        self._weights = self._weighing()
+        # What a row says beside its cells: which traits they are, and what an empty one means.
+        meaning = repr([[(trait, self.type_of(trait)) for trait, _ in by_trait], layout.clears])
+        self._meaning = blake2b(meaning.encode(), digest_size=32).digest()
+
+    def _columns(self) -> tuple[int, dict[int, str]]:
+        """Return the index of the id column, and column index -> trait of those that are one trait each."""
+        return plan(self._table, self._layout)
+
+    @property
+    def filled(self) -> dict[str, str]:
+        """Trait -> the column that fills it."""
+        return {trait: self._table.columns[index] for index, trait in self.traits.items()}
+
+    def becomes(self, index: int) -> str:
+        """Return the trait that a column becomes; empty when it is left out."""
+        return self.traits.get(index, "")
+
+    def type_of(self, trait: str) -> str:
+        """Return the TraitType by which a trait's cells are read."""
+        return str(self._layout.types.get(trait, TraitType.TEXT))
+
+    @property
+    def rules(self) -> str:
+        """A digest of all that decides what is made of the file's bytes."""
+        layout = self._layout
+        winner = (layout.row_wins.value, layout.row_wins_column, layout.row_wins_value)
+        columns = [self._id, sorted(self.traits.items())]
+        rules = repr([self._meaning, columns, layout.keeps_misfits, winner, str(layout.zone)])
+        return blake2b(rules.encode(), digest_size=16).hexdigest()
+
+    def blocks(self) -> Iterator[Block]:
+        """Yield every row below the header; blank rows are left out.
+
+        Raises:
+            BadFile: see `Table.chunks`.
+        """
+        for chunk in self._table.chunks():
+            block = self._block(chunk)
+            if block.read:
+                yield block
+
+    def _block(self, chunk: Chunk) -> Block:
+        lines: Sequence[int] = chunk.lines
+        cells = list(map(str.strip, chunk.cells))
+        rejected, left_out = list(chunk.bad), list[BadRow]()
+        try:
+            self._expect_fine(cells, chunk.longest)
+            typed = self._as_objects(cells)
+        except ValueError:
+            lines, cells, more, left_out = self._one_by_one(chunk)
+            rejected += more
+            typed = self._as_objects(cells)
+        width = len(self._table.columns)
+        columns = [cells[index::width] for index in self._plain]
+        texts = list(map(SEPARATOR.join, zip(*columns, strict=True))) if columns else [""] * len(lines)
+        salt, person = self._meaning[:16], self._meaning[16:]
+        digests = [
+            int.from_bytes(blake2b(said.encode(), digest_size=8, salt=salt, person=person).digest(), "big", signed=True)
+            for said in map(SEPARATOR.join, zip(texts, typed, strict=True))
+        ]
+        ids = cells[self._id :: width]
+        rows = list(zip(lines, ids, self._weights(lines, cells), digests, texts, typed, strict=True))
+        return Block(rows, sorted(rejected), left_out)
+
+    def _expect_fine(self, cells: list[str], longest: int) -> None:
+        """Raise ValueError when any of these stripped cells might have to be told to a person."""
+        if self._table.is_mended:
+            raise ValueError
+        ids = cells[self._id :: len(self._table.columns)]
+        every, together = "".join(cells), "".join(ids)
+        if (
+            longest > LONGEST_TEXT
+            or any(mark in every for mark in ("\x00", NOT_TEXT, SEPARATOR))
+            or not all(ids)
+            or max(map(len, ids), default=0) > LONGEST_USER_ID
+            or not together.isprintable()
+        ):
+            raise ValueError
+
+    def _as_objects(self, cells: list[str]) -> list[str]:
+        """Return the traits that are not plain text, row by row, as JSON objects.
+
+        Raises:
+            ValueError: a cell does not fit its trait's type.
+        """
+        width = len(self._table.columns)
+        if not self._typed:
+            return ["{}"] * (len(cells) // width)
+        empty = "null" if self._layout.clears else ""
+
+        def members(name: str, column: list[str], read: Reader) -> Iterator[str]:
+            for cell in column:
+                said = empty if not cell else "" if cell == SEPARATOR else json.dumps(read(cell))
+                yield f"{name}:{said}" if said else ""
+
+        columns = [members(name, cells[index::width], read) for name, index, read in self._typed]
+        return [f"{{{','.join(filter(None, row))}}}" for row in zip(*columns, strict=True)]
+
+    def _one_by_one(self, chunk: Chunk) -> tuple[list[int], list[str], list[BadRow], list[BadRow]]:
+        """Return lines and stripped cells of the good rows, the bad rows, and cells that were left out of good ones."""
+        width = len(self._table.columns)
+        lines: list[int] = []
+        cells: list[str] = []
+        bad: list[BadRow] = []
+        left_out: list[BadRow] = []
+        for number, line in enumerate(chunk.lines):
+            row = chunk.cells[number * width : (number + 1) * width]
+            if not any(row):
+                continue
+            wrong = self._wrong_row(line, row)
+            stripped = [cell.strip() for cell in row]
+            misfits = [] if wrong else self._misfits(line, stripped)
+            if not wrong and misfits and not self._layout.keeps_misfits:
+                wrong = misfits[0][1]
+            if wrong:
+                bad.append(wrong._replace(cells=kept(row)))
+                continue
+            for index, misfit in misfits:
+                stripped[index] = SEPARATOR  # says nothing, and clears nothing either
+                left_out.append(misfit)
+            lines.append(line)
+            cells += stripped
+        return lines, cells, bad, left_out
+
+    def _wrong_row(self, line: int, row: list[str]) -> BadRow | None:
+        columns = self._table.columns
+        for index, cell in enumerate(row):
+            if UNREADABLE.search(cell) or SEPARATOR in cell:
+                what = "bytes that are not in the file's encoding"
+                if "\x00" in cell or SEPARATOR in cell:
+                    what = "a NUL character" if "\x00" in cell else "the control character U+001F"
+                return BadRow(line, columns[index], f"The cell holds {what}.", shortened(cell))
+            if self._table.is_mended and _folded(columns[index]) == UNFIT and cell.strip():
+                reason = f"Its cells did not fit the columns. Put each into its own, and empty {UNFIT}."
+                return BadRow(line, columns[index], reason, shortened(cell))
+        user_id = row[self._id].strip()
+        wrong = wrong_user_id(user_id)
+        if wrong:
+            return BadRow(line, columns[self._id], wrong if user_id else "The id is empty.", shortened(user_id))
+        for index in self.traits:
+            wrong_cell = too_long(line, columns[index], row[index].strip())
+            if wrong_cell:
+                return wrong_cell
+        return None
+
+    def _misfits(self, line: int, row: list[str]) -> list[tuple[int, BadRow]]:
+        found = []
+        for _, index, read in self._typed:
             try:
-                values[trait] = reader(cell)
+                if row[index]:
+                    read(row[index])
             except ValueError as error:
-                return BadRow(line, table.columns[index], str(error), shortened(cell))
-    return Row(line, user_id, values)
+                found.append((index, BadRow(line, self._table.columns[index], str(error), shortened(row[index]))))
+        return found
+
+    def _weighing(self) -> Callable[[Sequence[int], list[str]], Iterable[float]]:
+        """Return the function that weighs rows (their lines, their cells) by the source's rule for which one wins."""
+        layout, width = self._layout, len(self._table.columns)
+        if layout.row_wins == RowWins.LAST:
+            return lambda lines, _: repeat(0.0, len(lines))
+        places = [n for n, name in enumerate(self._table.columns) if _folded(name) == _folded(layout.row_wins_column)]
+        if not places:
+            raise BadFile(
+                f"There is no column “{layout.row_wins_column}”, by which it is told which row of an id counts."
+            )
+        if layout.row_wins == RowWins.NEWEST_BY:
+            newness = _newness(layout.zone)
+            return lambda _, cells: map(newness, cells[places[0] :: width])
+        wanted = layout.row_wins_value.strip().casefold()
+        return lambda lines, cells: [
+            MOST_LINES - line if cell.casefold() == wanted else 0.0
+            for line, cell in zip(lines, cells[places[0] :: width], strict=True)
+        ]
+
+
+def too_long(line: int, column: str, cell: str) -> BadRow | None:
+    """Return why a cell is longer than a trait can be, if it is."""
+    if len(cell) <= LONGEST_TEXT:
+        return None
+    reason = f"The cell has {len(cell):,} characters; a trait has at most {LONGEST_TEXT:,}."
+    return BadRow(line, column, reason, shortened(cell))
 
 
 def reader_of(type_: str, zone: ZoneInfo) -> Reader:
@@ -312,13 +604,24 @@ def reader_of(type_: str, zone: ZoneInfo) -> Reader:
 
     if type_ == TraitType.DATE:
         return moment
-    return {TraitType.NUMBER.value: _number, TraitType.BOOLEAN.value: _boolean}.get(str(type_), _text)
+    return {TraitType.NUMBER.value: _number, TraitType.BOOLEAN.value: _boolean}.get(str(type_), str)
 
 
-def _text(cell: str) -> str:
-    if len(cell) > LONGEST_TEXT:
-        raise ValueError(f"The cell has {len(cell):,} characters; a trait has at most {LONGEST_TEXT:,}.")
-    return cell
+def _newness(zone: ZoneInfo) -> Callable[[str], float]:
+    """Return the function that makes a number of a cell with a number, a date or a time; an empty or odd one is the oldest."""
+
+    def newness(cell: str) -> float:
+        try:
+            return float(_number(cell))
+        except ValueError:
+            pass
+        try:
+            found = datetime.fromisoformat(cell)
+            return (found if found.tzinfo else found.replace(tzinfo=zone)).timestamp()
+        except (ValueError, OverflowError):
+            return -math.inf
+
+    return newness
 
 
 def _number(cell: str) -> int | float:

@@ -1,32 +1,59 @@
 """Import the files of a source: each file once, whole or not at all, and on from where it was when a process dies.
 
-A file has a row in the ledger (`ImportRun`: key, ETag, size). Its rows are read into `StagedRow` and judged; then they are
-merged batch by batch, and the cursor `merged_through` is written in the transaction of each batch. The source's lease is
-renewed in every one of these transactions as well: a process that stalled and lost it cannot write any more.
+A reading of a vendor (`sync.pulls`) comes as the bytes of a file and goes the same way.
+
+A file has a row in the ledger (`ImportRun`: bucket, key, ETag, size). Its rows are read into a staging table and judged; then
+they are merged batch by batch in the order of their ids, and the cursor `merged_through` is written in the transaction of each
+batch. The source's lease is renewed in every one of these transactions as well: a process that stalled and lost it cannot write
+any more. After a process died the file is read again, and merged from the cursor on.
 """
 
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import islice
+from functools import partial
+from hashlib import sha256
 from typing import Protocol
+from uuid import uuid4
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.db import DatabaseError, connection, transaction
 from django.db.models import Count, F, Q
 from django.utils import timezone
 
-from sync import staging
-from sync.csv_rows import BadFile, BadRow, Layout, Row, Table, plan, rows
-from sync.models import ImportRun, RejectedRow, RunState, Source, SourceMode, Subscriber, Trait
-from sync.s3 import Bucket, Download, Location, StorageProblem, StoredFile
-from sync.traits import announce
+from engage import crash
+from sync import pulls, uploads
+from sync.csv_rows import BadFile, BadRow, Layout, Table
+from sync.endpoints import reading_of
+from sync.models import (
+    Access,
+    Content,
+    EmptyCells,
+    ImportRun,
+    Misfit,
+    RejectedRow,
+    RowWins,
+    RunState,
+    Source,
+    SourceMode,
+    Subscriber,
+)
+from sync.rejected import reject
+from sync.s3 import Bucket, Location, StorageProblem, StoredFile
+from sync.staging import Shape, Staging, staging_for
+from sync.traits import announce, find_types, saw, types_of
 
 LEASE = timedelta(minutes=2)
+BEAT = 30  # seconds between renewals in a step that takes long
+TOLD_EVERY = 0.5  # seconds between two looks that people get at the reading
 # A file that kills its process (memory, say) before anything is merged is not started for ever.
 MOST_STARTS = 10
 OPEN_STATES = (RunState.RUNNING, RunState.STOPPED)
+MERGED = (RunState.DONE, RunState.DONE_WITH_REJECTED, RunState.SAME)
 
 
 class Busy(Exception):
@@ -48,6 +75,18 @@ class Progress(Protocol):
 
     def ended(self, run: ImportRun) -> None:
         """The file is done, in one way or another."""
+
+
+class Opened(Protocol):
+    """A file that is being read: iterate for its bytes. Close it in the end."""
+
+    received: int  # bytes so far
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the bytes, in pieces of a size at which memory is no question."""
+
+    def close(self) -> None:
+        """Read no further."""
 
 
 class Silent:
@@ -82,10 +121,9 @@ class Lease:
         Raises:
             Busy: another process has it.
         """
-        self.source_id = source.pk
-        self.until = timezone.now() + LEASE
+        self.source_id, self.holder = source.pk, uuid4()
         free = Source.objects.filter(Q(lease_until=None) | Q(lease_until__lt=timezone.now()), pk=source.pk)
-        if not free.update(lease_until=self.until):
+        if not free.update(lease_until=timezone.now() + LEASE, lease_holder=self.holder):
             raise Busy
 
     def renew(self) -> None:
@@ -94,14 +132,33 @@ class Lease:
         Raises:
             LostLease: another process has taken it since.
         """
-        until = timezone.now() + LEASE
-        if not Source.objects.filter(pk=self.source_id, lease_until=self.until).update(lease_until=until):
+        mine = Source.objects.filter(pk=self.source_id, lease_holder=self.holder)
+        if not mine.update(lease_until=timezone.now() + LEASE):
             raise LostLease
-        self.until = until
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Renew it from a thread of its own, while one statement may take longer than it lasts."""
+        over = threading.Event()
+
+        def beat() -> None:
+            while not over.wait(BEAT):
+                with suppress(LostLease, DatabaseError):  # the next transaction finds out
+                    self.renew()
+                connection.close()
+
+        thread = threading.Thread(target=beat, name="lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
 
     def give_back(self) -> None:
         """Let the next one in."""
-        Source.objects.filter(pk=self.source_id, lease_until=self.until).update(lease_until=None)
+        mine = Source.objects.filter(pk=self.source_id, lease_holder=self.holder)
+        mine.update(lease_until=None, lease_holder=None)
 
 
 def location_of(source: Source) -> Location:
@@ -113,13 +170,30 @@ def location_of(source: Source) -> Location:
         endpoint_url=source.endpoint_url,
         access_key_id=source.access_key_id,
         secret_access_key=source.secrets().get("secret_access_key", ""),
+        pattern=source.pattern,
+        access=source.access,
+        role_arn=source.role_arn,
+        external_id=source.external_id,
     )
 
 
 def layout_of(source: Source) -> Layout:
     """Return how a source's columns become traits, with the types that the App's traits have today."""
-    types = dict(Trait.objects.filter(app=source.app_id).values_list("name", "type"))
-    return Layout(source.id_column, dict(source.mapping), types, ZoneInfo(source.time_zone))
+    if source.access == Access.API:
+        return pulls.layout_of(source)
+    return Layout(
+        source.id_column,
+        source.mapping,
+        types_of(source.app),
+        ZoneInfo(source.time_zone),
+        prefix=source.trait_prefix,
+        clears=source.empty_cells == EmptyCells.CLEAR,
+        keeps_misfits=source.misfit == Misfit.KEEP_ROW,
+        row_wins=RowWins(source.row_wins),
+        row_wins_column=source.row_wins_column,
+        row_wins_value=source.row_wins_value,
+        endpoints=source.content == Content.ENDPOINTS,
+    )
 
 
 def import_source(source: Source, *, started_by: str, progress: Progress | None = None) -> Summary:
@@ -138,24 +212,53 @@ def import_source(source: Source, *, started_by: str, progress: Progress | None 
 
 def _import(source: Source, lease: Lease, started_by: str, progress: Progress) -> Summary:
     summary = Summary(source)
+    for run in uploads.wanted(source):
+        summary.runs.append(run)
+        _carry_out(run, partial(uploads.open_upload, run), lease, progress)
+        if run.state in MERGED:
+            uploads.forget(run)
+        progress.ended(run)
+    if source.access == Access.API:
+        _import_pull(summary, lease, started_by, progress)
+    elif source.access != Access.UPLOAD:
+        _import_bucket(summary, lease, started_by, progress)
+    if summary.runs:
+        find_types(source.app)
+    return summary
+
+
+def _import_pull(summary: Summary, lease: Lease, started_by: str, progress: Progress) -> None:
+    """Read a vendor: the reading that waits or broke off, else a new one. It may take hours, between any two requests."""
+    source = summary.source
+    if not pulls.is_on(source) and not source.runs.filter(state__in=OPEN_STATES).exists():
+        return
+    run = pulls.ask(source, started_by)
+    summary.runs.append(run)
+    with lease.kept():
+        _carry_out(run, partial(pulls.Reading, run), lease, progress)
+    _looked(source, "")
+    progress.ended(run)
+
+
+def _import_bucket(summary: Summary, lease: Lease, started_by: str, progress: Progress) -> None:
+    source = summary.source
     try:
         bucket = Bucket(location_of(source))
         files = bucket.files()
     except StorageProblem as error:
         summary.problem = error.message
         _looked(source, error.message)
-        return summary
+        return
     _looked(source, "")
     for file in _wanted(source, files, started_by, lease):
         run = _enter(source, file, started_by)
         if run.state in OPEN_STATES:
             summary.runs.append(run)
-            _carry_out(run, bucket, file, lease, progress)
+            _carry_out(run, partial(bucket.open, file), lease, progress)
             progress.ended(run)
     for run in _vanished(source, files, lease):
         summary.runs.append(run)
         progress.ended(run)
-    return summary
 
 
 def _looked(source: Source, problem: str) -> None:
@@ -164,9 +267,8 @@ def _looked(source: Source, problem: str) -> None:
 
 def waiting(source: Source, files: list[StoredFile]) -> tuple[list[StoredFile], list[StoredFile]]:
     """Return which of the listed files are to be imported (oldest first), and which a newer snapshot makes superfluous."""
-    settled = set(
-        ImportRun.objects.filter(source=source).exclude(state__in=OPEN_STATES).values_list("object_key", "etag", "size")
-    )
+    ledger = ImportRun.objects.filter(source=source, bucket=source.bucket).exclude(state__in=OPEN_STATES)
+    settled = set(ledger.values_list("object_key", "etag", "size"))
     counted = files[-1:] if source.mode == SourceMode.SNAPSHOTS else files
     superseded = [
         file for file in files[: len(files) - len(counted)] if (file.key, file.etag, file.size) not in settled
@@ -179,7 +281,7 @@ def _wanted(source: Source, files: list[StoredFile], started_by: str, lease: Lea
     wanted, superseded = waiting(source, files)
     for file in superseded:
         run = _enter(source, file, started_by)
-        staging.clear(run, lease.renew)
+        lease.renew()
         _end(run, RunState.SUPERSEDED, "A newer snapshot made this one superfluous.")
     return wanted
 
@@ -188,6 +290,7 @@ def _enter(source: Source, file: StoredFile, started_by: str) -> ImportRun:
     """Return the file's row in the ledger."""
     run, _ = ImportRun.objects.get_or_create(
         source=source,
+        bucket=source.bucket,
         object_key=file.key,
         etag=file.etag,
         size=file.size,
@@ -198,19 +301,26 @@ def _enter(source: Source, file: StoredFile, started_by: str) -> ImportRun:
 
 def _vanished(source: Source, files: list[StoredFile], lease: Lease) -> Iterator[ImportRun]:
     """End interrupted imports whose file is no longer there."""
-    listed = {(file.key, file.etag, file.size) for file in files}
-    for run in ImportRun.objects.filter(source=source, state__in=OPEN_STATES):
-        if (run.object_key, run.etag, run.size) not in listed:
-            staging.clear(run, lease.renew)
+    listed = {(source.bucket, file.key, file.etag, file.size) for file in files}
+    keys = {file.key for file in files}
+    for run in ImportRun.objects.filter(source=source, state__in=OPEN_STATES, uploaded=False):
+        if (run.bucket, run.object_key, run.etag, run.size) in listed:
+            continue
+        lease.renew()
+        if run.object_key in keys and run.bucket == source.bucket and not run.merged_through:
+            _end(
+                run, RunState.SUPERSEDED, "It was written anew before anything of it was imported; the new one counts."
+            )
+        else:
             _end(run, RunState.FAILED, "The file was removed or replaced before all of it was imported.")
-            yield run
+        yield run
 
 
-def _carry_out(run: ImportRun, bucket: Bucket, file: StoredFile, lease: Lease, progress: Progress) -> None:
-    ImportRun.objects.filter(pk=run.pk).update(starts=F("starts") + 1, state=RunState.RUNNING, message="")
+def _carry_out(run: ImportRun, begin: Callable[[], Opened], lease: Lease, progress: Progress) -> None:
+    started = ImportRun.objects.filter(pk=run.pk)
+    started.update(starts=F("starts") + 1, state=RunState.RUNNING, message="", staged=False)
     run.refresh_from_db()
     if run.starts > MOST_STARTS:
-        staging.clear(run, lease.renew)
         _end(
             run,
             RunState.FAILED,
@@ -218,89 +328,190 @@ def _carry_out(run: ImportRun, bucket: Bucket, file: StoredFile, lease: Lease, p
         )
         return
     try:
-        if not run.staged:
-            with closing(bucket.open(file)) as download:
-                _stage(run, download, lease, progress)
-        _merge(run, lease, progress)
+        with closing(begin()) as download:
+            _FileImport(run, download, lease, progress).carry_out()
     except BadFile as error:
-        staging.clear(run, lease.renew)
         _end(run, RunState.FAILED, str(error))
     except StorageProblem as error:
-        staging.clear(run, lease.renew)
         _end(run, RunState.FAILED if error.lasting else RunState.STOPPED, error.message)
 
 
 def _end(run: ImportRun, state: RunState, message: str) -> None:
     run.state, run.message, run.finished_at = state, message, timezone.now()
-    run.save(update_fields=["state", "message", "finished_at", "rows_read", "rows_rejected", "bytes_read"])
+    counted = ["rows_read", "rows_rejected", "rows_superseded", "rows_unmatched", "rows_shared", "bytes_read"]
+    run.save(update_fields=["state", "message", "finished_at", *counted])
 
 
-# --- first pass: read and judge ---------------------------------------------------------------------------------------------
+# --- one file ---------------------------------------------------------------------------------------------------------------
 
 
-def _stage(run: ImportRun, download: Download, lease: Lease, progress: Progress) -> None:
-    """Read the whole file into the staging table and judge it.
+class _FileImport:
+    """A file that is open: read and judge all of it, then merge it.
 
     Raises:
         BadFile: it is none, nothing of it can be used, or too much cannot.
         StorageProblem: reading broke off.
+        LostLease: another process went on with the source.
     """
-    staging.clear(run, lease.renew)  # of a start that was interrupted
-    RejectedRow.objects.filter(run=run).delete()
-    run.rows_read = run.rows_rejected = 0
-    source = run.source
-    if source is None:
-        raise BadFile("The source of this file was removed.")
-    table = Table(download, id_column=source.id_column)
-    layout = layout_of(source)
-    _, columns = plan(table, layout)
-    # A column that the App has not seen before waits under *Traits* to be confirmed.
-    announce(source.app, {trait: layout.types.get(trait, "text") for trait in columns.values()}, origin=source.name)
-    found = rows(table, layout)
-    writer = staging.Writer(run)
-    while piece := list(islice(found, writer.size)):
-        good = [row for row in piece if isinstance(row, Row)]
-        bad = [row for row in piece if isinstance(row, BadRow)]
-        run.rows_read += len(piece)
-        run.rows_rejected += len(bad)
-        run.bytes_read = download.received
-        with writer.batch():
-            lease.renew()
-            writer.write(good)
-            _reject(run, bad)
-            run.save(update_fields=["rows_read", "rows_rejected", "bytes_read"])
-        progress.reading(run)
-        if run.rows_rejected > settings.ENGAGE_IMPORT_REJECTED_MOST:
-            raise BadFile(
-                f"More than {settings.ENGAGE_IMPORT_REJECTED_MOST:,} of the first {run.rows_read:,} rows cannot be imported; "
-                f"nothing of the file was. {_most_frequent(run)}"
-            )
-    _judge(run)
-    superseded = staging.drop_superseded(run, lease.renew)
-    ImportRun.objects.filter(pk=run.pk).update(
-        staged=True, starts=0, rows_superseded=superseded, note=" ".join(table.notes), last_line=staging.last_line(run)
-    )
-    run.refresh_from_db()
 
-
-def _reject(run: ImportRun, bad: list[BadRow]) -> None:
-    RejectedRow.objects.bulk_create(
-        RejectedRow(run=run, line=row.line, column=row.column[:120], reason=row.reason[:300], value=row.value[:200])
-        for row in bad
-    )
-
-
-def _judge(run: ImportRun) -> None:
-    if not run.rows_read:
-        raise BadFile("The file has a header and no rows. Was the export made with “All results”?")
-    if run.rows_rejected == run.rows_read:
-        raise BadFile(f"None of the {run.rows_read:,} rows can be imported. {_most_frequent(run)}")
-    share = run.rows_rejected / run.rows_read
-    if run.rows_rejected >= settings.ENGAGE_IMPORT_REJECTED_LEAST and share > settings.ENGAGE_IMPORT_REJECTED_SHARE:
-        raise BadFile(
-            f"{run.rows_rejected:,} of {run.rows_read:,} rows ({share:.0%}) cannot be imported; nothing of the file was. "
-            f"{_most_frequent(run)}"
+    def __init__(self, run: ImportRun, download: Opened, lease: Lease, progress: Progress) -> None:
+        if run.source is None:
+            raise BadFile("The source of this file was removed.")
+        self.run, self.source, self.download = run, run.source, download
+        self.lease, self.progress = lease, progress
+        self.content = sha256()
+        layout = layout_of(run.source)
+        self.table = Table(self._pieces(), id_column=layout.id_column)
+        self.reading = reading_of(self.table, layout)
+        self.is_file = run.source.access != Access.API
+        self.shape = Shape(
+            run.app_id, self.reading.names, layout.clears, pulls.found_by(run.source), joins=self.reading.joins
         )
+        self.told_at = 0.0
+
+    def _pieces(self) -> Iterator[bytes]:
+        for piece in self.download:
+            self.content.update(piece)
+            yield piece
+
+    def carry_out(self) -> None:
+        """Import it."""
+        with closing(staging_for(self.shape)) as staging:
+            self._stage(staging)
+            self._judge()
+            twin = self._twin()
+            if twin:
+                self._forget_rows()
+                _end(self.run, RunState.SAME, f"Same content as {twin.object_key}, so nothing was merged.")
+                return
+            crash.point("import.staged")
+            with self.lease.kept():
+                staging.sort(self.run.merged_through)
+            self._merge(staging)
+
+    # first pass: read and judge
+
+    def _stage(self, staging: Staging) -> None:
+        run, reading = self.run, self.reading
+        self._forget_rows()  # of a start that was interrupted
+        run.columns = self.table.columns
+        left_out: list[BadRow] = []
+        misfits = 0
+        for block in reading.blocks():
+            staging.add(block.rows)
+            run.rows_read += block.read
+            misfits += len(block.left_out)
+            left_out = left_out or block.left_out[:1]
+            self._tell(block.rejected)
+            if run.rows_rejected > settings.ENGAGE_IMPORT_REJECTED_MOST:
+                raise BadFile(
+                    f"More than {settings.ENGAGE_IMPORT_REJECTED_MOST:,} of the first {run.rows_read:,} rows cannot be "
+                    f"imported; nothing of the file was. {_most_frequent(run)}"
+                )
+        self._tell([], now=True)
+        # A column that the App has not seen before waits under *Traits* to be confirmed.
+        types = {trait: reading.type_of(trait) for trait in reading.filled}
+        announce(self.source.app, types, origin=self.source.name)
+        saw(self.source, reading.filled)
+        if left_out:
+            (first,) = left_out
+            self.table.notes.append(
+                f"{misfits:,} values that do not fit their trait were left out, the first in line {first.line:,}, column "
+                f"“{first.column}”: {first.reason}"
+            )
+
+    def _forget_rows(self) -> None:
+        RejectedRow.objects.filter(run=self.run).delete()
+        self.run.rows_read = self.run.rows_rejected = 0
+
+    def _tell(self, rejected: list[BadRow], *, now: bool = False) -> None:
+        """Store rejected rows, and from time to time how far the reading is."""
+        if not (rejected or now or time.monotonic() > self.told_at + TOLD_EVERY):
+            return
+        run = self.run
+        run.rows_rejected += len(rejected)
+        run.bytes_read = self.download.received
+        with transaction.atomic():
+            self.lease.renew()
+            reject(run, rejected)
+            run.save(update_fields=["rows_read", "rows_rejected", "bytes_read", "columns"])
+        self.progress.reading(run)
+        self.told_at = time.monotonic()
+
+    def _judge(self) -> None:
+        run = self.run
+        if not run.rows_read and not self.is_file:
+            return  # nothing has changed
+        if not run.rows_read:
+            raise BadFile("The file has a header and no rows. Was the export made with “All results”?")
+        if run.rows_rejected == run.rows_read:
+            raise BadFile(f"None of the {run.rows_read:,} rows can be imported. {_most_frequent(run)}")
+        share = run.rows_rejected / run.rows_read
+        if run.rows_rejected >= settings.ENGAGE_IMPORT_REJECTED_LEAST and share > settings.ENGAGE_IMPORT_REJECTED_SHARE:
+            raise BadFile(
+                f"{run.rows_rejected:,} of {run.rows_read:,} rows ({share:.0%}) cannot be imported; nothing of the file "
+                f"was. {_most_frequent(run)}"
+            )
+
+    def _twin(self) -> ImportRun | None:
+        """Note what was read and by which rules; return the run that merged the very same last, if one did.
+
+        Only the source's last merge counts: after a file in between, the same rows again say something.
+        """
+        run = self.run
+        known = (run.content_digest, run.rules_digest)
+        run.content_digest, run.rules_digest = self.content.hexdigest(), self.reading.rules
+        if run.merged_through and (not self.is_file or known != (run.content_digest, run.rules_digest)):
+            # The rules were changed while it was interrupted: the cursor counts ids of another reading. Those of a vendor's
+            # rows are of people who were found, who may be others by now.
+            run.merged_through = run.rows_new = run.rows_changed = run.rows_unchanged = 0
+        run.staged, run.note = True, " ".join(self.table.notes)
+        run.save()
+        if run.merged_through or not self.is_file:
+            return None
+        merges = ImportRun.objects.filter(source=run.source, merged_through__gt=0).exclude(pk=run.pk)
+        last = merges.order_by(F("finished_at").desc(nulls_first=True), "-pk").first()
+        if last is None or last.state not in {RunState.DONE, RunState.DONE_WITH_REJECTED}:
+            return None
+        same = (last.content_digest, last.rules_digest) == (run.content_digest, run.rules_digest)
+        return last if same else None
+
+    # second pass: merge
+
+    def _merge(self, staging: Staging) -> None:
+        """Merge what is staged, batch by batch from the cursor on."""
+        run = self.run
+        while batch := staging.next():
+            began = time.monotonic()
+            with transaction.atomic():
+                self.lease.renew()
+                new, changed = staging.merge(batch)
+                unchanged = batch.through - batch.after - new - changed
+                moved = ImportRun.objects.filter(pk=run.pk, merged_through=batch.after).update(
+                    merged_through=batch.through,
+                    rows_new=F("rows_new") + new,
+                    rows_changed=F("rows_changed") + changed,
+                    rows_unchanged=F("rows_unchanged") + unchanged,
+                    rows_superseded=staging.superseded,
+                    rows_unmatched=staging.unmatched,
+                    rows_shared=staging.shared,
+                    starts=0,
+                )
+                if not moved:
+                    raise LostLease
+                crash.point("import.merged")
+            crash.point("import.committed")
+            staging.rest(time.monotonic() - began)
+            run.merged_through = batch.through
+            run.rows_new, run.rows_changed = run.rows_new + new, run.rows_changed + changed
+            run.rows_unchanged += unchanged
+            run.rows_superseded = staging.superseded
+            self.progress.merging(run)
+        run.rows_superseded = staging.superseded
+        run.rows_unmatched, run.rows_shared = staging.unmatched, staging.shared
+        _check_sum(run)
+        state = RunState.DONE_WITH_REJECTED if run.rows_rejected else RunState.DONE
+        _end(run, state, run.note)
 
 
 def _most_frequent(run: ImportRun) -> str:
@@ -308,39 +519,10 @@ def _most_frequent(run: ImportRun) -> str:
     return f"Most frequent reason: {top['reason']}" if top else ""
 
 
-# --- second pass: merge -----------------------------------------------------------------------------------------------------
-
-
-def _merge(run: ImportRun, lease: Lease, progress: Progress) -> None:
-    """Merge what is staged, batch by batch from the cursor on."""
-    merger = staging.Merger(run)
-    while run.merged_through < run.last_line:
-        through = min(run.merged_through + merger.size, run.last_line)
-        with merger.batch():
-            lease.renew()
-            new, changed, unchanged = merger.merge(run.merged_through, through)
-            moved = ImportRun.objects.filter(pk=run.pk, merged_through=run.merged_through).update(
-                merged_through=through,
-                rows_new=F("rows_new") + new,
-                rows_changed=F("rows_changed") + changed,
-                rows_unchanged=F("rows_unchanged") + unchanged,
-                starts=0,
-            )
-            if not moved:
-                raise LostLease
-        run.merged_through = through
-        run.rows_new, run.rows_changed = run.rows_new + new, run.rows_changed + changed
-        run.rows_unchanged += unchanged
-        progress.merging(run)
-    staging.clear(run, lease.renew)
-    _check_sum(run)
-    state = RunState.DONE_WITH_REJECTED if run.rows_rejected else RunState.DONE
-    _end(run, state, run.note)
-
-
 def _check_sum(run: ImportRun) -> None:
     """Every row that was read is accounted for, or something is wrong with us."""
     total = run.rows_new + run.rows_changed + run.rows_unchanged + run.rows_superseded + run.rows_rejected
+    total += run.rows_unmatched - run.rows_shared
     if total != run.rows_read:
         raise AssertionError(f"Import run {run.pk}: {run.rows_read} rows were read, {total} are accounted for.")
 
@@ -367,6 +549,8 @@ def forecast(source: Source) -> list[Forecast]:
     Raises:
         StorageProblem: the source cannot be listed.
     """
+    if source.access in {Access.UPLOAD, Access.API}:
+        return []
     bucket = Bucket(location_of(source))
     wanted, _ = waiting(source, bucket.files())
     return [_forecast(source, bucket, file) for file in wanted]
@@ -376,26 +560,19 @@ def _forecast(source: Source, bucket: Bucket, file: StoredFile) -> Forecast:
     result = Forecast(file)
     try:
         with closing(bucket.open(file)) as download:
-            table = Table(download, id_column=source.id_column)
-            for piece in _pieces(rows(table, layout_of(source)), 500):
-                ids = [row.user_id for row in piece if isinstance(row, Row)]
+            layout = layout_of(source)
+            for block in reading_of(Table(download, id_column=layout.id_column), layout).blocks():
+                ids = set(block.ids)
                 known = Subscriber.objects.filter(app=source.app_id, user_id__in=ids).count()
-                result.rows_read += len(piece)
-                result.rows_rejected += len(piece) - len(ids)
+                result.rows_read += block.read
+                result.rows_rejected += len(block.rejected)
                 result.rows_known += known
-                result.rows_new += len(set(ids)) - known
-                for row in piece:
-                    if isinstance(row, BadRow):
-                        result.reasons[row.reason] = result.reasons.get(row.reason, 0) + 1
+                result.rows_new += len(ids) - known
+                for row in block.rejected:
+                    result.reasons[row.reason] = result.reasons.get(row.reason, 0) + 1
     except (BadFile, StorageProblem) as error:
         result.problem = str(error)
     else:
         if not result.rows_read - result.rows_rejected:
             result.problem = "None of its rows can be imported." if result.rows_read else "It has a header and no rows."
     return result
-
-
-def _pieces(found: Iterable[Row | BadRow], size: int) -> Iterator[list[Row | BadRow]]:
-    iterator = iter(found)
-    while piece := list(islice(iterator, size)):
-        yield piece

@@ -1,16 +1,17 @@
 """S3 and what speaks its protocol: list the files under a prefix, stream one. The only module that imports boto3's world.
 
-Every connection is opened by the product's own address check (`connectors.addresses`). Proxy variables, configured endpoints and
-the instance's own credentials play no part: what is called, and with which key, is what the source says.
+Every connection is opened by the product's own address check (`connectors.addresses`). Proxy variables and configured endpoints
+play no part, and this server's own AWS credentials only where the operator allows it and the source asks for them: what is
+called, and as whom, is what the source says.
 """
 
 import logging
 import os
 import socket
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -25,10 +26,12 @@ from botocore.awsrequest import (
     AWSResponse,
 )
 from botocore.config import Config
+from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectTimeoutError,
+    CredentialRetrievalError,
     EndpointConnectionError,
     HTTPClientError,
     IncompleteReadError,
@@ -37,24 +40,21 @@ from botocore.exceptions import (
     SSLError,
 )
 from botocore.httpsession import URLLib3Session
+from django.conf import settings
 from urllib3.exceptions import HTTPError as URLLib3Error
 from urllib3.exceptions import NewConnectionError
 
 from connectors.addresses import checked_addresses
 from connectors.failures import Failure, Temporary
 from connectors.transport import deadline_at_hand
+from sync.models import Access
+from sync.unpack import unpacked
 
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 CHUNK = 256 * 1024
-# A CSV shrinks to a tenth, one of repeated ids to a fiftieth. What shrinks further is not a file of subscribers.
-BOMB_RATIO = 250
-BOMB_COUNTS_FROM = 16 * 1024 * 1024  # bytes; below this, no ratio is alarming
-LARGEST_FILE = 64 * 1024**3  # bytes, unpacked
-GZIP = b"\x1f\x8b"
-ZIP = b"PK\x03\x04"
 
 
 class StorageProblem(Exception):
@@ -69,7 +69,7 @@ class StorageProblem(Exception):
 
 @dataclass(frozen=True)
 class Location:
-    """Where files are and the key that reads them. `endpoint_url` is empty for AWS itself."""
+    """Where files are and who reads them. `endpoint_url` is empty for AWS itself; `pattern` is of file names (*, ?)."""
 
     bucket: str
     prefix: str
@@ -77,6 +77,14 @@ class Location:
     endpoint_url: str
     access_key_id: str
     secret_access_key: str = field(repr=False)
+    pattern: str = ""
+    access: str = Access.KEY
+    role_arn: str = ""
+    external_id: str = ""
+
+    def means(self, key: str) -> bool:
+        """Whether the file with this key is one that the source is about."""
+        return not self.pattern or fnmatchcase(key.rsplit("/", 1)[-1], self.pattern)
 
 
 @dataclass(frozen=True)
@@ -163,10 +171,8 @@ class Bucket:
 
     def __init__(self, location: Location) -> None:
         self.location = location
-        session = _Session()
-        # `before-send` takes the request out of botocore's hands: its own session, which would heed proxies, sends nothing.
-        self._client = _client(location)
-        self._client.meta.events.register("before-send.s3", lambda request, **_: session.send(request))
+        with _Sentences(location, "list"):
+            self._client = _client(location)
         self._client.meta.events.register("before-call.s3", _stay_in_region)
 
     def files(self) -> list[StoredFile]:
@@ -186,44 +192,98 @@ class Bucket:
                     StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
                     for item in page.get("Contents", [])
                 ]
-        return sorted((file for file in found if file.is_meant), key=lambda file: (file.modified_at, file.key))
+        meant = (file for file in found if file.is_meant and self.location.means(file.key))
+        return sorted(meant, key=lambda file: (file.modified_at, file.key))
 
     def open(self, file: StoredFile) -> "Download":
-        """Begin to read a file, just as it was listed: one that was replaced meanwhile is refused."""
+        """Begin to read a file, just as it was listed: one that was replaced or appended to meanwhile is refused.
+
+        Not every store heeds `If-Match`, so what the answer says of the file is compared as well.
+        """
         with _Sentences(self.location, "read", file.key):
-            body = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)["Body"]
-        return Download(self.location, file, body)
+            answer = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)
+        if (answer.get("ETag", file.etag).strip('"'), answer["ContentLength"]) != (file.etag, file.size):
+            answer["Body"].close()
+            raise _still_written(file)
+        return Download(self.location, file, answer["Body"])
 
 
 # What would be read from the environment or from files of the person who runs the server is switched off.
 _NO_CONFIGURATION = {"profile": (None, None, None, None), "config_file": (None, None, os.devnull, None)}
 
 
+STS = "aws-sts"  # its name in ENGAGE_VENDOR_URLS
+
+
 def _client(location: Location) -> Any:
-    if not (location.access_key_id and location.secret_access_key):
+    """Return a client for the store, signing as the source says."""
+    if location.access == Access.KEY:
+        if not (location.access_key_id and location.secret_access_key):
+            raise StorageProblem(
+                "No key is stored for this bucket. Enter the reader's access key id and secret access key."
+            )
+        session = botocore.session.Session(session_vars=_NO_CONFIGURATION)
+        session.set_credentials(location.access_key_id, location.secret_access_key)
+    elif not settings.ENGAGE_S3_OWN_CREDENTIALS:
         raise StorageProblem(
-            "No key is stored for this bucket. Enter the reader's access key id and secret access key."
+            "This server's own AWS credentials may not be used: the operator has not set ENGAGE_S3_OWN_CREDENTIALS. "
+            "Use an access key."
         )
-    session = botocore.session.Session(session_vars=_NO_CONFIGURATION)
+    else:
+        session = botocore.session.Session()
+        if session.get_credentials() is None:
+            raise StorageProblem(
+                "This server has no AWS credentials of its own: neither an instance or task role, nor in its environment. "
+                "Ask the operator, or use an access key."
+            )
+        if location.access == Access.ROLE:
+            session = _as_role(session, location)
+    style = "path" if location.endpoint_url else "auto"
+    try:
+        return _checked(session, "s3", location.region, location.endpoint_url, s3={"addressing_style": style})
+    except (BotoCoreError, ValueError):
+        raise StorageProblem("The region or the endpoint URL cannot be used: look for a typo.") from None
+
+
+def _checked(session: botocore.session.Session, service: str, region: str, endpoint_url: str, **more: Any) -> Any:
+    """Return a client whose requests all leave by our own connections."""
     options: dict[str, Any] = {
-        "signature_version": "s3v4",
+        "signature_version": "s3v4" if service == "s3" else None,
         "retries": {"mode": "standard", "total_max_attempts": 3},
-        "s3": {"addressing_style": "path" if location.endpoint_url else "auto"},
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
         "ignore_configured_endpoint_urls": True,
+        **more,
     }
-    try:
-        return session.create_client(
-            "s3",
-            region_name=location.region,
-            endpoint_url=location.endpoint_url or None,
-            aws_access_key_id=location.access_key_id,
-            aws_secret_access_key=location.secret_access_key,
-            config=Config(**options),
-        )
-    except (BotoCoreError, ValueError):
-        raise StorageProblem("The region or the endpoint URL cannot be used: look for a typo.") from None
+    client: Any = session.create_client(
+        service, region_name=region, endpoint_url=endpoint_url or None, config=Config(**options)
+    )
+    sender = _Session()
+    # `before-send` takes the request out of botocore's hands: its own session, which would heed proxies, sends nothing.
+    client.meta.events.register(f"before-send.{service}", lambda request, **_: sender.send(request))
+    return client
+
+
+def _as_role(own: botocore.session.Session, location: Location) -> botocore.session.Session:
+    """Return a session that signs with the role's credentials, asked for when they are needed and again before they end."""
+
+    def sts(_: str, **credentials: Any) -> Any:
+        asking = botocore.session.Session(session_vars=_NO_CONFIGURATION)
+        names = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+        asking.set_credentials(*(credentials[name] for name in names))
+        return _checked(asking, "sts", location.region, settings.ENGAGE_VENDOR_URLS.get(STS, ""))
+
+    fetcher = AssumeRoleCredentialFetcher(
+        client_creator=sts,
+        source_credentials=own.get_credentials(),
+        role_arn=location.role_arn,
+        extra_args={"RoleSessionName": "engage", "ExternalId": location.external_id},
+    )
+    session = botocore.session.Session(session_vars=_NO_CONFIGURATION)
+    session._credentials = DeferredRefreshableCredentials(  # type: ignore[attr-defined]  # noqa: SLF001 - the stubs lack it
+        refresh_using=fetcher.fetch_credentials, method="assume-role"
+    )
+    return session
 
 
 def _stay_in_region(context: dict[str, Any], **_: object) -> None:
@@ -238,20 +298,13 @@ class Download:
         self.location, self.file, self.received, self._body = location, file, 0, body
 
     def __iter__(self) -> Iterator[bytes]:
-        """Unpacked bytes in pieces of at most 256 KB.
+        """Unpacked bytes, as they come.
 
         Raises:
-            StorageProblem: the connection broke, or it cannot be unpacked.
+            StorageProblem: the connection broke, or the file was written to meanwhile.
+            BadFile: it cannot be unpacked.
         """
-        pieces = self._stored()
-        first = next(pieces, b"")
-        if first.startswith(ZIP):
-            raise StorageProblem("The file is a ZIP archive. Have it written as plain CSV or CSV compressed with gzip.")
-        if first.startswith(GZIP):
-            yield from self._gunzip(first, pieces)
-        else:
-            yield first
-            yield from pieces
+        return unpacked(self._stored())
 
     def close(self) -> None:
         """Let go of the connection, also when only the beginning was read."""
@@ -261,39 +314,15 @@ class Download:
         with _Sentences(self.location, "read", self.file.key):
             while piece := self._body.read(CHUNK):
                 self.received += len(piece)
-                if self.received > LARGEST_FILE:
-                    raise StorageProblem(f"The file is larger than {LARGEST_FILE >> 30} GB.")
                 yield piece
+        if self.received != self.file.size:
+            raise _still_written(self.file)
 
-    def _gunzip(self, piece: bytes, pieces: Iterator[bytes]) -> Iterator[bytes]:
-        unpacked = 0
-        unpack = zlib.decompressobj(wbits=31)
-        while True:
-            try:
-                out = unpack.decompress(piece, CHUNK)
-            except zlib.error:
-                raise StorageProblem("The file begins as gzip and cannot be unpacked: it is damaged.") from None
-            unpacked += len(out)
-            if unpacked > LARGEST_FILE or (unpacked > BOMB_COUNTS_FROM and unpacked > BOMB_RATIO * self.received):
-                raise StorageProblem(
-                    f"The file unpacks to more than {BOMB_RATIO} times its size or {LARGEST_FILE >> 30} GB, which no "
-                    "export of subscribers does. It was not read further."
-                )
-            if out:
-                yield out
-            if unpack.eof:  # several members may stand one behind the other, and zeros behind the last
-                piece = unpack.unused_data.lstrip(b"\0") or next(
-                    filter(None, (more.lstrip(b"\0") for more in pieces)), b""
-                )
-                if not piece:
-                    return
-                unpack = zlib.decompressobj(wbits=31)
-                continue
-            piece = unpack.unconsumed_tail
-            if not piece and len(out) < CHUNK:
-                piece = next(pieces, b"")
-                if not piece:
-                    raise StorageProblem("The file ends in the middle of its gzip data: it was cut off when written.")
+
+def _still_written(file: StoredFile) -> StorageProblem:
+    return StorageProblem(
+        f"The file {file.key} was written to after it was listed. The next run takes it as it is then.", lasting=False
+    )
 
 
 # --- what went wrong, as a sentence -----------------------------------------------------------------------------------------
@@ -351,6 +380,8 @@ class _Sentences:
     def _answer(self, error: ClientError) -> StorageProblem:
         where = self.location
         said: dict[str, Any] = dict(error.response.get("Error", {}))
+        if error.operation_name == "AssumeRole":
+            return self._role(str(said.get("Code", "")))
         meta = error.response.get("ResponseMetadata", {})
         code = str(said.get("Code") or meta.get("HTTPStatusCode") or "")
         code = _HTTP_NAMES.get(code, code)
@@ -383,6 +414,24 @@ class _Sentences:
             lasting=code != "PreconditionFailed",
         )
 
+    def _role(self, code: str) -> StorageProblem:
+        """Explain STS's codes: https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html#API_AssumeRole_Errors."""
+        where = self.location
+        if code == "AccessDenied":
+            text = (
+                f"This server may not assume the role {where.role_arn}. Its trust policy must name this server's own identity and "
+                f"the external id {where.external_id}."
+            )
+        elif code in {"InvalidClientTokenId", "SignatureDoesNotMatch", "ExpiredToken", "ExpiredTokenException"}:
+            text = "AWS does not accept this server's own credentials. Ask the operator."
+        elif code == "RegionDisabledException":
+            text = f"AWS STS is switched off in {where.region} for that account. Its administrator can switch it on."
+        elif code == "ValidationError":
+            text = f"{where.role_arn} is not the ARN of a role. It looks like arn:aws:iam::123456789012:role/engage-reader."
+        else:
+            text = f"AWS STS refused with “{code[:60]}” when the role was to be assumed."
+        return StorageProblem(text, code=code, lasting=code not in _PASSING | {"Throttling"})
+
     def _host(self) -> str:
         return urlsplit(self.location.endpoint_url).netloc or f"s3.{self.location.region}.amazonaws.com"
 
@@ -390,6 +439,8 @@ class _Sentences:
         host = self._host()
         if isinstance(error, SSLError):
             text = f"{host} does not show a certificate that this server trusts."
+        elif isinstance(error, CredentialRetrievalError):
+            text = "This server's own AWS credentials could not be fetched. Ask the operator."
         elif isinstance(error, EndpointConnectionError | ConnectTimeoutError):
             text = f"{host} cannot be reached from this server. Look for a typo in the endpoint URL, or for a firewall."
         elif isinstance(error, ReadTimeoutError):

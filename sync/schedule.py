@@ -9,8 +9,9 @@ from django.db.models import Q
 from django.utils import timezone
 
 from engage.schedules import slots
+from sync import pulls, reports
 from sync.imports import Busy, LostLease, import_source
-from sync.models import RunState, Source
+from sync.models import Access, RunState, Source
 
 log = logging.getLogger(__name__)
 
@@ -23,9 +24,20 @@ def job_of(source: Source) -> str:
     return f"source:{source.pk}"
 
 
+def schedule_of(source: Source) -> slots.Schedule | None:
+    """Return when a source is looked at; None: only by hand.
+
+    Raises:
+        ValueError: its row cannot be read.
+    """
+    if source.access == Access.API:
+        return pulls.night_of(source.app) if pulls.is_on(source) else None
+    return slots.schedule_of(source.crontab, source.interval)
+
+
 def next_run(source: Source, now: datetime) -> datetime | None:
     """Return when a source is looked at next by its schedule; None without one, or while it is paused."""
-    schedule = None if source.paused else slots.schedule_of(source.crontab, source.interval)
+    schedule = None if source.paused else schedule_of(source)
     return schedule.following(now) if schedule else None
 
 
@@ -37,10 +49,12 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
         send: called with source id, who started it and the slot (or an empty text), as `carry_out` takes them.
     """
     sent = 0
-    sources = Source.objects.filter(paused=False).filter(Q(crontab__isnull=False) | Q(interval__isnull=False))
-    for source in sources.select_related("crontab", "interval"):
+    pulls.prepare()
+    scheduled = Q(crontab__isnull=False) | Q(interval__isnull=False) | Q(access=Access.API)
+    sources = Source.objects.filter(scheduled, paused=False)
+    for source in sources.select_related("app", "connection", "crontab", "interval"):
         try:
-            schedule = slots.schedule_of(source.crontab, source.interval)
+            schedule = schedule_of(source)
         except ValueError:
             log.exception("a schedule cannot be read", extra={"source": str(source.pk)})
             continue
@@ -55,9 +69,12 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
 
 
 def left_behind(now: datetime) -> list[UUID]:
-    """Return the sources with an import that is called running while nobody holds the source's lease any more."""
+    """Return the sources with an import that nobody is at: its process died, or nobody heard the bell for what was asked for."""
     died = Source.objects.filter(paused=False, lease_until__lt=now, runs__state=RunState.RUNNING)
-    return list(died.values_list("pk", flat=True).distinct())
+    free = Q(lease_until=None) | Q(lease_until__lt=now)
+    asked = Q(runs__uploaded=True) | Q(access=Access.API)
+    unheard = Source.objects.filter(free, asked, paused=False, runs__state=RunState.STOPPED)
+    return list({*died.values_list("pk", flat=True), *unheard.values_list("pk", flat=True)})
 
 
 def carry_out(source_id: str, started_by: str, slot: str = "") -> None:
@@ -65,11 +82,11 @@ def carry_out(source_id: str, started_by: str, slot: str = "") -> None:
 
     A source that is gone, or that another run is at, needs nothing.
     """
-    source = Source.objects.select_related("app").filter(pk=source_id).first()
+    source = Source.objects.select_related("app", "connection").filter(pk=source_id).first()
     if source is None:
         return
     try:
-        import_source(source, started_by=started_by)
+        reports.tell(import_source(source, started_by=started_by))
     except (Busy, LostLease):
         return
     if slot:

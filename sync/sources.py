@@ -6,16 +6,19 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from itertools import islice
+from typing import Any
 
 from django.conf import settings
+from django.dispatch import Signal
 from django.template.defaultfilters import filesizeformat
 
 from connectors.base import ProbeLine
 from connectors.transport import Deadline, within
 from engage.tenancy.models import App
-from sync.csv_rows import BadFile, BadRow, Layout, Row, Table, plan, rows
-from sync.models import ImportRun, RunState, Source, Subscriber
+from sync import pulls
+from sync.csv_rows import BadFile, Block, Layout, Table
+from sync.endpoints import reading_of
+from sync.models import Access, ImportRun, RunState, Source
 from sync.s3 import Bucket, Location, StorageProblem
 
 ROWS_TESTED = 20_000  # of the newest file
@@ -33,13 +36,16 @@ class Status:
     sentence: str = ""
 
 
+WAITS = Status("Waits for a worker", "schedule", "neutral")
 RUN_STATUS = {
+    RunState.UPLOADED: Status("To be looked at", "preview", "neutral"),
     RunState.RUNNING: Status("Running", "progress_activity", "neutral"),
     RunState.DONE: Status("Done", "check_circle", "success"),
     RunState.DONE_WITH_REJECTED: Status("Done with rejected rows", "rule", "success"),
     RunState.STOPPED: Status("Stopped", "pause_circle", "warning"),
     RunState.FAILED: Status("Failed", "error", "danger"),
     RunState.SUPERSEDED: Status("Superseded", "layers", "neutral"),
+    RunState.SAME: Status("Same content", "content_copy", "neutral"),
 }
 
 
@@ -47,8 +53,12 @@ def status_of(source: Source, last: ImportRun | None, now: datetime) -> Status:
     """Return how a source stands. `last` is its newest run that was not superseded."""
     if source.paused:
         return Status("Paused", "pause_circle", "neutral", "Nothing is imported until somebody resumes it.")
+    if source.access == Access.API:
+        return _status_of_vendor(source, last)
     if source.problem:
         return Status("Cannot be read", "error", "danger", source.problem)
+    if last is None and source.access == Access.UPLOAD:
+        return Status("Waiting for first file", "hourglass_empty", "neutral", "Upload one by hand.")
     if last is None:
         if source.checked_at is None:
             return Status(
@@ -64,7 +74,8 @@ def status_of(source: Source, last: ImportRun | None, now: datetime) -> Status:
     if last.state == RunState.STOPPED:
         return Status("Stopped", "pause_circle", "warning", last.message)
     age = now - (last.modified_at or last.started_at)
-    if age > OVERDUE:
+    overdue = timedelta(days=source.alert_after_days) if source.alert_after_days else OVERDUE
+    if source.access != Access.UPLOAD and age >= overdue:
         return Status(
             f"No file for {age.days} days",
             "event_busy",
@@ -74,12 +85,30 @@ def status_of(source: Source, last: ImportRun | None, now: datetime) -> Status:
     return Status("OK", "check_circle", "success", "")
 
 
+def _status_of_vendor(source: Source, last: ImportRun | None) -> Status:
+    """Return how the reading of a vendor stands."""
+    if last and last.state == RunState.RUNNING:
+        return Status("Being read", "progress_activity", "neutral")
+    if last and last.state == RunState.STOPPED:
+        return Status("Waiting", "hourglass_empty", "neutral", last.message)
+    if not pulls.is_on(source):
+        return Status(
+            "Switched off", "power_off", "neutral", "It is read while its connection is on and told to read traits."
+        )
+    if last is None:
+        return Status("Not read yet", "schedule", "neutral", "It is read next night, or now with Read now.")
+    if last.state == RunState.FAILED:
+        return Status("Last reading failed", "error", "danger", last.message)
+    return Status("OK", "check_circle", "success")
+
+
 @dataclass
 class Tested:
     """What *Test connection* found."""
 
     lines: list[ProbeLine] = field(default_factory=list)
     columns: list[str] = field(default_factory=list)
+    id_columns: list[tuple[str, int]] = field(default_factory=list)  # name, how many of the App's ids it holds
 
     @property
     def passed(self) -> bool:
@@ -118,40 +147,71 @@ def _look(app: App, location: Location, layout: Layout, found: Tested) -> Iterat
             return
         newest = files[-1]
         name = f"{newest.key} ({filesizeformat(newest.size)}, {newest.modified_at:%-d %B %Y})"
-        yield ProbeLine(True, f"{len(files):,} files are under {where}. The newest is {name}.")
+        count = "One file is" if len(files) == 1 else f"{len(files):,} files are"
+        yield ProbeLine(True, f"{count} under {where}. The newest is {name}.")
+        sent = sent_ids(app)
         with closing(bucket.open(newest)) as download:
             table = Table(download, id_column=layout.id_column)
             found.columns = [column for column in table.columns if column]
             yield ProbeLine(True, f"It can be read. Its columns: {', '.join(found.columns)}.")
-            plan(table, layout)
+            found.id_columns = _id_columns(table, sent)
+        if not layout.id_column:
+            yield ProbeLine(None, "Which of them is the id that your app sends? Pick it below, then test again.")
+            return
+        with closing(bucket.open(newest)) as download:
+            table = Table(download, id_column=layout.id_column)
+            reading = reading_of(table, layout)
             yield ProbeLine(True, f"The column “{layout.id_column}” is there.")
             yield from (ProbeLine(None, note) for note in table.notes)
-            yield from _sample(app, list(islice(rows(table, layout), ROWS_TESTED)))
+            yield from _sample(sent, reading.blocks())
     except (StorageProblem, BadFile) as error:
         yield ProbeLine(False, str(error))
 
 
-def _sample(app: App, sample: list[Row | BadRow]) -> Iterator[ProbeLine]:
-    good = [row for row in sample if isinstance(row, Row)]
-    bad = Counter(row.reason for row in sample if isinstance(row, BadRow))
+asked_for_ids = Signal()
+"""Which ids did the App send last? Sent with `app` and `most`; whoever keeps events answers with user ids."""
+
+
+def sent_ids(app: App) -> set[str]:
+    """Return the ids in the App's last events."""
+    answers: list[tuple[Any, Any]] = asked_for_ids.send(App, app=app, most=IDS_LOOKED_FOR)
+    return {user_id for _, ids in answers for user_id in ids}
+
+
+def _id_columns(table: Table, sent: set[str]) -> list[tuple[str, int]]:
+    """Return the columns that can be the id, with how many of the App's ids are among their first values; best first."""
+    chunk, width = next(table.chunks(), None), len(table.columns)
+    cells = chunk.cells if chunk else []
+    both = [(name, len(sent & set(map(str.strip, cells[n::width])))) for n, name in enumerate(table.columns) if name]
+    return sorted(both, key=lambda pair: -pair[1])
+
+
+def _sample(sent: set[str], blocks: Iterator[Block]) -> Iterator[ProbeLine]:
+    read, good = 0, list[str]()
+    bad: Counter[str] = Counter()
+    while read < ROWS_TESTED and (block := next(blocks, None)):
+        read += block.read
+        good += block.ids
+        bad.update(row.reason for row in block.rejected)
     if not good:
-        yield ProbeLine(False, "No row of it can be imported." if sample else "It has a header and no rows.")
+        yield ProbeLine(False, "No row of it can be imported." if read else "It has a header and no rows.")
         return
-    part = f"The first {len(sample):,} rows" if len(sample) == ROWS_TESTED else f"Its {len(sample):,} rows"
-    words = f"{part}: {len(good):,} can be imported"
+    part = f"The first {read:,} rows" if read >= ROWS_TESTED else f"Its {read:,} rows"
+    words = "Its one row can be imported" if read == 1 else f"{part}: {len(good):,} can be imported"
     if bad:
         reason, times = bad.most_common(1)[0]
         words += f", {sum(bad.values()):,} cannot. Most frequent reason ({times:,} times): {reason}"
     yield ProbeLine(True, f"{words.rstrip('.')}.")
-    ids = {row.user_id for row in good}
-    newest = set(Subscriber.objects.filter(app=app).order_by("-pk").values_list("user_id", flat=True)[:IDS_LOOKED_FOR])
-    if not newest:
-        yield ProbeLine(None, "Your app has sent no id yet, so it is not known whether these are the same ids.")
+    ids = set(good)
+    if not sent:
+        yield ProbeLine(None, "Your app has sent no event yet, so it is not known whether these are the same ids.")
         return
-    both = len(ids & newest)
-    text = f"{both:,} of the last {len(newest):,} ids that your app sent occur in the rows looked at."
+    both = len(ids & sent)
+    text = (
+        f"{both:,} of the {len(sent):,} ids in your app's last {IDS_LOOKED_FOR:,} events occur in the rows looked at."
+    )
     if not both:
-        text += f" Ids in the file look like “{good[0].user_id}”, your app's like “{next(iter(newest))}”. Is it the right column?"
+        text += f" Ids in the file look like “{good[0]}”, your app's like “{min(sent)}”. Is it the right column?"
     yield ProbeLine(True if both else None, text)
 
 
@@ -183,6 +243,83 @@ def writer_policy(bucket: str, prefix: str) -> str:
             "Action": "s3:PutObject",
             "Resource": f"arn:aws:s3:::{bucket}/{prefix}*",
         }
+    )
+
+
+def trust_policy(external_id: str) -> str:
+    """Return the trust policy of a role that this server assumes; its owner fills in who this server is."""
+    return _policy(
+        {
+            "Sid": "EngageAssumes",
+            "Effect": "Allow",
+            "Principal": {"AWS": "the ARN of this server's own role or user: ask the operator"},
+            "Action": "sts:AssumeRole",
+            "Condition": {"StringEquals": {"sts:ExternalId": external_id}},
+        }
+    )
+
+
+def cloudformation(bucket: str, prefix: str) -> str:
+    """Return a CloudFormation template (JSON): a private encrypted bucket whose files go after 30 days, a writer, a reader.
+
+    It makes no access keys: a key's secret would stand in the stack's outputs for whoever may look at it.
+    https://docs.aws.amazon.com/AWSCloudFormation/latest/TemplateReference/aws-resource-s3-bucket.html
+    """
+
+    def user(policy: str) -> dict[str, object]:
+        document = json.loads(policy)
+        return {
+            "Type": "AWS::IAM::User",
+            "Properties": {"Policies": [{"PolicyName": "engage", "PolicyDocument": document}]},
+        }
+
+    return json.dumps(
+        {
+            "AWSTemplateFormatVersion": "2010-09-09",
+            "Description": "A bucket for subscribers' CSV files: one user writes, one reads. Make a key for each.",
+            "Resources": {
+                "Bucket": {
+                    "Type": "AWS::S3::Bucket",
+                    "DeletionPolicy": "Retain",
+                    "UpdateReplacePolicy": "Retain",
+                    "Properties": {
+                        "BucketName": bucket,
+                        "PublicAccessBlockConfiguration": {
+                            "BlockPublicAcls": True,
+                            "BlockPublicPolicy": True,
+                            "IgnorePublicAcls": True,
+                            "RestrictPublicBuckets": True,
+                        },
+                        "OwnershipControls": {"Rules": [{"ObjectOwnership": "BucketOwnerEnforced"}]},
+                        "BucketEncryption": {
+                            "ServerSideEncryptionConfiguration": [
+                                {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+                            ]
+                        },
+                        "LifecycleConfiguration": {
+                            "Rules": [
+                                {
+                                    "Id": "files-go-after-30-days",
+                                    "Status": "Enabled",
+                                    "ExpirationInDays": 30,
+                                    "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 7},
+                                }
+                            ]
+                        },
+                    },
+                },
+                "Writer": user(writer_policy(bucket, prefix)),
+                "Reader": user(reader_policy(bucket, prefix)),
+            },
+            "Outputs": {
+                "WriterUser": {
+                    "Description": "Make its access key and enter it at the vendor",
+                    "Value": {"Ref": "Writer"},
+                },
+                "ReaderUser": {"Description": "Make its access key and enter it in Engage", "Value": {"Ref": "Reader"}},
+            },
+        },
+        indent=2,
     )
 
 

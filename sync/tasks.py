@@ -4,17 +4,31 @@ from celery import shared_task
 from django.utils import timezone
 
 from connectors import catalogues
-from sync import schedule
+from sync import inbound, reports, retyping, schedule
 
 
 @shared_task(name="sync.tick")
 def tick() -> None:
-    """Look which schedules are due."""
+    """Look which schedules are due, and whether messages wait that nobody rang for."""
     schedule.tick(timezone.now(), import_source.delay)
+    reports.tell_of_missing_files(timezone.now())
     catalogues.refresh_due(timezone.now())
+    inbound.sweep()
+
+
+@shared_task(name=inbound.TASK)
+def process_messages() -> None:
+    """Read what vendors have told."""
+    inbound.work()
 
 
 @shared_task(name="sync.import_source")
 def import_source(source_id: str, started_by: str, slot: str = "") -> None:
     """Import what waits at a source."""
     schedule.carry_out(source_id, started_by, slot)
+
+
+@shared_task(name="sync.retype_trait")
+def retype_trait(trait_id: int) -> None:
+    """Read what is stored of a trait as its type."""
+    retyping.retype(trait_id)

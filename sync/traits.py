@@ -6,26 +6,33 @@ Files are merged in bulk (`sync.imports`), with the same names and values.
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from hashlib import blake2b
 from typing import Any
 
 from django.core.cache import cache
 from django.db import connection, transaction
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
+from django.dispatch import Signal
+from django.utils import timezone
 
 from connectors.base import Needs
 from engage.tenancy.models import App
-from sync.models import Subscriber, Trait, TraitType
+from sync.models import Source, Subscriber, Trait, TraitColumn, TraitType
 
 NAME = re.compile(r"[a-z][a-z0-9_]{0,79}")
 LONGEST_TEXT = 2000
 LONGEST_USER_ID = 200
 MOST_TRAITS = 200
+# An id that more people have than a family has members is none, and what is said of it is said of nobody.
+MOST_SUBSCRIBERS = 10
 # PostgreSQL's JSON numbers hold more than this; a browser, and a vendor's JSON parser, do not.
 LARGEST_NUMBER = 2**53
 COVERAGE_KEPT = 60  # seconds
 MASKED = "•••"
+JUDGED = 1_000  # subscribers whose values tell a trait's type
+PLAIN_NUMBER = re.compile(r"-?(0|[1-9][0-9]{0,15})(\.[0-9]{1,15})?")
 
 
 class TraitError(ValueError):
@@ -123,7 +130,8 @@ def set_traits(app: App, user_id: str, traits: Mapping[str, Any], *, origin: str
         if len(row.traits) > MOST_TRAITS:
             raise TraitError({"traits": f"A subscriber has at most {MOST_TRAITS} traits."})
         if not _same(row.traits, before):
-            row.save(update_fields=["traits", "updated_at"])
+            row.import_digest = None
+            row.save(update_fields=["traits", "import_digest", "updated_at"])
             announce(app, {name: type_of(row.traits[name]) for name in row.traits if name not in before}, origin=origin)
     return row
 
@@ -140,6 +148,86 @@ def announce(app: App, types: Mapping[str, str], *, origin: str) -> None:
         [Trait(app=app, name=name, type=types[name], confirmed=False, origin=origin[:80]) for name in sorted(new)],
         ignore_conflicts=True,
     )
+
+
+asked_for_uses = Signal()
+"""What uses the App's traits? Sent with `app`; whoever uses some answers with pairs of trait and a name for people."""
+
+
+def uses(app: App) -> dict[str, list[str]]:
+    """Return what uses each trait, by names for people; a trait that nothing uses is not there."""
+    found: dict[str, list[str]] = {}
+    answers: list[tuple[Any, Any]] = asked_for_uses.send(App, app=app)
+    for _, pairs in answers:
+        for trait, user in pairs:
+            found.setdefault(trait, []).append(user)
+    return found
+
+
+def types_of(app: App) -> dict[str, str]:
+    """Return the types by which files are read: those that a person has confirmed. Anything else is kept as text."""
+    return dict(Trait.objects.filter(app=app, confirmed=True).values_list("name", "type"))
+
+
+def type_of_texts(values: Sequence[str]) -> str:
+    """Return the type that texts show, or an empty one when there are none.
+
+    Digits with a leading zero, or more of them than a number holds, are an id or a postcode and stay text. 0 and 1 are
+    numbers: nobody can tell whether they mean no and yes.
+    """
+    if not values:
+        return ""
+    if all(PLAIN_NUMBER.fullmatch(value) and abs(float(value)) <= LARGEST_NUMBER for value in values):
+        return TraitType.NUMBER
+    if all(value.casefold() in {"true", "false", "yes", "no"} for value in values):
+        return TraitType.BOOLEAN
+    return TraitType.DATE if all(map(_is_moment, values)) else TraitType.TEXT
+
+
+def _is_moment(value: str) -> bool:
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return len(value) >= len("2026-01-31") and value[4] == "-"
+
+
+def saw(source: Source, columns: Mapping[str, str]) -> None:
+    """Note that a file of this source had these columns: trait -> column."""
+    rows = Trait.objects.filter(app=source.app_id, name__in=columns)
+    now = timezone.now()
+    TraitColumn.objects.bulk_create(
+        [TraitColumn(trait=row, source=source, column=columns[row.name][:120], seen_at=now) for row in rows],
+        update_conflicts=True,
+        unique_fields=["trait", "source"],
+        update_fields=["column", "seen_at"],
+    )
+
+
+def find_types(app: App) -> None:
+    """Look at the newest subscribers for what the values of each trait to be confirmed show."""
+    pending = list(Trait.objects.filter(app=app, confirmed=False))
+    if not pending:
+        return
+    newest = Subscriber.objects.filter(app=app).order_by("-updated_at").values_list("traits", flat=True)[:JUDGED]
+    known_of = list(newest)
+    for trait in pending:
+        values = [known[trait.name] for known in known_of if trait.name in known]
+        types = {type_of(value) for value in values}
+        if types == {TraitType.TEXT}:
+            found = type_of_texts(values)
+        else:
+            found = types.pop() if len(types) == 1 else TraitType.TEXT if types else ""
+        if found != trait.found_type:
+            Trait.objects.filter(pk=trait.pk).update(found_type=found)
+
+
+def having(app: App, name: str, value: str) -> QuerySet[Subscriber]:
+    """Return the subscribers whose trait is exactly this id; a file may have brought an id of digits as a number."""
+    found = Q(**{f"traits__{name}": value})
+    if value.isascii() and value.isdecimal() and str(int(value)) == value and int(value) <= LARGEST_NUMBER:
+        found |= Q(**{f"traits__{name}": int(value)})
+    return Subscriber.objects.filter(found, app=app)
 
 
 def coverage(app: App, needs: Needs) -> tuple[int, int]:

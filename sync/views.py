@@ -1,9 +1,8 @@
 """*User traits*: sources and their set-up, import runs."""
 
-import csv
-from collections.abc import Iterator
 from typing import Any
 
+from django.conf import settings
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import Q
@@ -14,30 +13,47 @@ from django.utils import timezone
 from django.views.generic import TemplateView, View
 from kombu.exceptions import OperationalError
 
-from connectors.registry import connector
+from connectors.models import Connection
+from connectors.pulls import way_of
+from connectors.registry import connector, connector_or_none
+from connectors.views import page_url
 from engage.audit.models import Entry
 from engage.audit.record import differences, plain, record
 from engage.tenancy import current
 from engage.tenancy.models import User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
-from sync import sources
-from sync.forms import CLEENG_ID_COLUMN, IDENTITY, SECRET, SourceForm
-from sync.models import ImportRun, RunState, Source
+from sync import exports, pulls, rejected, reports, sources, uploads
+from sync.forms import CLEENG_ID_COLUMN, IDENTITY, SECRET, ExportForm, SourceForm, external_id_of
+from sync.imports import layout_of
+from sync.models import Access, Content, ImportRun, MailWhen, RunState, Source, Subscriber
 from sync.schedule import next_run
 from sync.tasks import import_source
 
 RUNS_SHOWN = 10
 HISTORY_SHOWN = 30
 REJECTED_SHOWN = 200
-WORTH_SAYING = 20  # per cent fewer rows than usual
 TITLE_ALONE = {"model_admin": None}  # unfold would head these pages with the names of models
-AUDITED = ("name", *IDENTITY, "prefix", "id_column", "mapping", "mode", "time_zone", "crontab", "interval")
+RULES = (
+    "content",
+    "trait_prefix",
+    "row_wins",
+    "row_wins_column",
+    "row_wins_value",
+    "empty_cells",
+    "misfit",
+    "mode",
+    "time_zone",
+)
+WHERE = (*IDENTITY, "prefix", "pattern")
+AUDITED = ("name", *WHERE, "id_column", "columns", *RULES, "crontab", "interval", "alert_after_days")
 
 
 def source_or_404(request: HttpRequest, key: Any) -> Source:
     """Return a source of the App at hand."""
-    rows = Source.objects.filter(app=current.current_app(request)).select_related("app", "crontab", "interval")
+    rows = Source.objects.filter(app=current.current_app(request)).select_related(
+        "app", "connection", "crontab", "interval"
+    )
     return get_object_or_404(rows, pk=key)
 
 
@@ -56,6 +72,8 @@ def who(request: HttpRequest) -> str:
 def schedule_words(source: Source) -> str:
     """Say in words when a source is looked at."""
     row = source.crontab
+    if source.access == Access.API:
+        return f"Every night at {int(pulls.NIGHTLY_HOUR):02}:00" if pulls.is_on(source) else "Switched off"
     if row is None:
         return f"Every {source.interval.every} {source.interval.period}" if source.interval else "Only by hand"
     if (
@@ -70,7 +88,8 @@ def schedule_words(source: Source) -> str:
 def described(source: Source) -> dict[str, Any]:
     """Return a source with what the console says of it."""
     now = timezone.now()
-    last = source.runs.exclude(state=RunState.SUPERSEDED).order_by("-modified_at", "-pk").first()
+    unsaid = [RunState.SUPERSEDED, RunState.UPLOADED]
+    last = source.runs.exclude(state__in=unsaid).order_by("-modified_at", "-pk").first()
     return {
         "source": source,
         "last": last,
@@ -89,7 +108,8 @@ class SourcesView(ConsoleViewMixin, TemplateView):
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """Add the sources."""
-        rows = Source.objects.filter(app=current.current_app(self.request)).select_related("crontab", "interval")
+        rows = Source.objects.filter(app=current.current_app(self.request))
+        rows = rows.select_related("app", "connection", "crontab", "interval")
         return super().get_context_data(**kwargs) | {
             **TITLE_ALONE,
             "rows": [described(source) for source in rows.order_by("name")],
@@ -113,6 +133,11 @@ class SourceView(ConsoleViewMixin, TemplateView):
         super().setup(request, *args, **kwargs)
         self.source = source_or_404(request, kwargs["source"]) if "source" in kwargs else None
 
+    @property
+    def is_read(self) -> bool:
+        """Whether it is a vendor, whose settings are those of its connection."""
+        return self.source is not None and self.source.access == Access.API
+
     def form(self, data: Any = None) -> SourceForm:
         """Return the form, empty or as sent."""
         return SourceForm(data, instance=self.source, app=current.current_app(self.request))
@@ -122,27 +147,38 @@ class SourceView(ConsoleViewMixin, TemplateView):
         may_manage = current.may(self.request, Right.MANAGE_SOURCES)
         if self.source is None and not may_manage:
             raise Http404
-        bucket, prefix = (self.source.bucket, self.source.prefix) if self.source else ("your-bucket", "cleeng/")
+        bucket, prefix = place_of(self.source)
         context = super().get_context_data(**kwargs)
-        if may_manage:
+        if may_manage and not self.is_read:
             context.setdefault("form", self.form())
         if self.source:
             context.update(described(self.source), runs=self.source.runs.order_by("-pk")[:RUNS_SHOWN])
             entries = Entry.objects.filter(kind="source", object_id=str(self.source.pk), app=self.source.app_id)
+            context["mail_whens"] = MailWhen.choices
+            context["mail_when"] = (
+                self.source.mails.filter(user=self.request.user.pk).values_list("when", flat=True).first()
+            )
             context["history"] = entries.order_by("-pk")[:HISTORY_SHOWN] if may_manage else []
         return context | {
             **TITLE_ALONE,
             "source": self.source,
+            "is_read": self.is_read,
             "may_manage": may_manage,
             "reader_policy": sources.reader_policy(bucket, prefix),
             "writer_policy": sources.writer_policy(bucket, prefix),
+            "trust_policy": sources.trust_policy(external_id_of(current.current_app(self.request)))
+            if settings.ENGAGE_S3_OWN_CREDENTIALS
+            else "",
             "vendor_steps": connector("cleeng").import_steps,
+            "upload_most": settings.ENGAGE_UPLOAD_MOST // 1_000_000,
             "run_status": sources.RUN_STATUS,
         }
 
     def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Store it."""
         current.require(request, Right.MANAGE_SOURCES)
+        if self.is_read:
+            raise Http404
         before = {name: plain(getattr(self.source, name)) for name in AUDITED} if self.source else {}
         form = self.form(request.POST)
         if not form.is_valid():
@@ -156,6 +192,25 @@ class SourceView(ConsoleViewMixin, TemplateView):
                 record("changed" if self.source else "created", source, changes, request=request)
         messages.success(request, f"{source.name} is saved.")
         return redirect("admin:sync_source_change", source.pk)
+
+
+def place_of(source: Source | None) -> tuple[str, str]:
+    """Return bucket and path of a source, or names to be replaced."""
+    return (source.bucket, source.prefix) if source and source.bucket else ("your-bucket", "cleeng/")
+
+
+class CloudFormationView(ConsoleViewMixin, View):
+    """The CloudFormation template of the bucket and its two users."""
+
+    title = "CloudFormation"
+    right = Right.LOOK
+
+    def get(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Answer with a file."""
+        source = source_or_404(request, kwargs["source"]) if "source" in kwargs else None
+        answer = HttpResponse(sources.cloudformation(*place_of(source)), content_type="application/json")
+        answer["Content-Disposition"] = 'attachment; filename="engage-bucket.template.json"'
+        return answer
 
 
 class TestView(ConsoleViewMixin, View):
@@ -174,13 +229,23 @@ class TestView(ConsoleViewMixin, View):
         wrong = {
             form.fields[name].label or name: errors
             for name, errors in form.errors.items()
-            if name in {*IDENTITY, SECRET, "id_column", "prefix", "customer_id_trait", "time_zone"}
+            if name in {*WHERE, *RULES, SECRET, "customer_id_trait"}
         }
         found = None if wrong or form.non_field_errors() else sources.test(app, form.location(), form.layout())
         named = [column for column, _ in form.mapping_rows()]
         mapped = {column.strip().casefold() for column in (*named, CLEENG_ID_COLUMN, form["id_column"].value() or "")}
-        new = [column for column in (found.columns if found else []) if column.casefold() not in mapped]
-        context = {"found": found, "wrong": wrong, "other": form.non_field_errors(), "new_columns": new}
+        offered = found.columns if found and form["content"].value() != Content.ENDPOINTS else []
+        new = [column for column in offered if column.casefold() not in mapped]
+        chosen = str(form["id_column"].value() or "").strip().casefold()
+        ids = [] if found is None else [pair for pair in found.id_columns if pair[0].casefold() != chosen]
+        context = {
+            "id_columns": ids,
+            "id_chosen": chosen,
+            "found": found,
+            "wrong": wrong,
+            "other": form.non_field_errors(),
+            "new_columns": new,
+        }
         return TemplateResponse(request, "sync/tested.html", context)
 
 
@@ -193,13 +258,58 @@ class CheckNowView(ConsoleViewMixin, View):
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
         """Ring for a worker."""
         source = source_or_404(request, kwargs["source"])
-        start(request, source)
-        record("checked", source, request=request)
+        if source.access == Access.API:
+            read_now(request, source)
+        else:
+            start(request, source, f"{source.name} is being looked at. New files appear below as they are imported.")
+            record("checked", source, request=request)
         return redirect("admin:sync_source_change", source.pk)
 
 
-def start(request: HttpRequest, source: Source) -> None:
-    """Send the source to a worker, and tell the person."""
+class ReadNowView(ConsoleViewMixin, View):
+    """*Read now* on a connector's page: read what its vendor knows into traits."""
+
+    title = "Read now"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Note it, and ring for a worker."""
+        rows = Connection.objects.filter(app=current.current_app(request))
+        connection = get_object_or_404(rows, pk=kwargs["connection"])
+        declared = connector_or_none(connection.connector)
+        if declared is None or kwargs["pull"] not in declared.pulls:
+            raise Http404
+        read_now(
+            request, pulls.source_of(connection, kwargs["pull"]), everything=request.POST.get("everything") == "yes"
+        )
+        return redirect(f"{page_url(declared, connection)}#traits")
+
+
+def read_now(request: HttpRequest, source: Source, *, everything: bool = False) -> None:
+    """Ask for a reading of a vendor, and tell the person."""
+    if not pulls.is_on(source):
+        messages.error(
+            request,
+            f"{source.connection} is not read: switch it on, and choose under “Traits every night” how its rows find your "
+            "subscribers."
+            if source.connection and not way_of(source.connection.settings)
+            else f"{source.connection} is not read while it is switched off.",
+        )
+        return
+    run = pulls.ask(source, who(request), everything=everything)
+    record("asked for", run, {"everything": [None, run.changed_since is None]}, request=request)
+    try:
+        import_source.delay(str(source.pk), who(request))
+    except (OperationalError, OSError):
+        messages.warning(
+            request, "The worker cannot be reached now. It is noted, and begins as soon as a worker is there."
+        )
+    else:
+        messages.success(request, f"{source.name} is being read. It stands in the list of imports.")
+
+
+def start(request: HttpRequest, source: Source, words: str) -> None:
+    """Send the source to a worker, and tell the person what happens next."""
     try:
         import_source.delay(str(source.pk), who(request))
     except (OperationalError, OSError):
@@ -207,7 +317,87 @@ def start(request: HttpRequest, source: Source) -> None:
             request, "The worker cannot be reached now. Nothing is lost: the next scheduled run takes what waits."
         )
     else:
-        messages.success(request, f"{source.name} is being looked at. New files appear below as they are imported.")
+        messages.success(request, words)
+
+
+class MailView(ConsoleViewMixin, View):
+    """Somebody's own choice to be told of a source by e-mail."""
+
+    title = "E-mail"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Keep it."""
+        source, when = source_or_404(request, kwargs["source"]), request.POST.get("when", "")
+        person: Any = request.user  # nobody else comes this far
+        if when in MailWhen.values:
+            source.mails.update_or_create(user=person, defaults={"when": when})
+        else:
+            source.mails.filter(user=person).delete()
+        messages.success(request, "Your choice is saved. It is yours alone: others choose for themselves.")
+        return redirect("admin:sync_source_change", source.pk)
+
+
+class UploadView(ConsoleViewMixin, View):
+    """Take a file that is uploaded by hand."""
+
+    title = "Upload a file"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Store it and show it; refuse it on the source's page."""
+        source = source_or_404(request, kwargs["source"])
+        if source.access == Access.API:
+            raise Http404
+        file = request.FILES.get("file")
+        try:
+            run = uploads.keep(source, file, who(request))
+        except uploads.Refused as refused:
+            page = SourceView(model_admin=self.model_admin)
+            page.setup(request, **kwargs)
+            return page.render_to_response(page.get_context_data(refused=str(refused), refused_for=refused.known))
+        record("uploaded", run, {"size": [None, run.size]}, request=request)
+        return redirect("admin:sync_importrun_change", run.pk)
+
+
+class TakeUploadView(ConsoleViewMixin, View):
+    """Import an upload, now that somebody has looked at it."""
+
+    title = "Import an upload"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Put it among the waiting ones and ring for a worker."""
+        run = run_or_404(request, kwargs["run"])
+        seen = ImportRun.objects.filter(pk=run.pk, state=RunState.UPLOADED)
+        if run.source and seen.update(state=RunState.STOPPED, message="Waits for a worker.", started_at=timezone.now()):
+            record("asked for", run, request=request)
+            start(
+                request, run.source, f"{run.object_key} is imported as soon as a worker is free. This page follows it."
+            )
+        return redirect("admin:sync_importrun_change", run.pk)
+
+
+class DiscardUploadView(ConsoleViewMixin, View):
+    """Throw an upload away, instead of importing it."""
+
+    title = "Discard an upload"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Delete it."""
+        run = run_or_404(request, kwargs["run"])
+        with transaction.atomic():
+            rows = ImportRun.objects.select_for_update().filter(pk=run.pk, state=RunState.UPLOADED)
+            if rows.exists():
+                record("discarded", run, request=request)
+                rows.delete()
+        messages.success(request, f"{run.object_key} is discarded; nothing of it was imported.")
+        return (
+            redirect("admin:sync_source_change", run.source_id)
+            if run.source_id
+            else redirect("admin:sync_importrun_changelist")
+        )
 
 
 class PauseView(ConsoleViewMixin, View):
@@ -249,37 +439,33 @@ class RunView(ConsoleViewMixin, TemplateView):
         run = self.run
         seconds = ((run.finished_at or timezone.now()) - run.started_at).total_seconds()
         reading = not run.staged and run.state == RunState.RUNNING
-        done, total = (run.bytes_read, run.size) if reading else (run.merged_through, run.last_line)
-        usual = (
-            ImportRun.objects.filter(
-                source=run.source_id, state__in=[RunState.DONE, RunState.DONE_WITH_REJECTED], pk__lt=run.pk
-            )
-            .order_by("-pk")
-            .values_list("rows_read", flat=True)[:5]
-        )
+        done, total = (run.bytes_read, run.size) if reading else (run.merged_through, run.rows_to_merge)
+        rate = run.rows_read / seconds if seconds >= 1 else 0
+        waits = run.uploaded and run.state == RunState.STOPPED  # an upload never stops by itself
         return super().get_context_data(**kwargs) | {
             **TITLE_ALONE,
             "run": run,
-            "status": sources.RUN_STATUS[RunState(run.state)],
+            "preview": uploads.preview(run, layout_of(run.source))
+            if run.state == RunState.UPLOADED and run.source
+            else None,
+            "status": sources.WAITS if waits else sources.RUN_STATUS[RunState(run.state)],
+            "moves": run.state == RunState.RUNNING or waits,
             "percent": min(100, 100 * done // total) if total else 0,
             "step": "Reading" if reading else "Merging",
             "seconds": seconds,
-            "rate": int(run.rows_read / seconds) if seconds >= 1 else None,
-            "fewer": fewer_than_usual(run.rows_read, list(usual)),
+            "rate": int(rate),
+            "is_read": run.source is not None and run.source.access == Access.API,
+            "time_left": seconds * (total - done) / done
+            if run.state == RunState.RUNNING and 0 < done < total
+            else None,
+            "can_run": reports.can_run(run),
+            "fewer": reports.fewer_than_usual(run),
+            "not_kept": run.rejected_rows.filter(cells="").count() if run.rows_rejected else 0,
             "rejected": run.rejected_rows.order_by("line", "pk")[:REJECTED_SHOWN],
             "see_personal": current.may(self.request, Right.SEE_PERSONAL),
             "may_manage": current.may(self.request, Right.MANAGE_SOURCES),
-            "again": run.state in {RunState.FAILED, RunState.STOPPED} and run.source_id is not None,
+            "again": not waits and run.state in {RunState.FAILED, RunState.STOPPED} and run.source_id is not None,
         }
-
-
-def fewer_than_usual(rows: int, usual: list[int]) -> int:
-    """Return by how many per cent a file has fewer rows than those before it; 0 where that is nothing to mention."""
-    if not usual or not rows:
-        return 0
-    middle = sorted(usual)[len(usual) // 2]
-    fewer = round(100 * (1 - rows / middle)) if middle else 0
-    return fewer if fewer >= WORTH_SAYING else 0
 
 
 class ImportAgainView(ConsoleViewMixin, View):
@@ -297,12 +483,14 @@ class ImportAgainView(ConsoleViewMixin, View):
             state=RunState.STOPPED, starts=0, finished_at=None
         ):
             record("asked for again", run, {"state": [run.state, RunState.STOPPED.value]}, request=request)
-            start(request, source)
+            start(
+                request, source, f"{run.object_key} is imported as soon as a worker is free. Reload the page to see it."
+            )
         return redirect("admin:sync_importrun_change", run.pk)
 
 
 class RejectedView(ConsoleViewMixin, View):
-    """The rejected rows as CSV."""
+    """The rejected rows as CSV, to be mended and uploaded again."""
 
     title = "Rejected rows"
     right = Right.SEE_PERSONAL
@@ -311,26 +499,34 @@ class RejectedView(ConsoleViewMixin, View):
         """Stream them."""
         run = run_or_404(request, kwargs["run"])
         record("downloaded rejected rows", run, request=request)
-        answer = StreamingHttpResponse(rejected_lines(run), content_type="text/csv; charset=utf-8")
+        answer = StreamingHttpResponse(rejected.lines(run), content_type="text/csv; charset=utf-8")
         answer["Content-Disposition"] = f'attachment; filename="rejected-{run.pk}.csv"'
         return answer
 
 
-class _Echo:
-    """A file that hands back what is written."""
+class ExportView(ConsoleViewMixin, TemplateView):
+    """Export subscribers and traits as CSV: choose, then download."""
 
-    def write(self, text: str) -> str:
-        return text
+    title = "Export subscribers"
+    template_name = "sync/export.html"
+    right = Right.EXPORT_SUBSCRIBERS
 
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Add the form and how many there are."""
+        app = current.current_app(self.request)
+        kwargs.setdefault("form", ExportForm(app=app))
+        return super().get_context_data(**kwargs) | {**TITLE_ALONE, "total": Subscriber.objects.filter(app=app).count()}
 
-def rejected_lines(run: ImportRun) -> Iterator[str]:
-    """Yield the lines of the CSV, which no spreadsheet takes for a formula."""
-    writer: Any = csv.writer(_Echo())
-    yield "\ufeff" + writer.writerow(["line", "column", "reason", "value"])
-    for row in run.rejected_rows.order_by("line", "pk").iterator():
-        yield writer.writerow([row.line, harmless(row.column), harmless(row.reason), harmless(row.value)])
-
-
-def harmless(text: str) -> str:
-    """Return `text` so that a spreadsheet shows it: an apostrophe before what would begin a formula (OWASP's advice)."""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@", "\t", "\r")) or text[:1] in "\t\r\n" else text
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Stream what was chosen; the history says what it was."""
+        app = current.current_app(request)
+        form = ExportForm(request.POST, app=app)
+        if not form.is_valid():
+            return self.render_to_response(self.get_context_data(form=form))
+        selection = form.selection()
+        chosen = {"traits": exports.names_of(app, selection), "having": selection.having, "since": selection.since}
+        changes = {name: [None, plain(value)] for name, value in chosen.items() if value}
+        record("exported subscribers", app, changes, request=request)
+        answer = StreamingHttpResponse(exports.lines(app, selection), content_type="text/csv; charset=utf-8")
+        answer["Content-Disposition"] = f'attachment; filename="subscribers-{app.key}.csv"'
+        return answer

@@ -26,14 +26,17 @@
     adder.hidden = false;
     adder.addEventListener("click", () => addColumn());
 
-    /* --- schedule ------------------------------------------------------------------------------------------------------ */
-    const schedule = form.querySelector("[name='schedule']");
+    /* --- what only some choices need ----------------------------------------------------------------------------------- */
     const showDetails = () => {
-        for (const part of form.querySelectorAll("[data-when-schedule]")) {
-            part.hidden = !part.dataset.whenSchedule.split(" ").includes(schedule.value);
+        for (const part of form.querySelectorAll("[data-when]")) {
+            part.hidden = !part.dataset.is.split(" ").includes(form.elements[part.dataset.when].value);
         }
     };
-    schedule.addEventListener("change", showDetails);
+    form.addEventListener("change", showDetails);
+    form.addEventListener("change", (event) => {
+        const id = form.elements.id_column;
+        if (event.target.name === "content" && event.target.value === "endpoints" && !id.value) id.value = "User.UserId";
+    });
     showDetails();
 
     /* --- the secret ---------------------------------------------------------------------------------------------------- */
@@ -56,6 +59,12 @@
     };
     button.hidden = false;
     answer.addEventListener("click", (event) => {
+        const chosen = event.target.closest("[data-take-id]");
+        if (chosen) {
+            form.elements.id_column.value = chosen.dataset.takeId;
+            button.click();
+            return;
+        }
         const taker = event.target.closest("[data-take-column]");
         if (!taker) return;
         addColumn(taker.dataset.takeColumn);

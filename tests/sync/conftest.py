@@ -78,7 +78,7 @@ def make_source(app: App, s3_url: str) -> Callable[..., Source]:
             "endpoint_url": s3_url,
             "access_key_id": "AKIAREADER",
             "id_column": "user_id",
-            "mapping": {"Customer ID": "cleeng_customer_id"},
+            "columns": {"Customer ID": {"trait": "cleeng_customer_id"}},
             **fields,
         }
         source: Source = SourceFactory(**values)

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -9,11 +10,14 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 from django_celery_beat.models import CrontabSchedule
+from pytest_django import Settings
 
 from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
-from sync.models import ImportRun, RejectedRow, RunState, Source, Trait
+from sync.csv_rows import BadRow
+from sync.models import ImportRun, RunState, Source, Trait
+from sync.rejected import reject
 from tests import factories
 from tests.sync.conftest import REGION, TestBucket
 
@@ -40,6 +44,10 @@ def typed(s3_url: str) -> dict[str, Any]:
         "secret_access_key": SECRET,
         "id_column": "user_id",
         "customer_id_trait": "cleeng_customer_id",
+        "access": "key",
+        "row_wins": "last",
+        "empty_cells": "keep",
+        "misfit": "drop_row",
         "column": ["Email Address", "Churn risk", ""],
         "trait": ["email", "", ""],
         "time_zone": "Europe/Paris",
@@ -170,13 +178,13 @@ def test_a_schedule_comes_back_as_it_was_chosen(
 def test_the_test_tells_what_it_finds_before_anything_is_saved(
     console: Console, app: App, bucket: TestBucket, typed: dict[str, Any]
 ) -> None:
-    factories.SubscriberFactory(app=app, user_id="app-7")
+    factories.EventFactory(prompt__app=app, subscriber=factories.SubscriberFactory(app=app, user_id="app-7"))
     bucket.put("cleeng/a.csv", "user_id,Customer ID,Country,Email Address\n7,1,France,a@example.com\n,2,Spain,\n")
     page = console(Role.APP_ADMIN).post(reverse("admin:sync_source_test_new"), typed).content.decode()
     assert "The test passed." in page
     assert "Its columns: user_id, Customer ID, Country, Email Address." in page
     assert "Its 2 rows: 1 can be imported, 1 cannot. Most frequent reason (1 times): The id is empty." in page
-    assert "0 of the last 1 ids that your app sent occur" in page
+    assert "0 of the 1 ids in your app&#x27;s last 1,000 events occur" in page
     assert "Ids in the file look like “7”, your app&#x27;s like “app-7”" in page
     assert 'data-take-column="Country"' in page
     assert 'data-take-column="Email Address"' not in page
@@ -199,6 +207,23 @@ def test_the_test_says_what_would_stand_in_the_way(
     page = console(Role.APP_ADMIN).post(reverse("admin:sync_source_test_new"), typed).content.decode()
     assert said in page
     assert ("The test passed." in page) == (content is None)
+
+
+def test_the_test_reads_the_header_and_offers_the_id_columns(
+    console: Console, app: App, other_app: App, bucket: TestBucket, typed: dict[str, Any]
+) -> None:
+    for where, user_id in ((app, "u-1"), (app, "u-2"), (other_app, "9")):
+        factories.EventFactory(
+            prompt__app=where, subscriber=factories.SubscriberFactory(app=where, user_id=user_id), source="api"
+        )
+    factories.SubscriberFactory(app=app, user_id="9")  # an import brought it; the app never sent it
+    bucket.put("cleeng/a.csv", "Customer ID,External\n9,u-2\n8,u-7\n")
+    page = console(Role.APP_ADMIN).post(reverse("admin:sync_source_test_new"), {**typed, "id_column": ""})
+    text = page.content.decode()
+    assert "Which of them is the id that your app sends?" in text
+    assert page.context["id_columns"] == [("External", 1), ("Customer ID", 0)]
+    assert 'data-take-id="External"' in text
+    assert not Source.objects.exists()
 
 
 def test_policies_name_this_bucket_and_nothing_more(console: Console, source: Source) -> None:
@@ -284,9 +309,10 @@ def run(source: Source) -> ImportRun:
         state=RunState.FAILED,
         rows_read=3,
         rows_rejected=3,
+        columns=["user_id", "@x"],
     )
-    for line, value in enumerate(["=cmd|' /C calc'!A0", "@SUM(1)", "plain"], 2):
-        RejectedRow.objects.create(run=made, line=line, column="user_id", reason="-1 is no id.", value=value)
+    values = ["=cmd|' /C calc'!A0", "@SUM(1)", "plain"]
+    reject(made, [BadRow(line, "user_id", "-1 is no id.", value, (value, "x")) for line, value in enumerate(values, 2)])
     return made
 
 
@@ -303,9 +329,9 @@ def test_rejected_rows_are_downloaded_without_formulas(console: Console, run: Im
     assert console(Role.READ_ONLY).get(url).status_code == 403
     answer = console(Role.APP_MEMBER).get(url)
     rows = list(csv.reader(io.StringIO(answer.getvalue().decode("utf-8-sig"))))
-    assert rows[0] == ["line", "column", "reason", "value"]
-    assert [row[3] for row in rows[1:]] == ["'=cmd|' /C calc'!A0", "'@SUM(1)", "plain"]
-    assert {row[2] for row in rows[1:]} == {"'-1 is no id."}
+    assert rows[0] == ["user_id", "'@x", "engage_line", "engage_column", "engage_reason", "engage_unfit"]
+    assert [row[0] for row in rows[1:]] == ["'=cmd|' /C calc'!A0", "'@SUM(1)", "plain"]
+    assert {tuple(row[3:]) for row in rows[1:]} == {("user_id", "'-1 is no id.", "")}
 
 
 def test_import_again_puts_a_failed_file_back(console: Console, run: ImportRun) -> None:
@@ -345,3 +371,89 @@ def test_an_administrator_changes_what_is_known_of_a_trait(console: Console, app
     trait.refresh_from_db()
     assert (trait.type, trait.description, trait.personal, trait.confirmed) == ("number", "In years", False, True)
     assert Entry.objects.get(kind="trait").changes["type"] == ["text", "number"]
+
+
+# --- ways in, rules ---------------------------------------------------------------------------------------------------------
+
+ROLE_ARN = "arn:aws:iam::123456789012:role/engage-reader"
+
+
+def test_the_rules_of_rows_and_cells_are_stored_and_come_back(console: Console, typed: dict[str, Any]) -> None:
+    client = console(Role.APP_ADMIN)
+    rules = {
+        "pattern": "subscribers-*.csv",
+        "trait_prefix": "cleeng_",
+        "row_wins": "first_active",
+        "row_wins_column": "Status",
+        "row_wins_value": "active",
+        "empty_cells": "clear",
+        "misfit": "keep_row",
+        "alert_after_days": "4",
+    }
+    client.post(ADD, {**typed, **rules})
+    source = Source.objects.get()
+    assert {name: str(getattr(source, name)) for name in rules} == rules
+    form = client.get(change(source)).context["form"]
+    assert {name: str(form[name].value()) for name in rules} == rules
+    assert Entry.objects.get(kind="source").changes["row_wins"] == [None, "first_active"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"row_wins": "newest_by"}, "Name the column that decides"),
+        ({"row_wins": "first_active", "row_wins_column": "Status"}, "Say which value the row that counts has"),
+        ({"trait_prefix": "Cleeng-"}, "It begins with a letter"),
+        ({"alert_after_days": "0"}, "greater than or equal to 1"),
+        ({"bucket": ""}, "Enter the bucket&#x27;s name"),
+        ({"access": "role"}, "Select a valid choice"),
+    ],
+)
+def test_rules_that_cannot_be_are_refused(
+    console: Console, typed: dict[str, Any], wrong: dict[str, str], said: str
+) -> None:
+    page = console(Role.APP_ADMIN).post(ADD, {**typed, **wrong}).content.decode()
+    assert said in page
+    assert not Source.objects.exists()
+
+
+def test_a_role_is_assumed_with_the_external_id_of_this_app(
+    console: Console, app: App, typed: dict[str, Any], settings: Settings
+) -> None:
+    settings.ENGAGE_S3_OWN_CREDENTIALS = True
+    client = console(Role.APP_ADMIN)
+    role = {"access": "role", "role_arn": ROLE_ARN, "access_key_id": "", "secret_access_key": ""}
+    assert "only go to AWS itself" in client.post(ADD, {**typed, **role}).content.decode()
+    client.post(ADD, {**typed, **role, "endpoint_url": "", "external_id": "engage-another-app"})
+    source = Source.objects.get()
+    assert (source.role_arn, source.external_id, source.secrets()) == (ROLE_ARN, f"engage-{app.key}", {})
+    page = client.get(change(source)).content.decode()
+    assert "sts:ExternalId" in page
+    client.post(change(source), {**typed, "access": "key", "secret_access_key": SECRET})
+    source = Source.objects.get()
+    assert (source.role_arn, source.external_id, source.secrets()) == ("", "", {"secret_access_key": SECRET})
+
+
+def test_a_source_of_uploads_needs_no_bucket(console: Console, typed: dict[str, Any]) -> None:
+    empty = {"bucket": "", "region": "", "endpoint_url": "", "access_key_id": "", "secret_access_key": ""}
+    client = console(Role.APP_ADMIN)
+    client.post(ADD, {**typed, **empty, "access": "upload"})
+    source = Source.objects.get()
+    assert (source.access, source.bucket, source.crontab) == ("upload", "", None)
+    assert "Upload one by hand." in client.get(change(source)).content.decode()
+
+
+def test_the_template_of_cloudformation_makes_no_more_than_is_needed(console: Console, source: Source) -> None:
+    answer = console(Role.READ_ONLY).get(reverse("admin:sync_source_cloudformation", args=[source.pk]))
+    assert "attachment" in answer.headers["Content-Disposition"]
+    made = json.loads(answer.content)["Resources"]
+    bucket = made["Bucket"]["Properties"]
+    assert bucket["BucketName"] == "exports"
+    assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
+    assert bucket["LifecycleConfiguration"]["Rules"][0]["ExpirationInDays"] == 30
+    allowed = {
+        name: [rule["Action"] for rule in made[name]["Properties"]["Policies"][0]["PolicyDocument"]["Statement"]]
+        for name in ("Writer", "Reader")
+    }
+    assert allowed == {"Writer": ["s3:PutObject"], "Reader": ["s3:ListBucket", "s3:GetObject"]}
+    assert "AccessKey" not in answer.content.decode()

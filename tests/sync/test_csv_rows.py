@@ -3,22 +3,40 @@
 import contextlib
 import csv
 import io
+import json
 from collections.abc import Iterator
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sync.csv_rows import BadFile, BadRow, Layout, Row, Table, rows, trait_name
+from sync.csv_rows import SEPARATOR, BadFile, BadRow, Layout, Reading, Table, trait_name
 
 LAYOUT = Layout("user_id")
+
+
+class Row(NamedTuple):
+    """A row that can be imported, with its traits as they are said."""
+
+    line: int
+    user_id: str
+    traits: dict[str, Any]
 
 
 def read(content: str | bytes, layout: Layout = LAYOUT, piece: int = 1 << 16) -> list[Row | BadRow]:
     data = content.encode() if isinstance(content, str) else content
     pieces = (data[start : start + piece] for start in range(0, len(data), piece))
-    return list(rows(Table(pieces, id_column=layout.id_column), layout))
+    reading = Reading(Table(pieces, id_column=layout.id_column), layout)
+    found: list[Row | BadRow] = []
+    for block in reading.blocks():
+        for line, user_id, _, _, texts, typed in block.rows:
+            cells = texts.split(SEPARATOR) if reading.names else []
+            said = {name: cell for name, cell in zip(reading.names, cells, strict=True) if cell}
+            found.append(Row(line, user_id, {**said, **json.loads(typed)}))
+        found += block.rejected
+    return sorted(found, key=lambda row: row.line)
 
 
 def good(content: str | bytes, layout: Layout = LAYOUT) -> list[Row]:
@@ -230,8 +248,9 @@ def test_no_bytes_at_all_cause_anything_but_rows_or_a_clear_error(parts: list[by
         yield data
 
     with contextlib.suppress(BadFile):
-        for row in rows(Table(pieces(), id_column="user_id"), LAYOUT):
-            assert row.line > 1
+        for block in Reading(Table(pieces(), id_column="user_id"), LAYOUT).blocks():
+            assert all(row[0] > 1 for row in block.rows)
+            assert all(row.line > 1 for row in block.rejected)
 
 
 @given(

@@ -1,17 +1,17 @@
 """The S3 door: against moto's server over HTTP, and against AWS's documented error bodies where moto is kinder."""
 
-import gzip
-import itertools
 import os
-import zlib
 from collections.abc import Callable
+from dataclasses import replace
+from urllib.parse import parse_qsl
 
 import pytest
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
-from sync.s3 import CHUNK, Bucket, Location, StorageProblem
+from sync.models import Access
+from sync.s3 import CHUNK, STS, Bucket, Location, StorageProblem
 from tests.sync.conftest import REGION, TestBucket
 
 
@@ -53,37 +53,6 @@ def test_gzip_is_told_by_its_content_and_unpacked(bucket: TestBucket, location: 
     assert read(location) == content
 
 
-def test_several_gzip_members_and_padding_are_one_file(bucket: TestBucket, location: Location) -> None:
-    bucket.put("cleeng/a.gz", gzip.compress(b"one\n") + gzip.compress(b"two\n") + bytes(600))
-    assert read(location) == b"one\ntwo\n"
-
-
-@pytest.mark.parametrize(
-    ("content", "said"),
-    [
-        (gzip.compress(os.urandom(4000))[:-500], "cut off"),
-        (b"\x1f\x8b" + b"nonsense" * 20, "damaged"),
-        (b"PK\x03\x04" + bytes(30), "ZIP"),
-        (gzip.compress(b"a" * 40_000_000), "unpacks to more than"),
-    ],
-)
-def test_what_cannot_be_unpacked_is_said(bucket: TestBucket, location: Location, content: bytes, said: str) -> None:
-    bucket.put("cleeng/a.csv.gz", content)
-    with pytest.raises(StorageProblem, match=said) as problem:
-        read(location)
-    assert problem.value.lasting
-
-
-def test_a_bomb_is_refused_long_before_it_is_unpacked(bucket: TestBucket, location: Location) -> None:
-    pack = zlib.compressobj(9, wbits=31)
-    bucket.put("cleeng/a.gz", b"".join(pack.compress(bytes(1 << 20)) for _ in range(200)) + pack.flush())
-    store = Bucket(location)
-    sizes = map(len, store.open(store.files()[0]))
-    counted = itertools.accumulate(sizes)
-    with pytest.raises(StorageProblem, match="unpacks"):
-        list(itertools.takewhile(lambda seen: seen < 80 * 1024 * 1024, counted))
-
-
 def test_a_file_that_was_replaced_after_it_was_listed_is_not_read(bucket: TestBucket, location: Location) -> None:
     bucket.put("cleeng/a.csv", "old")
     store = Bucket(location)
@@ -92,6 +61,23 @@ def test_a_file_that_was_replaced_after_it_was_listed_is_not_read(bucket: TestBu
     with pytest.raises(StorageProblem, match="was replaced") as problem:
         store.open(file)
     assert not problem.value.lasting
+
+
+def test_a_file_that_a_store_without_conditions_changed_meanwhile_is_left_for_the_next_run(
+    httpserver: HTTPServer, aws: Callable[[int, str, dict[str, str]], Location]
+) -> None:
+    listing = (
+        "<ListBucketResult><Name>exports</Name><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+        "<ETag>&quot;e&quot;</ETag><Size>3</Size></Contents></ListBucketResult>"
+    )
+    store = Bucket(aws(200, listing, {}))
+    for etag, body in (("f", "new"), ("e", "longer")):
+        httpserver.expect_oneshot_request("/exports/cleeng/a.csv").respond_with_data(
+            body, headers={"ETag": f'"{etag}"'}
+        )
+        with pytest.raises(StorageProblem, match="written to after it was listed") as problem:
+            store.open(store.files()[0])
+        assert not problem.value.lasting
 
 
 def test_a_bucket_that_is_not_there_is_said(s3_url: str) -> None:
@@ -249,3 +235,116 @@ def test_a_connection_that_breaks_in_mid_file_is_no_lasting_problem(
     with pytest.raises(StorageProblem, match="broke while the file was being read") as problem:
         b"".join(store.open(store.files()[0]))
     assert not problem.value.lasting
+
+
+# --- as whom ----------------------------------------------------------------------------------------------------------------
+
+ROLE = "arn:aws:iam::123456789012:role/engage-reader"
+OWN_ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIAOWN", "AWS_SECRET_ACCESS_KEY": "own", "AWS_EC2_METADATA_DISABLED": "true"}
+
+
+@pytest.fixture
+def own_credentials(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This server has AWS credentials of its own, and the operator allows their use."""
+    settings.ENGAGE_S3_OWN_CREDENTIALS = True
+    for name, value in OWN_ENVIRONMENT.items():
+        monkeypatch.setenv(name, value)
+
+
+def test_only_files_whose_name_fits_the_pattern_are_meant(bucket: TestBucket, location: Location) -> None:
+    for key in ("cleeng/daily-1.csv", "cleeng/daily-2.csv.gz", "cleeng/weekly.csv", "cleeng/Daily-3.csv"):
+        bucket.put(key, "x")
+    files = Bucket(replace(location, pattern="daily-*")).files()
+    assert {file.key for file in files} == {"cleeng/daily-1.csv", "cleeng/daily-2.csv.gz"}
+
+
+@pytest.mark.parametrize("access", [Access.DEFAULT, Access.ROLE])
+def test_own_credentials_are_the_operators_to_allow(
+    location: Location, settings: Settings, own_credentials: None, access: Access
+) -> None:
+    settings.ENGAGE_S3_OWN_CREDENTIALS = False
+    with pytest.raises(StorageProblem, match="ENGAGE_S3_OWN_CREDENTIALS"):
+        Bucket(replace(location, access=access, role_arn=ROLE)).files()
+
+
+def test_own_credentials_sign_when_the_source_asks_for_them(
+    httpserver: HTTPServer, settings: Settings, own_credentials: None
+) -> None:
+    settings.ENGAGE_PRIVATE_HOSTS = [f"{httpserver.host}:{httpserver.port}"]
+    httpserver.expect_request("/exports").respond_with_data(EMPTY_LIST, content_type="application/xml")
+    location = Location("exports", "", REGION, httpserver.url_for(""), "", "", access=Access.DEFAULT)
+    assert Bucket(location).files() == []
+    assert "Credential=AKIAOWN/" in httpserver.log[0][0].headers["Authorization"]
+
+
+def test_a_server_without_credentials_says_so(
+    location: Location, own_credentials: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    with pytest.raises(StorageProblem, match="no AWS credentials of its own"):
+        Bucket(replace(location, access=Access.DEFAULT)).files()
+
+
+def test_a_role_is_assumed_and_its_files_are_read(
+    bucket: TestBucket, location: Location, settings: Settings, own_credentials: None
+) -> None:
+    settings.ENGAGE_VENDOR_URLS = {STS: location.endpoint_url}
+    bucket.put("cleeng/a.csv", "id\n1\n")
+    as_role = replace(
+        location, access_key_id="", secret_access_key="", access=Access.ROLE, role_arn=ROLE, external_id="engage-demo"
+    )
+    assert read(as_role) == b"id\n1\n"
+
+
+def test_the_role_is_asked_for_with_the_external_id_and_its_key_signs(
+    httpserver: HTTPServer, settings: Settings, own_credentials: None
+) -> None:
+    settings.ENGAGE_VENDOR_URLS = {STS: httpserver.url_for("/sts")}
+    httpserver.expect_request("/sts").respond_with_data(ASSUMED, content_type="text/xml")
+    httpserver.expect_request("/exports").respond_with_data(EMPTY_LIST, content_type="application/xml")
+    location = Location(
+        "exports", "", REGION, httpserver.url_for(""), "", "", access=Access.ROLE, role_arn=ROLE, external_id="engage-x"
+    )
+    assert Bucket(location).files() == []
+    asked, listed = (entry[0] for entry in httpserver.log)
+    form = dict(parse_qsl(asked.get_data(as_text=True)))
+    assert (form["Action"], form["RoleArn"], form["ExternalId"]) == ("AssumeRole", ROLE, "engage-x")
+    assert "Credential=AKIAOWN/" in asked.headers["Authorization"]
+    assert "Credential=ASIAROLE/" in listed.headers["Authorization"]
+    assert listed.headers["X-Amz-Security-Token"] == "session-token"
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "said"),
+    [
+        (403, "AccessDenied", "trust policy must name .* external id engage-x"),
+        (403, "InvalidClientTokenId", "does not accept this server's own credentials"),
+        (403, "RegionDisabledException", "switched off in eu-west-1"),
+        (400, "ValidationError", "is not the ARN of a role"),
+        (400, "Odd", "refused with “Odd”"),
+    ],
+)
+def test_what_sts_refuses_is_said(
+    httpserver: HTTPServer, settings: Settings, own_credentials: None, status: int, code: str, said: str
+) -> None:
+    settings.ENGAGE_VENDOR_URLS = {STS: httpserver.url_for("/sts")}
+    body = f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>no</Message></Error></ErrorResponse>"
+    httpserver.expect_request("/sts").respond_with_data(body, status=status, content_type="text/xml")
+    location = Location(
+        "exports", "", REGION, httpserver.url_for(""), "", "", access=Access.ROLE, role_arn=ROLE, external_id="engage-x"
+    )
+    with pytest.raises(StorageProblem, match=said):
+        Bucket(location).files()
+
+
+EMPTY_LIST = (
+    "<ListBucketResult><Name>exports</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
+)
+# https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRole.html
+ASSUMED = """
+<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<Credentials><AccessKeyId>ASIAROLE</AccessKeyId><SecretAccessKey>role</SecretAccessKey>
+<SessionToken>session-token</SessionToken><Expiration>2999-01-01T00:00:00Z</Expiration></Credentials>
+</AssumeRoleResult></AssumeRoleResponse>
+"""

@@ -11,8 +11,8 @@ from tqdm import tqdm
 
 from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
-from sync import imports
-from sync.models import ImportRun, RunState, Source
+from sync import imports, reports
+from sync.models import Access, ImportRun, RunState, Source
 from sync.s3 import StorageProblem
 
 
@@ -39,7 +39,7 @@ class Bar:
 
     def merging(self, run: ImportRun) -> None:
         """Show the lines merged."""
-        self._show(run, "Merging", run.merged_through, run.last_line, " rows")
+        self._show(run, "Merging", run.merged_through, run.rows_to_merge, " rows")
 
     def ended(self, run: ImportRun) -> None:
         """Make room for the summary."""
@@ -60,7 +60,10 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Say which sources, and how."""
         parser.add_argument("--app", help="only the sources of this App, by its key (default: all Apps)")
-        parser.add_argument("--source", help="only this source, by name or id; paused ones too when named")
+        parser.add_argument(
+            "--source",
+            help="only this source, by name or id; paused ones, and vendors that are read over their API, too when named",
+        )
         parser.add_argument("--dry-run", action="store_true", help="say what would happen, write nothing")
         parser.add_argument("--no-progress", action="store_true", help="no progress bar on a terminal")
 
@@ -77,14 +80,14 @@ class Command(BaseCommand):
             sys.exit(1)
 
     def _sources(self, app_key: str | None, name: str | None) -> list[Source]:
-        sources = Source.objects.select_related("app").order_by("app__key", "name")
+        sources = Source.objects.select_related("app", "connection").order_by("app__key", "name")
         if app_key:
             if not App.objects.filter(key=app_key).exists():
                 keys = ", ".join(App.objects.order_by("key").values_list("key", flat=True)) or "none"
                 raise CommandError(f"There is no App {app_key!r}. There are: {keys}.")
             sources = sources.filter(app__key=app_key)
         if not name:
-            return list(sources.filter(paused=False))
+            return list(sources.filter(paused=False).exclude(access=Access.API))  # vendors have their night
         by_id = Q(pk=name) if _is_uuid(name) else Q()
         found = list(sources.filter(Q(name=name) | by_id if by_id else Q(name=name)))
         if not found:
@@ -93,7 +96,7 @@ class Command(BaseCommand):
         return found
 
     def _import(self, source: Source, bar: Bar | None) -> bool:
-        self.stdout.write(f"{source.app.key}: {source.name}, s3://{source.bucket}/{source.prefix}")
+        self.stdout.write(f"{source.app.key}: {source.name}, {source.place}")
         try:
             summary = imports.import_source(source, started_by="sync_subscriptions", progress=bar)
         except imports.Busy:
@@ -108,6 +111,7 @@ class Command(BaseCommand):
         finally:
             if bar:
                 bar.close()
+        reports.tell(summary)
         if summary.problem:
             self.stderr.write(f"  The source cannot be read: {summary.problem}")
         elif not summary.runs:
@@ -124,12 +128,14 @@ class Command(BaseCommand):
                 f". {run.rows_read:,} rows read: {run.rows_new:,} new, {run.rows_changed:,} changed, "
                 f"{run.rows_unchanged:,} unchanged, {run.rows_superseded:,} superseded, {run.rows_rejected:,} rejected"
             )
+            if run.rows_unmatched:
+                line += f", {run.rows_unmatched:,} of nobody known"
             self.stdout.write(f"{line}. {run.message}".rstrip(". ") + ".")
         else:
             self.stderr.write(f"{line}. {run.message}")
 
     def _foresee(self, source: Source, bar: Bar | None) -> bool:
-        self.stdout.write(f"{source.app.key}: {source.name}, s3://{source.bucket}/{source.prefix} (dry run)")
+        self.stdout.write(f"{source.app.key}: {source.name}, {source.place} (dry run)")
         try:
             forecasts = imports.forecast(source)
         except (StorageProblem, Unreadable) as error:
