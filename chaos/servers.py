@@ -1,0 +1,196 @@
+"""A PostgreSQL and a Redis of our own, in a temporary folder, on free ports. `python -m chaos.servers COMMAND...` lends them.
+
+They belong to this process and end with it; servers that the machine has are never touched.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+HOST = "127.0.0.1"
+PATIENCE = 60.0  # seconds that a server may take to begin
+
+
+class NotThere(Exception):
+    """A program that is needed is not installed, or a server does not begin."""
+
+
+def free_port() -> int:
+    """Return a port that nobody uses."""
+    with socket.socket() as sock:
+        sock.bind((HOST, 0))
+        return int(sock.getsockname()[1])
+
+
+def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
+    """Wait until something listens.
+
+    Raises:
+        NotThere: it ended, or took too long.
+
+    """
+    ends = time.monotonic() + PATIENCE
+    while time.monotonic() < ends and process.poll() is None:
+        with socket.socket() as sock:
+            if not sock.connect_ex((HOST, port)):
+                return
+        time.sleep(0.05)
+    raise NotThere(f"{process.args!r} does not listen on port {port}.")
+
+
+def program(name: str) -> str:
+    """Return the path of a server's program; Debian keeps PostgreSQL's out of the way.
+
+    Raises:
+        NotThere: it is not installed.
+
+    """
+    elsewhere = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"), key=lambda path: int(path.parts[4]))
+    found = shutil.which(name) or (str(elsewhere[-1]) if elsewhere else "")
+    if not found:
+        raise NotThere(f"{name} is not installed.")
+    return found
+
+
+class Server:
+    """A server that can be ended at once, and begun again."""
+
+    end_at_once: signal.Signals = signal.SIGKILL
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.port = folder, free_port()
+        # PostgreSQL refuses to run as root.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user:
+            shutil.chown(folder, self.user, self.user)
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        raise NotImplementedError
+
+    def spawn(self, command: Sequence[str]) -> "subprocess.Popen[bytes]":
+        """Run a program in the server's folder, and under its user."""
+        with (self.folder / "log").open("ab") as log:
+            return subprocess.Popen(  # noqa: S603 - commands of this file
+                command,
+                cwd=self.folder,
+                stdout=log,
+                stderr=log,
+                user=self.user,
+                group=self.user,
+                start_new_session=True,
+            )
+
+    def begin(self) -> None:
+        """Start it, and wait until it listens."""
+        self.process = self.spawn(self.command())
+        wait_for(self.port, self.process)
+
+    def crash(self) -> None:
+        """End it as a crash does, and begin again."""
+        self.stop()
+        self.begin()
+
+    def stop(self) -> None:
+        """End it at once."""
+        if self.process.poll() is None:
+            self.process.send_signal(self.end_at_once)
+        self.process.wait(PATIENCE)
+
+
+class Postgres(Server):
+    """A cluster with an empty database `engage`. A crash ends its processes in mid-work; the log is replayed afterwards."""
+
+    end_at_once = signal.SIGQUIT  # "immediate shutdown": no checkpoint, no good-bye
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        if self.spawn([program("initdb"), "-D", "data", "-U", "postgres", "-A", "trust", "-E", "UTF8"]).wait(PATIENCE):
+            raise NotThere(f"initdb failed: {(folder / 'log').read_text()[-500:]}")
+        self.begin()
+        made = self.spawn([program("createdb"), "-h", HOST, "-p", str(self.port), "-U", "postgres", "engage"])
+        if made.wait(PATIENCE):
+            raise NotThere(f"createdb failed: {(folder / 'log').read_text()[-500:]}")
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [program("postgres"), "-D", "data", "-p", str(self.port), "-h", HOST, "-k", str(self.folder)]
+
+    def begin(self) -> None:
+        """Start it, and wait until it takes connections."""
+        super().begin()
+        ends = time.monotonic() + PATIENCE
+        while self.spawn([program("pg_isready"), "-q", "-h", HOST, "-p", str(self.port)]).wait(PATIENCE):
+            if time.monotonic() > ends:
+                raise NotThere("PostgreSQL takes no connections.")
+            time.sleep(0.1)
+
+    @property
+    def url(self) -> str:
+        """What DATABASE_URL takes."""
+        return f"postgres://postgres@{HOST}:{self.port}/engage"
+
+
+class Redis(Server):
+    """A Redis that keeps nothing: a crash empties it."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.begin()
+
+    def command(self) -> list[str]:
+        """Return what starts it."""
+        return [program("redis-server"), "--port", str(self.port), "--bind", HOST, "--save", "", "--appendonly", "no"]
+
+    def url(self, scheme: str, number: int) -> str:
+        """What CELERY_BROKER_URL or CACHE_URL takes."""
+        return f"{scheme}://{HOST}:{self.port}/{number}"
+
+
+@contextmanager
+def servers() -> Iterator[tuple[Postgres, Redis]]:
+    """Run both for a while.
+
+    Raises:
+        NotThere: one is not installed, or does not begin.
+
+    """
+    with ExitStack() as stack:
+        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="engage-drill-"))) for _ in range(2)]
+        postgres = Postgres(folders[0])
+        stack.callback(postgres.stop)
+        redis = Redis(folders[1])
+        stack.callback(redis.stop)
+        yield postgres, redis
+
+
+def environment(postgres: Postgres, redis: Redis) -> dict[str, str]:
+    """Return what tells Engage to use them."""
+    return {
+        "DATABASE_URL": postgres.url,
+        "CELERY_BROKER_URL": redis.url("redis", 1),
+        "CACHE_URL": redis.url("rediscache", 2),
+    }
+
+
+def main() -> int:
+    """Run a command with both; returns its exit status."""
+    try:
+        with servers() as (postgres, redis):
+            variables = {**os.environ, **environment(postgres, redis)}
+            return subprocess.run(sys.argv[1:], env=variables, check=False).returncode  # noqa: S603 - what it was told
+    except NotThere as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
