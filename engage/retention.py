@@ -1,0 +1,131 @@
+"""What is deleted when it is old, so that nothing grows without bound.
+
+What is open, and what it needs, is never deleted, however old it is. Rows go in small steps, each in a transaction of its own,
+so that nobody waits for a purge; one that is interrupted goes on the next time.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import connection, models, transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from connectors.models import Script
+from engage.audit.models import Entry
+from engage.schedules.models import Slot
+from prompts.models import OPEN, Attempt, Batch, Execution, PromptEvent, Refusal, State
+from sync.models import InboundMessage, RejectedRow, UploadPart
+from sync.uploads import FORGOTTEN_AFTER, IDLE
+
+logger = logging.getLogger(__name__)
+
+STEP = 500  # rows in one transaction
+PAUSE = 0.05  # seconds between two steps, in which others write
+SLOTS_KEPT = timedelta(days=400)
+"""A slot that is gone could be run again; the rarest schedule comes once a year."""
+UNSETTLED = Q(state__in=OPEN) | Q(state=State.HANDED_OVER, due_at__isnull=False)
+"""Executions that are not at their end."""
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One kind of row. `expired` takes the moment before which rows are old, and finds them by an index."""
+
+    name: str
+    kept: Callable[[], timedelta]
+    expired: Callable[[datetime], Iterable[QuerySet[Any]]]
+
+
+def _setting(name: str) -> Callable[[], timedelta]:
+    return lambda: timedelta(days=getattr(settings, name))
+
+
+def _attempts(before: datetime) -> Iterator[QuerySet[Any]]:
+    unsettled = Execution.objects.filter(UNSETTLED, pk=OuterRef("execution"))
+    yield Attempt.objects.filter(~Exists(unsettled), started_at__lt=before).order_by("started_at")
+
+
+def _events(before: datetime) -> Iterator[QuerySet[Any]]:
+    unsettled = Execution.objects.filter(UNSETTLED, event=OuterRef("pk"))
+    for app in PromptEvent.objects.order_by().values_list("app", flat=True).distinct():
+        yield PromptEvent.objects.filter(~Exists(unsettled), app=app, received_at__lt=before).order_by(
+            "received_at", "pk"
+        )
+
+
+def _replaced_scripts(before: datetime) -> Iterator[QuerySet[Any]]:
+    yield Script.objects.filter(replaced_at__lt=before).order_by("replaced_at")
+
+
+def _oldest(model: type[models.Model], moment: str, *only: Q) -> Callable[[datetime], Iterator[QuerySet[Any]]]:
+    """Rows whose keys rise with time: they are found by their keys."""
+    manager: Any = model._default_manager  # noqa: SLF001 - Django's public name for it
+
+    def expired(before: datetime) -> Iterator[QuerySet[Any]]:
+        yield manager.filter(*only, **{f"{moment}__lt": before}).order_by("pk")
+
+    return expired
+
+
+RULES = (
+    Rule("attempts", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _attempts),
+    Rule("batches", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _oldest(Batch, "started_at", Q(finished_at__isnull=False))),
+    Rule("events", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _events),
+    Rule("refused requests", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _oldest(Refusal, "last_at")),
+    Rule(
+        "webhooks",
+        _setting("ENGAGE_KEEP_EVENTS_DAYS"),
+        _oldest(InboundMessage, "received_at", Q(settled_at__isnull=False)),
+    ),
+    # An instruction is followed within a day of its event, which is kept for as long.
+    Rule("replaced scripts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _replaced_scripts),
+    Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
+    Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),
+    Rule("history", _setting("ENGAGE_KEEP_AUDIT_DAYS"), _oldest(Entry, "at")),
+    Rule("schedules' slots", lambda: SLOTS_KEPT, _oldest(Slot, "start", Q(completed_at__isnull=False))),
+)
+
+
+def purge(now: datetime, *, seconds: float = 60.0, pause: float = PAUSE) -> dict[str, int]:
+    """Delete what is old.
+
+    Args:
+        now: the time by which rows are old.
+        seconds: no step is begun after so long; what is left goes the next time.
+        pause: seconds between two steps.
+
+    Returns how many rows of each rule went, without those that hang on them.
+
+    """
+    ends = time.monotonic() + seconds
+    deleted = {rule.name: 0 for rule in RULES}
+    for rule in RULES:
+        for expired in rule.expired(now - rule.kept()):
+            while time.monotonic() < ends and (gone := _step(expired)):
+                deleted[rule.name] += gone
+                time.sleep(pause)
+    if any(deleted.values()):
+        logger.info("Purged %s", ", ".join(f"{count} {name}" for name, count in deleted.items() if count))
+    return deleted
+
+
+def count(now: datetime) -> dict[str, int]:
+    """Return how many rows `purge` would delete now."""
+    return {rule.name: sum(expired.count() for expired in rule.expired(now - rule.kept())) for rule in RULES}
+
+
+@transaction.atomic
+def _step(expired: QuerySet[Any]) -> int:
+    """Delete the first few of what is expired, but nothing that somebody works on at this moment."""
+    if connection.features.has_select_for_update_skip_locked:
+        locked = expired.select_for_update(skip_locked=True, of=("self",))
+        # Looked at again under the locks: what was reopened while they were taken is no longer expired.
+        expired = expired.filter(pk__in=list(locked.values_list("pk", flat=True)[:STEP]))
+    keys = list(expired.values_list("pk", flat=True)[:STEP])
+    expired.model._base_manager.filter(pk__in=keys).delete()  # noqa: SLF001 - Django's public name for it
+    return len(keys)
