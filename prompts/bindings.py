@@ -15,13 +15,13 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from connectors import catalogues
-from connectors.base import Action, CatalogueField, Connector
+from connectors import catalogues, runner
+from connectors.base import RESOLVED, Action, CatalogueField, Connector, Values
 from connectors.failures import Failure, Missing, Rejected
 from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.models import CatalogueEntry, Connection, Health
-from connectors.registry import connector_or_none
+from connectors.registry import declaration
 from engage.audit.record import Changes, differences, record, snapshot
 from engage.schedules import slots
 from engage.tenancy.models import App
@@ -45,7 +45,8 @@ def resolve(inputs: Mapping[str, Any], traits: Mapping[str, Any], form_inputs: M
 
     Args:
         inputs: a binding's inputs: name -> {"from": "fixed", "value": ...}, {"from": "trait", "name": ...} or
-            {"from": "input", "name": ...}; the last two with "optional": true where the action can do without.
+            {"from": "input", "name": ...}; the last two with "optional": true where the action can do without. What the
+            vendor had for them when they were saved is {"from": "resolved", "value": ...}.
         traits: what is known of the subscriber.
         form_inputs: what the person typed into the prompt.
 
@@ -57,7 +58,7 @@ def resolve(inputs: Mapping[str, Any], traits: Mapping[str, Any], form_inputs: M
 
 
 def _value(name: str, source: Mapping[str, Any], traits: Mapping[str, Any], form_inputs: Mapping[str, Any]) -> Any:
-    if source.get("from") == "fixed":
+    if source.get("from") in {"fixed", "resolved"}:
         return source.get("value")
     known, sentence = {
         "trait": (traits, f"No {source.get('name')} is known of this subscriber."),
@@ -79,18 +80,9 @@ def fixed(inputs: Mapping[str, Any]) -> dict[str, Any]:
 # --- what is declared of a binding ----------------------------------------------------------------------------------------
 
 
-def declared(binding: Binding) -> tuple[Connector, Action] | None:
-    """Return a binding's connector and action, or None when they have been taken out of the declarations since."""
-    connector = connector_or_none(binding.connector)
-    try:
-        return (connector, connector.action(binding.action)) if connector else None
-    except KeyError:
-        return None
-
-
 def title(binding: Binding) -> str:
     """E.g. "Cleeng: Apply coupon"."""
-    found = declared(binding)
+    found = declaration(binding)
     return f"{found[0].label}: {found[1].label}" if found else f"{binding.connector}: {binding.action}"
 
 
@@ -105,10 +97,12 @@ class InputWords:
 
 def in_words(binding: Binding, entries: "Entries") -> list[InputWords]:
     """Return a binding's inputs as people read them; a catalogue's choice by the vendor's name for it."""
-    found = declared(binding)
+    found = declaration(binding)
     fields = found[1].Inputs.base_fields if found else {}
     words = []
     for name, source in binding.inputs.items():
+        if name == RESOLVED:
+            continue
         field = fields.get(name)
         label = str((field.label if field else None) or name.replace("_", " ").capitalize())
         if source.get("from") == "trait":
@@ -150,7 +144,7 @@ def entries_of(bindings: Iterable[Binding]) -> Entries:
 
 
 def _catalogue_fields(binding: Binding) -> Iterator[tuple[str, CatalogueField]]:
-    found = declared(binding)
+    found = declaration(binding)
     for name, field in (found[1].Inputs.base_fields if found else {}).items():
         source = binding.inputs.get(name, {})
         if isinstance(field, CatalogueField) and source.get("from") == "fixed" and source.get("value"):
@@ -160,7 +154,7 @@ def _catalogue_fields(binding: Binding) -> Iterator[tuple[str, CatalogueField]]:
 def health(binding: Binding) -> str:
     """Return what keeps the binding's connection from being called, as a sentence, or ""."""
     connection = binding.connection
-    found = declared(binding)
+    found = declaration(binding)
     if found is None:
         return "This action is no longer part of the product. Remove it."
     if not found[0].needs_connection:
@@ -192,8 +186,8 @@ def problems(binding: Binding, entries: Entries) -> list[str]:
 def _no_longer_asked(binding: Binding) -> Iterator[str]:
     """Say which inputs wait for something that the prompt asks nobody for."""
     asked = {row["name"] for row in binding.prompt.inputs}
-    declaration = declared(binding)
-    fields = declaration[1].Inputs.base_fields if declaration else {}
+    found = declaration(binding)
+    fields = found[1].Inputs.base_fields if found else {}
     for name, source in binding.inputs.items():
         if source.get("from") == "input" and source.get("name") not in asked:
             label = (fields[name].label if name in fields else None) or name
@@ -365,21 +359,35 @@ def duplicate(prompt: Prompt, request: HttpRequest) -> Prompt:
 
 @dataclass(frozen=True)
 class Check:
-    """What came of asking the vendor: what it refuses for certain, or why it could not be asked."""
+    """What came of asking the vendor: what it refuses for certain, why it could not be asked, what it has for the inputs."""
 
     refused: tuple[str, ...] = ()
     unchecked: str = ""
+    resolved: Values | None = None
+
+    def complete(self, inputs: Mapping[str, Any], connection: Connection | None) -> dict[str, Any]:
+        """Return a binding's inputs with what was resolved of them, in place of what was resolved before."""
+        typed = {name: source for name, source in inputs.items() if name != RESOLVED}
+        if not self.resolved:
+            return typed
+        return {**typed, RESOLVED: {"from": "resolved", "value": runner.as_resolved(self.resolved, connection)}}
 
 
 def check(connector: Connector, action: Action, connection: Connection | None, inputs: Mapping[str, Any]) -> Check:
-    """Ask the vendor whether fixed inputs are valid. Nothing is asked where the action has no such check."""
+    """Ask the vendor whether fixed inputs are valid, and what it has for them. Not asked where the action does neither."""
+    if why := action.unavailable(connection.settings if connection else {}):
+        return Check(refused=(why,))
     values = fixed(inputs)
-    if type(action).check_inputs is Action.check_inputs or not values:
+    kind = type(action)
+    asks = kind.check_inputs is not Action.check_inputs or kind.resolve_inputs is not Action.resolve_inputs
+    if not asks or not values:
         return Check()
     try:
         settings = connection.everything() if connection is not None else {}
-        with Api(connector, settings, OnlyLooks(CHECK_TIMEOUT)) as api:
-            return Check(refused=tuple(action.check_inputs(api, values)))
+        with Api(connector, settings, OnlyLooks(CHECK_TIMEOUT), connection) as api:
+            if refused := action.check_inputs(api, values):
+                return Check(refused=tuple(refused))
+            return Check(resolved=action.resolve_inputs(api, values) or None)
     except Rejected as refusal:
         return Check(refused=(refusal.message,))
     except Failure as failure:
@@ -406,15 +414,20 @@ def recheck(app: App) -> int:
     ).select_related("connection")
     bad = 0
     for binding in list(rows):
-        found = declared(binding)
+        found = declaration(binding)
         if found is None:
             continue
-        problem, checked_at = as_stored(check(*found, binding.connection, binding.inputs))
+        result = check(*found, binding.connection, binding.inputs)
+        problem, checked_at = as_stored(result)
         bad += bool(problem)
         # Only where the inputs are still those that were asked about.
-        Binding.objects.filter(pk=binding.pk, inputs=binding.inputs).update(
-            problem=problem, checked_at=checked_at or binding.checked_at
-        )
+        same = Binding.objects.filter(pk=binding.pk, inputs=binding.inputs)
+        same.update(problem=problem, checked_at=checked_at or binding.checked_at)
+        if not problem and (inputs := result.complete(binding.inputs, binding.connection)) != binding.inputs:
+            with transaction.atomic():
+                prompt = Prompt.objects.select_for_update().get(pk=binding.prompt_id)
+                if same.update(inputs=inputs):
+                    versions.publish(prompt, by="nightly check")
     return bad
 
 
@@ -434,3 +447,15 @@ def recheck_due(now: datetime) -> int:
         slots.complete(job, start, now=timezone.now())
         done += 1
     return done
+
+
+def uses_of_traits(app: App) -> list[tuple[str, str]]:
+    """Return (trait, prompt's name) for what the App's enabled bindings need of a person or take as an input."""
+    uses: dict[tuple[str, str], None] = {}
+    bindings = Binding.objects.filter(prompt__app=app, prompt__archived_at=None, archived_at=None, enabled=True)
+    for binding in bindings.select_related("prompt").order_by("prompt__name", "pk"):
+        found = declaration(binding)
+        needed = sorted(found[1].needs_with(fixed(binding.inputs)).traits) if found else []
+        taken = [source["name"] for source in binding.inputs.values() if source.get("from") == "trait"]
+        uses |= {(trait, binding.prompt.name): None for trait in (*needed, *taken)}
+    return list(uses)

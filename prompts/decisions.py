@@ -11,7 +11,10 @@ from django.db.models import Q, QuerySet
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from connectors.failures import Rejected
 from connectors.models import Connection
+from connectors.registry import declaration
+from engage.redaction import redact
 from prompts import bell, bindings, executions
 from prompts.events import take_limit
 from prompts.models import TAKES_LIMIT, Execution, State
@@ -20,6 +23,10 @@ from sync import traits
 
 class NotPossible(Exception):
     """The execution is not (or no longer) in a state in which this can be done."""
+
+
+class UnfitReport(ValueError):
+    """The app says that it carried an action out, without what the vendor must be asked about."""
 
 
 class Decision(StrEnum):
@@ -31,6 +38,8 @@ class Decision(StrEnum):
 
 
 RUNS_AGAIN = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT)
+LONGEST_SAID = 200
+"""Characters of a client's own words."""
 STOPPABLE = (State.WAITING, State.QUEUED, State.HELD)
 
 
@@ -60,7 +69,8 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
             bell.ring_on_commit(again.pk)
             return again
         _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by)
-        executions.go_on(current.event_id, State.QUEUED)
+        if not current.is_forward:
+            executions.go_on(current.event_id, State.QUEUED)
         bell.ring_on_commit(current.pk)
     current.refresh_from_db()
     return current
@@ -137,36 +147,75 @@ def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
             {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()},
             "It is not waiting any more.",
         )
-    closed = {"state": State.CLOSED, "reason": "closed", "message": f"Closed by {by}.", "settled_at": Now()}
     return _change(
         execution,
         Execution.objects.filter(state__in=STOPPABLE),
-        {**closed, "due_at": None, "decided_by": by, "decided_at": Now(), "note": note.strip()},
+        _closed(by, note.strip()),
         "It is not waiting any more.",
     )
 
 
+def _closed(by: str, note: str = "") -> dict[str, Any]:
+    closed = {"state": State.CLOSED, "reason": "closed", "message": f"Closed by {by}.", "settled_at": Now()}
+    return {**closed, "due_at": None, "decided_by": by, "decided_at": Now(), "note": note}
+
+
 def report(execution: Execution, result: str, detail: dict[str, Any]) -> Execution:
-    """Store what the client says came of an action that was handed over to it: done, failed or cancelled. Once."""
+    """Store what the client says came of an action that was handed over to it: done, failed or cancelled. Once.
+
+    A report is a claim: where the vendor can be asked, it is asked before the action is done. What the client says in
+    `message`, or of a failure in `reason`, is shown beside the state, shortened.
+
+    Raises:
+        NotPossible: it was reported already, or there is nothing to report.
+        UnfitReport: the vendor would be asked, and the report does not say about what.
+
+    """
+    job = _job_of(execution, detail) if result == "done" else None
     states = {"done": State.DONE, "failed": State.REJECTED, "cancelled": State.SKIPPED}
     words = {
         "done": "The app carried it out.",
         "failed": "The app could not do it.",
         "cancelled": "The person cancelled.",
     }
+    said = str(redact(" ".join(str(detail.get("message") or detail.get("reason") or "").split())))[:LONGEST_SAID]
+    waiting = Execution.objects.filter(state=State.HANDED_OVER, report__isnull=True)
+    otherwise = "This action was reported already, or is not the client's to report."
+    if job is not None:
+        asks = {
+            "state": State.PENDING,
+            "message": "The app says that it did it; the vendor is asked.",
+            "report": {"result": result, "detail": detail},
+            "job": job,
+            "polls": 0,
+            "pending_since": Now(),
+            "due_at": Now(),
+        }
+        return _change(execution, waiting, asks, otherwise, ring=True)
     return _change(
         execution,
-        Execution.objects.filter(state=State.HANDED_OVER, report__isnull=True),
+        waiting,
         {
             "state": states[result],
             "reason": "" if result == "done" else f"client_{result}",
-            "message": words[result],
+            "message": f"{words[result]} It says: {said}" if said else words[result],
             "report": {"result": result, "detail": detail},
             "due_at": None,
             "settled_at": Now(),
         },
-        "This action was reported already, or is not the client's to report.",
+        otherwise,
     )
+
+
+def _job_of(execution: Execution, detail: dict[str, Any]) -> dict[str, Any] | None:
+    """Return what the vendor is asked about, where it can be asked."""
+    found = declaration(execution)
+    if found is None or execution.state != State.HANDED_OVER:
+        return None
+    try:
+        return found[1].claimed(execution.instruction or {}, detail)
+    except Rejected as unfit:
+        raise UnfitReport(unfit.message) from None
 
 
 def held(connection: Connection) -> QuerySet[Execution]:
@@ -181,7 +230,8 @@ def release(connection: Connection, choice: str, *, by: str) -> int:
         return executions.let_go(waiting)
     closed = 0
     if choice == "close":
-        for execution in waiting.iterator():
+        closed = waiting.filter(is_forward=True).update(**_closed(by))
+        for execution in waiting.filter(is_forward=False).iterator():
             stop_trying(execution, by=by)
             closed += 1
     return closed
@@ -193,7 +243,8 @@ def _change(
     with executions.changing(execution.event_id):
         if not rows.filter(pk=execution.pk).update(**values):
             raise NotPossible(otherwise)
-        executions.go_on(execution.event_id, State(values.get("state", execution.state)))
+        if not execution.is_forward:
+            executions.go_on(execution.event_id, State(values.get("state", execution.state)))
         if ring:
             bell.ring_on_commit(execution.pk)
     execution.refresh_from_db()
@@ -222,7 +273,7 @@ def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
 def _take_limit_again(execution: Execution) -> None:
     """The limit was given back when nothing happened; running again needs it again."""
     event = execution.event
-    if event.prompt is None or event.interaction not in TAKES_LIMIT or event.source != "api":
+    if execution.is_forward or event.prompt is None or event.interaction not in TAKES_LIMIT or event.source != "api":
         return
     event.received_at = timezone.now()
     if event.prompt.limits_taken.filter(event=event).exists() or event.limit_reached:

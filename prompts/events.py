@@ -3,7 +3,7 @@
 import hashlib
 import json
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,8 +15,10 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from connectors.failures import Missing
+from connectors.models import Connection
+from engage import crash
 from engage.tenancy.models import App, DeliveryMode
-from prompts import bell, bindings, order, versions
+from prompts import bell, bindings, forwarding, order, versions
 from prompts.models import (
     IMPRESSION,
     NOTHING_HAPPENED,
@@ -65,7 +67,10 @@ class BadInputs(ValueError):
 
 @dataclass(frozen=True)
 class Report:
-    """An event as it is reported. `version` is the prompt's version that was shown; `context` changes nothing."""
+    """An event as it is reported. `version` is the prompt's version that was shown; `context` changes nothing.
+
+    `address` and `user_agent` are the visitor's, as the server saw them; they are kept only where a forwarder asks for them.
+    """
 
     event_id: UUID
     prompt: str
@@ -74,6 +79,8 @@ class Report:
     version: int | None = None
     inputs: Mapping[str, Any] = field(default_factory=dict)
     context: Mapping[str, Any] = field(default_factory=dict)
+    address: str = ""
+    user_agent: str = ""
 
     def digest(self) -> str:
         """Return what tells this event from another under the same id; a resend may come with another context."""
@@ -135,7 +142,9 @@ def record(
         reported_by=reported_by,
         is_test=test or is_test_subscriber(subscriber),
     )
-    return _store(event, plan)
+    targets = forwarding.targets(app.pk)
+    forwarding.keep_visitor(event, report.address, report.user_agent, targets)
+    return _store(event, plan, lambda event: forwarding.planned(event, targets, _not_served(event, prompt)))
 
 
 def _checked(app: App, report: Report) -> tuple[Prompt, dict[str, Any]]:
@@ -164,6 +173,7 @@ def record_direct(
     app: App,
     connector: str,
     action: str,
+    connection: Connection | None,
     user_id: str,
     inputs: Mapping[str, Any],
     *,
@@ -173,16 +183,13 @@ def record_direct(
 ) -> tuple[PromptEvent, Execution]:
     """Store an event without a prompt, and the execution of one action for it (`manage.py run_action`).
 
+    Args:
+        connection: the App's, where the connector needs one.
+
     Raises:
-        Connection.DoesNotExist: the App has no connection of this connector, and it needs one.
         TraitError: the user id cannot be one.
 
     """
-    from connectors.models import Connection
-    from connectors.registry import connector as declared
-
-    needs_connection = declared(connector).needs_connection
-    connection = Connection.objects.get(app=app, connector=connector) if needs_connection else None
     report = Report(uuid4(), "", Interaction.ACCEPT, user_id, inputs=inputs)
     event = PromptEvent(
         app=app,
@@ -204,7 +211,7 @@ def record_direct(
         "on_error": OnError.STOP,
         "position": 0,
     }
-    stored, _ = _store(event, lambda event: [_planned(event, None, kept)])
+    stored, _ = _store(event, lambda event: [_planned(event, None, kept)], lambda _: [])
     return stored, stored.executions.get()
 
 
@@ -239,18 +246,21 @@ def give_limit_back(event_pk: int) -> None:
         LimitTaken.objects.filter(event=event_pk).delete()
 
 
-def _store(event: PromptEvent, plan: Any) -> tuple[PromptEvent, bool]:
-    """Insert event and executions, or find the event that has the id already."""
+Plan = Callable[[PromptEvent], list[Execution]]
+
+
+def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> tuple[PromptEvent, bool]:
+    """Insert event, executions and forwards, or find the event that has the id already."""
     event.mode = event.app.delivery_mode
     event.reference = "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
     event.received_at = timezone.now()
     try:
         with transaction.atomic():
             event.save(force_insert=True)
-            executions: list[Execution] = plan(event)
+            executions = plan(event)
+            _order(event, executions)
+            Execution.objects.bulk_create([*executions, *forwards(event)])
             if executions:
-                _order(event, executions)
-                Execution.objects.bulk_create(executions)
                 if event.limit_reached:
                     event.save(update_fields=["limit_reached"])
                 elif all(execution.state in NOTHING_HAPPENED for execution in executions):
@@ -258,6 +268,7 @@ def _store(event: PromptEvent, plan: Any) -> tuple[PromptEvent, bool]:
                 first = next((execution for execution in executions if execution.state == State.QUEUED), None)
                 if first:
                     bell.ring_on_commit(first.pk)
+            crash.point("event.written")
     except IntegrityError:
         existing = _known(event.app, event.event_id, event.digest)
         if existing is None:
@@ -300,6 +311,11 @@ def _not_sent(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, st
     """Why nothing of an event is sent, if so: state, reason, sentence."""
     if event.limit_reached:
         return State.SKIPPED, "limit", "The limit per subscriber was reached: this person has accepted before."
+    return _not_served(event, prompt)
+
+
+def _not_served(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, str] | None:
+    """Why nothing leaves for this person or prompt, if so."""
     if event.source != EventSource.API:
         return None  # a person asked for it by name
     if event.mode == DeliveryMode.NOBODY:
@@ -379,6 +395,11 @@ class EventStatus:
     outcome: str
     executions: list[Execution]
 
+    @property
+    def rests(self) -> bool:
+        """Whether nothing is to be waited for: it is settled, or the app has an instruction that it must follow first."""
+        return self.settled or any(row.wants_report and row.report is None for row in self.executions)
+
 
 FAILED = frozenset({State.REJECTED, State.GAVE_UP, State.SKIPPED, State.NOT_SENT, State.CLOSED})
 SETTLED = frozenset({State.DONE, State.HANDED_OVER, *FAILED})
@@ -403,3 +424,9 @@ def shown_version(event: PromptEvent) -> PromptVersion | None:
     if event.prompt_version is None:
         return None
     return PromptVersion.objects.filter(prompt=event.prompt_id, number=event.prompt_version).first()
+
+
+def sent_ids(app: App, most: int) -> list[str]:
+    """Return the user ids in the last `most` events that the App reported."""
+    events = PromptEvent.objects.filter(app=app, source=EventSource.API).order_by("-received_at", "-id")[:most]
+    return list(dict.fromkeys(events.values_list("subscriber__user_id", flat=True)))

@@ -5,7 +5,6 @@ No transaction is open while a vendor is called. Times that decide (due, lease) 
 """
 
 import logging
-import random
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -15,18 +14,20 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, connection, transaction
 from django.db.models import F, QuerySet, Value
+from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
 
-from connectors import connections
+from connectors import breaker, clock, connections
 from connectors.base import Connector, Replay
-from connectors.failures import LostClaim
+from connectors.failures import LostClaim, Paused
 from connectors.models import Health
-from connectors.registry import connector_or_none
-from connectors.runner import SETTLING, Outcome, Result, Work, follow_up, run
+from connectors.registry import connector_or_none, declaration
+from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
+from engage import crash
 from engage.logs import about
 from engage.vault.fields import Unreadable
-from prompts import bell, order
+from prompts import bell, forwarding, order, slots
 from prompts.events import give_limit_back
 from prompts.journal import AttemptJournal
 from prompts.models import (
@@ -40,29 +41,33 @@ from prompts.models import (
     PromptEvent,
     State,
 )
-from sync import traits
+from prompts.retries import next_try
+from sync import inbound, traits
 
 logger = logging.getLogger(__name__)
 
-JITTER = 0.1
 ASK_FIRST_AFTER = timedelta(hours=72)  # held longer than this: a person is asked before it goes on
 OVERTAKEN_AFTER = timedelta(hours=1)
 REPORT_WITHIN = timedelta(hours=24)
 
 # --- claim ------------------------------------------------------------------------------------------
 
-_NOW = {"postgresql": "statement_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"}
-_LEASE_ENDS = {
-    "postgresql": "statement_timestamp() + %s * interval '1 second'",
-    "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now', %s || ' seconds')",
-}
-# A person is served one execution at a time in an account; the partial unique index is what holds it, the NOT EXISTS only
-# keeps a worker from running into it again and again.
+# A person is served one execution at a time in an account, and an account has so many slots; two partial unique indexes are
+# what holds that, the conditions here only keep workers from running into them again and again. A slot is drawn by lot, so
+# that workers that claim in the same instant seldom draw the same one.
 _CLAIM = """
-UPDATE prompts_execution SET state = 'running', fence = fence + 1, worker = %s, lease_until = {lease_ends}
+WITH places(slot) AS (VALUES {places})
+UPDATE prompts_execution SET state = 'running', fence = fence + 1, worker = %s, lease_until = {lease_ends}, slot = (
+    SELECT places.slot FROM places
+    WHERE places.slot <= {slots_of_its} AND NOT EXISTS (
+        SELECT 1 FROM prompts_execution other
+        WHERE other.connection_id = prompts_execution.connection_id AND other.slot = places.slot
+          AND other.state = 'running')
+    ORDER BY RANDOM() LIMIT 1)
 WHERE id = (
     SELECT due.id FROM prompts_execution due
     WHERE due.state IN ('queued', 'waiting', 'pending') AND due.due_at <= {now} AND NOT due.is_forward {first}
+      AND (due.connection_id IS NULL OR due.connection_id NOT IN ({unavailable}))
       AND NOT EXISTS (
         SELECT 1 FROM prompts_execution other
         WHERE other.connection_id = due.connection_id AND other.subscriber_id = due.subscriber_id
@@ -74,26 +79,35 @@ RETURNING id
 
 
 def claim(worker: str, first: UUID | None = None) -> Execution | None:
-    """Claim the execution that has been due longest (or `first`, if it is due), or return None when nothing is."""
-    vendor = connection.vendor
+    """Claim the execution that has been due longest (or `first`, if it is due), or return None when nothing is.
+
+    No connection has more executions running than it has slots, so one that hangs leaves the other threads alone.
+    """
     sql = _CLAIM.format(
-        now=_NOW[vendor],
-        lease_ends=_LEASE_ENDS[vendor],
+        places=", ".join(f"({slot})" for slot in range(1, settings.ENGAGE_SLOTS + 1)),
+        slots_of_its=slots.of("prompts_execution.connector"),
+        unavailable=slots.unavailable(),
+        now=clock.now(),
+        lease_ends=clock.later(),
         first="AND due.id = %s" if first else "",
         skip_locked="FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else "",
     )
     arguments: list[Any] = [worker, settings.ENGAGE_LEASE]
     if first:
         arguments.append(Execution._meta.pk.get_db_prep_value(first, connection))
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(sql, arguments)
-            row = cursor.fetchone()
-    except IntegrityError:
-        # Another execution of this person was claimed in the same instant; from now on the statement sees it.
-        return claim(worker)
+    crash.point("claim.next")
+    while True:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute(sql, arguments)
+                row = cursor.fetchone()
+            break
+        except IntegrityError:
+            # Another worker took this slot or this person's turn in the same instant; from now on the statement sees it.
+            continue
     if row is None:
         return None
+    crash.point("claim.made")
     return Execution.objects.select_related("event", "connection", "subscriber", "app", "binding").get(pk=row[0])
 
 
@@ -116,7 +130,12 @@ def carry_out(execution: Execution) -> None:
     """Carry a claimed execution out once, and settle it."""
     with about(event=execution.event_id, execution=execution.pk, connection=execution.connection_id):
         declared = connector_or_none(execution.connector)
-        ended = _held_back(execution, declared)
+        ended, probing = _held_back(execution), False
+        if ended is None:
+            try:
+                probing = breaker.turn(execution.connection)
+            except Paused as paused:
+                ended = _paused(execution, paused)
         if ended is not None or declared is None:
             settle(
                 execution,
@@ -130,22 +149,39 @@ def carry_out(execution: Execution) -> None:
             number=execution.attempts_made + (0 if polling else 1),
             fence=execution.fence,
             worker=execution.worker,
+            connection=execution.connection,
             started_at=Now(),
         )
+        crash.point("attempt.stored")
         journal = AttemptJournal(execution, attempt)
         try:
             outcome = _outcome(execution, declared, journal)
         except LostClaim:
             logger.warning("The claim was lost before a write; nothing was sent")
             complete(attempt, "lost", "Another worker took over before anything was sent.", journal)
+            breaker.note(execution.connection, failed=None, probing=probing)
             return
         execution.steps = journal.steps
         settle(execution, attempt, outcome, journal)
+        breaker.note(execution.connection, failed=outcome.failed, probing=probing)
+
+
+def _paused(execution: Execution, paused: Paused) -> Outcome:
+    """Put back what its connection's breaker does not let through: whatever is known of it stays as it is."""
+    return Outcome(
+        Result.WAITING if execution.job is None else Result.PENDING,
+        paused.message,
+        after=paused.after,
+        may_have_acted=execution.may_have_acted,
+        job=execution.job,
+        reason=PAUSED,
+        spent=False,
+    )
 
 
 def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal) -> Outcome:
     try:
-        action = declared.action(execution.action)
+        action = declared.action(execution.action, execution.connection.settings if execution.connection else {})
         values = execution.connection.everything() if execution.connection else {}
     except KeyError:
         return Outcome(Result.REJECTED, f"{declared.label} no longer has this action.", reason="gone")
@@ -153,15 +189,25 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
         return Outcome(Result.HELD, "The connection's credentials cannot be read.", reason="credentials")
     if not execution.first_write_at:
         known = traits.traits_of(execution.subscriber)
-        execution.traits = {name: known[name] for name in action.needs.traits if name in known}
+        needed = action.needs_with(execution.inputs).traits
+        execution.traits = {name: known[name] for name in needed if name in known}
     since = timezone.now() - execution.first_write_at if execution.first_write_at else None
-    task = Work(declared, action, values, execution.traits, execution.inputs, execution.may_have_acted, since)
+    task = Work(
+        declared,
+        action,
+        values,
+        execution.traits,
+        execution.inputs,
+        execution.may_have_acted,
+        since,
+        execution.connection,
+    )
     if execution.job is not None:
         return follow_up(task, execution.job, journal)
     return run(task, journal)
 
 
-def _held_back(execution: Execution, declared: Connector | None) -> Outcome | None:
+def _held_back(execution: Execution) -> Outcome | None:
     """Why an execution is not tried now, if so."""
     account = execution.connection
     if account and not account.active:
@@ -184,7 +230,7 @@ def _held_back(execution: Execution, declared: Connector | None) -> Outcome | No
     if execution.attempts_made == 0 and execution.binding and not _within_daily_limit(execution.binding):
         text = f"More than {execution.binding.daily_limit:,} executions of this action today."
         return Outcome(Result.HELD, text, reason="daily_limit")
-    if execution.attempts_made and declared and _overtaken(execution, declared):
+    if execution.attempts_made and _overtaken(execution):
         return Outcome(
             Result.SKIPPED,
             "A later answer of this person came in between.",
@@ -199,24 +245,31 @@ def _within_daily_limit(binding: Binding) -> bool:
     counted = BindingDay.objects.filter(binding=binding, day=today)
     if counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1):
         return True
-    if counted.exists():
-        return False
-    BindingDay.objects.bulk_create([BindingDay(binding=binding, day=today)], ignore_conflicts=True)
+    if not counted.exists():
+        BindingDay.objects.bulk_create([BindingDay(binding=binding, day=today)], ignore_conflicts=True)
+    # Asked again even where the row was there: another worker may have made it since the first question.
     return bool(counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1))
 
 
-def _overtaken(execution: Execution, declared: Connector) -> bool:
+def _give_day_back(execution: Execution) -> None:
+    """It was counted for its binding's day and then not tried: it is counted when it is."""
+    if execution.binding_id and execution.attempts_made == 0 and execution.job is None:
+        today = BindingDay.objects.filter(binding=execution.binding_id, day=timezone.now().date(), count__gt=0)
+        today.update(count=F("count") - 1)
+
+
+def _overtaken(execution: Execution) -> bool:
     """Whether setting a state now would undo what a later answer of this person set."""
     if timezone.now() - execution.created_at < OVERTAKEN_AFTER:
         return False
-    try:
-        replay = declared.action(execution.action).replay
-    except KeyError:
-        return False
+    found = declaration(execution)
     later = Execution.objects.filter(
-        subscriber=execution.subscriber_id, connection=execution.connection_id, created_at__gt=execution.created_at
+        subscriber=execution.subscriber_id,
+        connection=execution.connection_id,
+        is_forward=False,
+        created_at__gt=execution.created_at,
     )
-    return replay is Replay.NATURAL and later.exists()
+    return found is not None and found[1].replay is Replay.NATURAL and later.exists()
 
 
 # --- settle -------------------------------------------------------------------------------------------
@@ -241,8 +294,9 @@ def settle(
     A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
     """
     asked = attempt is not None
-    tried = asked and execution.job is None
+    tried = asked and execution.job is None and outcome.spent
     values = _values(execution, outcome, tried=tried)
+    crash.point("settle.next")
     with changing(execution.event_id):
         mine = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING)
         settled = mine.update(**values)
@@ -250,9 +304,20 @@ def settle(
             late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
             settled = late.update(**values)
         if attempt is not None and journal is not None:
-            complete(attempt, outcome.result, outcome.message, journal)
+            if outcome.spent or journal.exchanges:
+                complete(attempt, outcome.result, outcome.message, journal, vendor_failed=outcome.failed)
+            else:
+                attempt.delete()  # it was not our turn: nothing was tried
+        if settled and not outcome.spent:
+            _give_day_back(execution)
+        crash.point("settle.written")
         if settled:
             go_on(execution.event_id, State(values["state"]))
+        if settled and attempt is not None and outcome.confirmed and execution.connection:
+            attempt.refresh_from_db(fields=["started_at"])
+            inbound.confirmed(execution.connection, execution.subscriber, outcome.confirmed, attempt.started_at)
+        crash.point("settle.decided")
+    crash.point("settle.committed")
     if asked and outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
         connections.mark_attention(execution.connection_id, outcome.message)
     elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection_id:
@@ -280,7 +345,7 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
         values["first_write_at"] = Coalesce(F("first_write_at"), Now())
     match outcome.result:
         case Result.WAITING:
-            values |= _next_try(made, outcome)
+            values |= next_try(made, outcome)
         case Result.PENDING:
             values |= _next_look(execution, outcome)
         case Result.HANDED_OVER:
@@ -299,28 +364,9 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
     return values
 
 
-def _next_try(made: int, outcome: Outcome) -> dict[str, Any]:
-    delays = settings.ENGAGE_RETRY_DELAYS
-    if made > len(delays):
-        if outcome.may_have_acted:
-            return {
-                "state": State.UNCERTAIN,
-                "message": f"{outcome.message} It may have happened in one of {made} tries.",
-            }
-        return {
-            "state": State.GAVE_UP,
-            "message": f"{outcome.message} Gave up after {made} tries.",
-            "settled_at": Now(),
-        }
-    wait = delays[made - 1] * (1 + random.random() * JITTER)  # noqa: S311 - to spread retries, not to keep a secret
-    if outcome.after is not None:
-        wait = outcome.after
-    return {"due_at": Now() + Value(timedelta(seconds=max(wait, outcome.not_before)))}
-
-
 def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
-    declared = connector_or_none(execution.connector)
-    within = declared.action(execution.action).settles_within if declared else timedelta(hours=24)
+    found = declaration(execution)
+    within = found[1].settles_within if found else timedelta(hours=24)
     began = execution.pending_since
     if began and timezone.now() - began > within:
         return {
@@ -339,9 +385,13 @@ def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def complete(attempt: Attempt, outcome: str, message: str, journal: AttemptJournal) -> None:
+def complete(
+    attempt: Attempt, outcome: str, message: str, journal: AttemptJournal, *, vendor_failed: bool | None = None
+) -> None:
     """Complete an attempt with what was sent and answered; also when its claim was lost meanwhile."""
-    Attempt.objects.filter(pk=attempt.pk).update(finished_at=Now(), outcome=outcome, message=message)
+    Attempt.objects.filter(pk=attempt.pk).update(
+        finished_at=Now(), outcome=outcome, message=message, vendor_failed=vendor_failed
+    )
     exchanges = [exchange.as_json() for exchange in journal.exchanges]
     AttemptBody.objects.update_or_create(attempt=attempt, defaults={"exchanges": exchanges})
 
@@ -373,9 +423,13 @@ def go_on(event_pk: int, state: State) -> None:
 
 
 def sweep() -> int:
-    """Return expired leases and end what nobody reported. Returns how many executions are due, as far as threads can do them."""
+    """Return expired leases, postpone what has come during a pause, and end what nobody reported.
+
+    Returns how many executions are due, as far as threads can do them.
+    """
+    breaker.tell_again()
     expired = Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now(), is_forward=False)
-    for execution in expired.select_related("event"):
+    for execution in expired.select_related("event", "connection"):
         _return_lease(execution)
     for execution in Execution.objects.filter(state=State.HANDED_OVER, due_at__lt=Now()):
         with changing(execution.event_id):
@@ -392,20 +446,17 @@ def sweep() -> int:
 
 
 def due() -> QuerySet[Execution]:
-    """The executions that a worker may claim now."""
-    return Execution.objects.filter(state__in=CLAIMABLE, due_at__lte=Now(), is_forward=False)
+    """The executions that a worker may claim now: what waits for its own connection is not late."""
+    claimable = Execution.objects.filter(state__in=CLAIMABLE, due_at__lte=Now(), is_forward=False)
+    return claimable.exclude(connection__in=RawSQL(slots.unavailable(), []))  # noqa: S611 - it has no parameters
 
 
 def _return_lease(execution: Execution) -> None:
     """A worker died in mid-call: was a write begun? Then it may have acted."""
     attempt = Attempt.objects.filter(execution=execution, fence=execution.fence).first()
     acted = attempt is not None and attempt.write_begun_at is not None
-    declared = connector_or_none(execution.connector)
-    replay = (
-        next((action.replay for action in declared.actions if action.key == execution.action), None)
-        if declared
-        else None
-    )
+    found = declaration(execution)
+    replay = found[1].replay if found else None
     may_have_acted = acted or execution.may_have_acted
     made = execution.attempts_made + (1 if attempt is not None and execution.job is None else 0)
     values: dict[str, Any] = {"lease_until": None, "may_have_acted": may_have_acted, "attempts_made": made}
@@ -424,7 +475,7 @@ def _return_lease(execution: Execution) -> None:
             "settled_at": None if may_have_acted else Now(),
         }
     else:
-        wait = timedelta(seconds=SETTLING if acted and replay is Replay.CHECK else 0)
+        wait = timedelta(seconds=settings.ENGAGE_SETTLING if acted and replay is Replay.CHECK else 0)
         text = "The worker stopped in the middle; it is tried again."
         values |= {"state": State.WAITING, "reason": "worker_died", "message": text, "due_at": Now() + Value(wait)}
     if acted:
@@ -439,6 +490,8 @@ def _return_lease(execution: Execution) -> None:
             )
         if returned:
             go_on(execution.event_id, State(values["state"]))
+        crash.point("lease.returning")
+    crash.point("lease.returned")
     logger.warning("A lease expired; its worker stopped")
 
 
@@ -457,6 +510,15 @@ def let_go(held: QuerySet[Execution]) -> int:
     return going
 
 
+def ask_now(connection_id: UUID, subscriber_id: int) -> int:
+    """Ask at once what became of a person's jobs at a vendor, who has just told something of them."""
+    pending = Execution.objects.filter(connection=connection_id, subscriber=subscriber_id, state=State.PENDING)
+    asked = pending.filter(due_at__gt=Now()).update(due_at=Now())
+    if asked:
+        bell.ring_on_commit()
+    return asked
+
+
 def oldest_overdue() -> float:
     """Return for how many seconds the execution that waits longest has been due; 0 when none is. Computed when asked."""
     moments: Iterable[datetime | None] = [
@@ -465,6 +527,7 @@ def oldest_overdue() -> float:
         .order_by("lease_until")
         .values_list("lease_until", flat=True)
         .first(),
+        forwarding.oldest_due(),
     ]
     waiting = [(timezone.now() - moment).total_seconds() for moment in moments if moment]
     return max([0.0, *waiting])

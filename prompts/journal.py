@@ -1,5 +1,6 @@
 """What an attempt writes down while it runs: before each write that it begins, and every exchange."""
 
+from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
 from uuid import uuid5
@@ -9,9 +10,11 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Value
 from django.db.models.functions import Now
 
+from connectors.bodies import Body
 from connectors.failures import LostClaim
 from connectors.journal import Exchange, Step
 from connectors.runner import Diverged
+from engage import crash
 from prompts.models import Attempt, Execution, State
 
 
@@ -30,7 +33,7 @@ class AttemptJournal:
         self._steps: dict[str, Any] = dict(execution.steps)
         self._next: dict[str, Any] = {}  # steps that are stored when their write begins
 
-    def step(self, name: str, method: str, url: str, query: Any, body: Any) -> Step:
+    def step(self, name: str, method: str, url: str, query: Any, body: Body | None) -> Step:
         """Return the step as an earlier attempt that may have acted sent it; else this one, to be stored with the write.
 
         Where nothing can have happened yet, the same request keeps its key and another one gets a new one.
@@ -44,12 +47,13 @@ class AttemptJournal:
         if sent and self._execution.may_have_acted:
             if (sent["method"], sent["url"]) != (method, url):
                 raise Diverged
-            return Step(generation, method, url, sent["query"], sent["body"], repeats=True)
-        request = {"method": method, "url": url, "query": query, "body": body}
+            before = sent["body"] and Body(**sent["body"])
+            return Step(generation, method, url, sent["query"], before, repeats=True)
+        request = {"method": method, "url": url, "query": query, "body": body and asdict(body)}
         if sent and sent != request:
             generation += 1
         self._next[name] = {"generation": generation, "sent": request}
-        return Step(generation, **request)
+        return Step(generation, method, url, query, body)
 
     def idempotency_key(self, name: str, step: Step) -> str:
         """Return the same key for the same step of the same execution, until the vendor refused it for good."""
@@ -73,6 +77,7 @@ class AttemptJournal:
                 }
                 if held.update(**kept) != 1:
                     raise LostClaim
+                crash.point("write.noting")
             begun = Attempt.objects.filter(
                 Exists(held.filter(pk=OuterRef("execution_id"))),
                 pk=self._attempt.pk,

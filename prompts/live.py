@@ -20,11 +20,12 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from connectors.models import Connection
-from connectors.registry import all_connectors, connector_or_none
+from connectors.registry import all_connectors, connector_or_none, declaration, forwarder_keys
 from engage.tenancy.models import App, Company
 from prompts.models import CLAIMABLE, IMPRESSION, OPEN, Execution, Interaction, Prompt, PromptEvent, Refusal, State
+from prompts.skipped import can_run_since
 from prompts.states import STATES
-from sync.models import Subscriber
+from sync.models import ImportRun, Subscriber
 
 PAGE = 50
 MOST_NEW = 100
@@ -52,7 +53,9 @@ class FilterForm(forms.Form):
         label="From", required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"})
     )
     until = forms.DateTimeField(required=False, widget=forms.DateTimeInput(attrs={"type": "datetime-local"}))
+    can_run_since = forms.IntegerField(label="Can run since the import", required=False, min_value=1, max_value=2**62)
     impressions = forms.BooleanField(label="Show impressions", required=False)
+    forwards = forms.BooleanField(label="Show forwards", required=False)
 
     def __init__(self, app: App, data: Mapping[str, Any]) -> None:
         super().__init__(data)
@@ -224,13 +227,15 @@ def _executions() -> QuerySet[Execution]:
 
 
 def _listing(app: App, chosen: Mapping[str, Any]) -> Listing:
-    if any(chosen.get(name) for name in ("state", "trouble", "connector")):
+    if any(chosen.get(name) for name in ("state", "trouble", "connector", "can_run_since")):
         return Listing(_filtered_executions(app, chosen), "created_at")
     return Listing(_filtered_events(app, chosen), "received_at")
 
 
 def _filtered_events(app: App, chosen: Mapping[str, Any]) -> QuerySet[PromptEvent]:
     executions = Execution.objects.select_related("connection").defer("steps", "traits", "job", "report")
+    if not chosen.get("forwards"):
+        executions = executions.filter(is_forward=False)
     rows = (
         PromptEvent.objects.filter(app=app, **_event_terms(app, chosen, ""), **_time_terms(chosen, "received_at"))
         .select_related("prompt", "subscriber")
@@ -243,8 +248,13 @@ def _filtered_executions(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execut
     rows = _executions().filter(app=app, **_event_terms(app, chosen, "event__"), **_time_terms(chosen, "created_at"))
     if chosen.get("state"):
         rows = rows.filter(state=chosen["state"])
+    if chosen.get("can_run_since"):
+        run = ImportRun.objects.filter(app=app, pk=chosen["can_run_since"]).select_related("source").first()
+        rows = rows.filter(pk__in=[execution.pk for execution in can_run_since(run)] if run else [])
     if chosen.get("trouble"):
         rows = rows.filter(state__in=TROUBLE)
+    if not chosen.get("forwards") and chosen.get("connector") not in forwarder_keys():
+        rows = rows.filter(is_forward=False)
     if chosen.get("connector"):
         accounts = list(Connection.objects.filter(app=app, connector=chosen["connector"]).values_list("pk", flat=True))
         # The one account of a vendor is indexed; what has several or none is found by its key.
@@ -353,10 +363,10 @@ def connector_label(execution: Execution) -> str:
 def action_label(execution: Execution) -> str:
     """The action's name, or its key when it has been taken out since."""
     declared = connector_or_none(execution.connector)
-    try:
-        return declared.action(execution.action).label if declared else execution.action
-    except KeyError:
-        return execution.action
+    if execution.is_forward and declared and declared.forwarder:
+        return declared.forwarder.label
+    found = declaration(execution)
+    return found[1].label if found else execution.action
 
 
 def environment(execution: Execution) -> str:

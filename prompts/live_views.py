@@ -1,7 +1,7 @@
 """The pages of Live, of one execution, and Lookup."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -9,23 +9,24 @@ from uuid import UUID
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import get_object_or_404
+from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.generic import TemplateView, View
 
-from connectors.base import Action, Replay
-from connectors.registry import connector_or_none
+from connectors.base import RESOLVED, Action, Replay
+from connectors.registry import connector_or_none, declaration
+from connectors.views import page_url
 from engage.audit.record import record
 from engage.tenancy import current
 from engage.tenancy.models import App
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
-from prompts import decisions, live, lookup, timeline
+from prompts import decisions, erasure, live, lookup, timeline
 from prompts.decisions import Decision, NotPossible
 from prompts.events import is_test_subscriber
-from prompts.models import Attempt, Execution, PromptEvent, State
+from prompts.models import Attempt, Batch, Execution, PromptEvent, State
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
 from sync.traits import MASKED
@@ -266,6 +267,9 @@ def _runs_again(execution: Execution, doing: str) -> list[Offer]:
         f"Carries out {doing} with the inputs as they were when the person answered.",
         primary=True,
     )
+    if execution.is_forward:
+        twice = "It may have arrived, and would be counted twice." if execution.reason == "lost_answer" else ""
+        return [replace(as_it_was, label="Send again", text=f"Sends {doing} with the next batch.", warning=twice)]
     if execution.may_have_acted or execution.binding is None:
         return [as_it_was]
     todays = Offer(
@@ -315,11 +319,8 @@ def _decisions(execution: Execution, doing: str) -> list[Offer]:
 
 def declared_action(execution: Execution) -> Action | None:
     """Return the declaration of the action, or None when it has been taken out since."""
-    declared = connector_or_none(execution.connector)
-    try:
-        return declared.action(execution.action) if declared else None
-    except KeyError:
-        return None
+    found = declaration(execution)
+    return found[1] if found else None
 
 
 def shown_inputs(execution: Execution, *, personal: bool) -> list[tuple[str, Any]]:
@@ -329,8 +330,10 @@ def shown_inputs(execution: Execution, *, personal: bool) -> list[tuple[str, Any
     sources = execution.binding.inputs if execution.binding else {}
     shown = []
     for name, value in execution.inputs.items():
-        fixed = sources.get(name, {}).get("from") == "fixed"
+        fixed = sources.get(name, {}).get("from") in {"fixed", "resolved"}
         label = fields[name].label if name in fields and fields[name].label else name
+        if name == RESOLVED and isinstance(value, dict):
+            label, value = "Which is, at the vendor", value.get("values")
         shown.append((str(label), value if personal or fixed else MASKED))
     return shown
 
@@ -355,6 +358,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
         moments = timeline.timeline(execution, attempts)
         self.title = f"{live.action_label(execution)} for {execution.subscriber.user_id}"
         allowed = [offer for offer in offers(execution) if current.may(self.request, offer.right)]
+        found, declared = declaration(execution), connector_or_none(execution.connector)
         return super().get_context_data(
             **kwargs,
             row=Row(live.Line(event, execution), hide),
@@ -367,12 +371,13 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             personal=personal,
             inputs=shown_inputs(execution, personal=personal),
             traits=[(name, value if personal else MASKED) for name, value in sorted(execution.traits.items())],
-            action=declared_action(execution),
+            action=found[1] if found else None,
             where=live.environment(execution),
             offers=allowed,
             denied=bool(offers(execution)) and not allowed,
             uncertain=execution.state == State.UNCERTAIN,
-            connection_url=reverse("admin:connectors_connection_page", args=[execution.connector]),
+            connection_url=page_url(declared, execution.connection) if declared else "",
+            batch=batch_of(execution) if execution.is_forward else None,
             support_text=timeline.for_vendor_support(execution, attempts),
             zone=app.time_zone,
         )
@@ -385,9 +390,9 @@ def stamp(execution: Execution, attempts: list[Attempt]) -> str:
     return f"{execution.state} {counts} {execution.due_at} {execution.decided_at}"
 
 
-def exchanges_of(attempt: Attempt) -> list[dict[str, Any]]:
-    """Return what was sent and answered in an attempt, as texts, with the id under which the vendor knows each request."""
-    body = getattr(attempt, "body", None)
+def exchanges_of(tried: Attempt | Batch) -> list[dict[str, Any]]:
+    """Return what was sent and answered, as texts, with the id under which the vendor knows each request."""
+    body = getattr(tried, "body", None)
     return [
         {
             **exchange,
@@ -397,6 +402,25 @@ def exchanges_of(attempt: Attempt) -> list[dict[str, Any]]:
         }
         for exchange in (body.exchanges if body else [])
     ]
+
+
+@dataclass(frozen=True)
+class BatchShown:
+    """The batch in which an event was last sent: its requests, and this event's part of them."""
+
+    batch: Batch
+    exchanges: list[dict[str, Any]]
+    payload: str
+
+
+def batch_of(execution: Execution) -> BatchShown | None:
+    """Return what is kept of the batch of a forward; None while there is none, or no more."""
+    batch = Batch.objects.filter(pk=execution.batch_id).select_related("body").first() if execution.batch_id else None
+    if batch is None:
+        return None
+    body = getattr(batch, "body", None)
+    payload = body.payloads.get(str(execution.pk)) if body else None
+    return BatchShown(batch, exchanges_of(batch), json.dumps(payload, indent=2, ensure_ascii=False) if payload else "")
 
 
 def _message(headers: dict[str, str] | None, body: Any) -> str:
@@ -525,9 +549,50 @@ class LookupPage(ConsoleViewMixin, TemplateView):
             "subscriber": subscriber,
             "is_test": is_test_subscriber(subscriber, timezone.now()),
             "personal": personal,
+            "may_erase": current.may(self.request, Right.ERASE_SUBSCRIBERS),
             "traits": lookup.traits_shown(app, subscriber, personal=personal),
             "offered": lookup.prompts_of(app, subscriber),
             "limits": subscriber.limits_taken.filter(prompt__app=app).select_related("prompt").order_by("-taken_at"),
             "rows": rows_of(self.request, page.lines),
             "more": urlencode({"user": subscriber.user_id, "impressions": "on"}) if page.older else "",
         }
+
+
+class ErasePage(ConsoleViewMixin, TemplateView):
+    """Delete a subscriber and everything known of them. Asked twice: the page, and the id typed again."""
+
+    title = "Delete a subscriber"
+    right = Right.ERASE_SUBSCRIBERS
+    template_name = "prompts/lookup/erase.html"
+
+    def setup(self, request: HttpRequest, *args: Any, **kwargs: Any) -> None:
+        """Find the subscriber."""
+        super().setup(request, *args, **kwargs)
+        rows = Subscriber.objects.filter(app=current.current_app(request)).select_related("app")
+        self.subscriber = get_object_or_404(rows, pk=kwargs["pk"])
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Say what would go, and what stands in the way."""
+        person = self.subscriber
+        return super().get_context_data(**kwargs) | {
+            "subscriber": person,
+            "open": erasure.open_of(person),
+            "counts": {
+                "traits": len(person.traits),
+                "events": person.events.count(),
+                "executions": person.executions.count(),
+                "messages": person.messages.count(),
+            },
+        }
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Delete, if the id was typed as it is."""
+        if request.POST.get("user_id", "").strip() != self.subscriber.user_id:
+            wrong = "This is not the user id of this subscriber. Nothing was deleted."
+            return self.render_to_response(self.get_context_data(wrong=wrong, typed=request.POST.get("user_id", "")))
+        try:
+            erasure.erase(self.subscriber, request)
+        except erasure.StillOpen:
+            return self.render_to_response(self.get_context_data(typed=request.POST.get("user_id", "")))
+        messages.success(request, "The subscriber and everything that was known of them is deleted.")
+        return redirect("admin:prompts_lookup")

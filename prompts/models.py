@@ -134,7 +134,8 @@ class Binding(models.Model):
     connection = models.ForeignKey(
         Connection, null=True, blank=True, on_delete=models.RESTRICT, related_name="bindings"
     )
-    # input name -> {"from": "fixed", "value": ...} | {"from": "trait", "name": ...} | {"from": "input", "name": ...}
+    # input name -> {"from": "fixed", "value": ...} | {"from": "trait", "name": ...} | {"from": "input", "name": ...};
+    # and what the vendor had for them when they were saved (`connectors.base.RESOLVED`) -> {"from": "resolved", "value": ...}
     inputs = models.JSONField(default=dict)
     on_error = models.CharField(max_length=8, choices=OnError.choices, default=OnError.STOP)
     enabled = models.BooleanField(default=True)
@@ -235,6 +236,9 @@ class PromptEvent(models.Model):
     reported_by = models.CharField(max_length=254, blank=True)  # the person, for console and command
     limit_reached = models.BooleanField(default=False)
     received_at = models.DateTimeField()
+    # Of the visitor, as the server saw them; kept only where a connection that is active sends them on.
+    address = models.GenericIPAddressField(null=True)
+    user_agent = models.CharField(max_length=300, blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["app", "event_id"], name="event_once")]
@@ -288,7 +292,7 @@ class Execution(models.Model):
     subscriber = models.ForeignKey(Subscriber, on_delete=models.CASCADE, related_name="executions", db_index=False)
     binding = models.ForeignKey(
         Binding, null=True, on_delete=models.RESTRICT, related_name="executions", db_index=False
-    )  # null: a forwarder
+    )  # null: a forward, or an action that was asked for directly
     connection = models.ForeignKey(
         Connection, null=True, on_delete=models.RESTRICT, related_name="executions", db_index=False
     )
@@ -315,13 +319,15 @@ class Execution(models.Model):
     worker = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
+    # While it runs: which of its connection's places it has. None for forwarders, which go one batch at a time.
+    slot = models.PositiveSmallIntegerField(null=True)
 
     # What makes a repeat safe.
     may_have_acted = models.BooleanField(
         default=False
     )  # a write of some attempt left us, and its answer did not settle it
     first_write_at = models.DateTimeField(null=True)
-    steps = models.JSONField(default=dict)  # step -> {"generation", "method", "path", "body", "query"}
+    steps = models.JSONField(default=dict)  # step -> {"generation", "sent": {"method", "url", "query", "body"}}
     traits = models.JSONField(default=dict)  # what the attempt that wrote was given; kept for the later ones
     job = models.JSONField(null=True)  # pending: what the vendor accepted
     pending_since = models.DateTimeField(null=True)
@@ -344,10 +350,21 @@ class Execution(models.Model):
             models.UniqueConstraint(
                 fields=["event", "connection"], condition=Q(is_forward=True), name="forwarded_once"
             ),
+            models.UniqueConstraint(
+                fields=["connection", "slot"], condition=Q(state="running"), name="one_execution_per_slot"
+            ),
         ]
         indexes = [
             models.Index(
-                fields=["due_at"], name="execution_due", condition=Q(state__in=["queued", "waiting", "pending"])
+                fields=["due_at"],
+                name="execution_due",
+                condition=Q(state__in=["queued", "waiting", "pending"], is_forward=False),
+            ),
+            # Of its own: however many events wait to be forwarded, no action is behind them.
+            models.Index(
+                fields=["connection", "due_at"],
+                name="execution_forward_due",
+                condition=Q(state__in=["queued", "waiting"], is_forward=True),
             ),
             models.Index(fields=["lease_until"], name="execution_leased", condition=Q(state="running")),
             models.Index(
@@ -359,7 +376,12 @@ class Execution(models.Model):
                 name="execution_trouble",
                 condition=Q(state__in=["uncertain", "gave_up", "rejected", "held", "waiting"]),
             ),
+            models.Index(
+                fields=["app", "-created_at"], name="execution_missing", condition=Q(state="skipped", reason="missing")
+            ),
             models.Index(fields=["app", "-created_at", "-id"], name="execution_live"),
+            # Forwards outnumber actions by far, and most pages leave them out.
+            models.Index(fields=["app", "-created_at", "-id"], name="execution_actions", condition=Q(is_forward=False)),
             models.Index(fields=["subscriber", "-created_at"], name="execution_subscriber"),
             models.Index(fields=["binding", "-created_at"], name="execution_binding"),
             models.Index(fields=["connection", "-created_at"], name="execution_connection"),
@@ -385,10 +407,23 @@ class Attempt(models.Model):
     write_begun_at = models.DateTimeField(null=True)  # stored before each write: tells "uncertain" from "never sent"
     finished_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=12, blank=True)  # a State, or "lost" when its worker died
+    # For the circuit breaker: in which account it was, and whether it ended in a passing trouble there (None: nobody was asked).
+    connection = models.ForeignKey(
+        Connection, null=True, on_delete=models.CASCADE, related_name="attempts", db_index=False
+    )
+    vendor_failed = models.BooleanField(null=True)
     message = models.TextField(blank=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["execution", "fence"], name="attempt_fence_once")]
+        indexes = [
+            models.Index(fields=["started_at"], name="attempt_age"),
+            models.Index(
+                fields=["connection", "-finished_at"],
+                name="attempt_verdicts",
+                condition=Q(vendor_failed__isnull=False),
+            ),
+        ]
 
 
 class AttemptBody(models.Model):
@@ -399,11 +434,40 @@ class AttemptBody(models.Model):
 
 
 class Batch(models.Model):
-    """What a forwarder sent in one request, for many events."""
+    """Events that a forwarder sends in one request. Stored before the request leaves, and completed whatever becomes of it.
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="batches")
-    created_at = models.DateTimeField(auto_now_add=True)
-    exchange = models.JSONField(default=dict)
+    An open one is the claim on its executions (those that are running and point to it) and on its connection: there is one
+    at a time. Whoever settles must find it open.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="batches", db_index=False)
+    worker = models.CharField(max_length=80)
+    started_at = models.DateTimeField()
+    lease_until = models.DateTimeField()
+    write_begun_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+    pause_until = models.DateTimeField(null=True)  # the vendor took nothing: no other batch leaves before
+    events = models.PositiveIntegerField(default=0)
+    accepted = models.PositiveIntegerField(default=0)
+    problem = models.TextField(blank=True)  # why not all were accepted
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection"], condition=Q(finished_at=None), name="one_batch_at_a_time")
+        ]
+        indexes = [models.Index(fields=["connection", "-started_at"], name="batch_recent")]
+        verbose_name_plural = "batches"
+
+    def __str__(self) -> str:
+        return f"{self.connection}, {self.events} events"
+
+
+class BatchBody(models.Model):
+    """What was sent and answered in a batch, redacted: the exchanges without their bodies, and each event's part of those."""
+
+    batch = models.OneToOneField(Batch, on_delete=models.CASCADE, primary_key=True, related_name="body")
+    exchanges = models.JSONField(default=list)
+    payloads = models.JSONField(default=dict)  # execution's id -> payload
 
 
 class Refusal(models.Model):

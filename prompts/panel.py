@@ -14,9 +14,10 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from connectors.base import Action, Connector
+from connectors.base import NOTHING, Action, Connector
+from connectors.journal import spelled_out
 from connectors.models import Connection
-from connectors.registry import all_connectors, connector_or_none
+from connectors.registry import all_connectors, connector_or_none, declaration
 from engage.tenancy import current
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin, ScopedModelAdmin
@@ -41,6 +42,7 @@ class Row:
     having: int
     total: int
     needs: str
+    by_client: str
     problems: list[str]
     last: Execution | None
     last_words: states.StateWords | None
@@ -132,8 +134,9 @@ def _rows(prompt: Prompt) -> list[Row]:
 
 
 def _row(binding: Binding, entries: bindings.Entries, last: Execution | None) -> Row:
-    found = bindings.declared(binding)
-    having, total = traits.coverage(binding.prompt.app, found[1].needs) if found else (0, 0)
+    found = declaration(binding)
+    needs = found[1].needs_with(bindings.fixed(binding.inputs)) if found else NOTHING
+    having, total = traits.coverage(binding.prompt.app, needs) if found else (0, 0)
     return Row(
         binding,
         vendor=found[0].label if found else binding.connector,
@@ -143,7 +146,8 @@ def _row(binding: Binding, entries: bindings.Entries, last: Execution | None) ->
         repeat_is_safe=found is not None and found[1].replay.name != "NEVER",
         having=having,
         total=total,
-        needs=found[1].needs.in_words if found and found[1].needs.groups else "",
+        by_client=found[1].by_client if found else "",
+        needs=needs.in_words if needs.groups else "",
         problems=bindings.problems(binding, entries),
         last=last,
         last_words=states.words(last) if last else None,
@@ -301,27 +305,30 @@ class ChooseView(PromptPage):
         )
 
     def _offers(self) -> list[Offer]:
-        connections = {row.connector: row for row in Connection.objects.filter(app=self.prompt.app)}
-        used = {
-            (row["connector"], row["action"]): row["last"]
+        connections: dict[str, list[Connection]] = {}
+        for row in Connection.objects.filter(app=self.prompt.app):
+            connections.setdefault(row.connector, []).append(row)
+        used: dict[tuple[str, uuid.UUID | None, str], Any] = {
+            (row["connector"], row["connection"], row["action"]): row["last"]
             for row in Binding.objects.filter(prompt__app=self.prompt.app)
-            .values("connector", "action")
+            .values("connector", "connection", "action")
             .annotate(last=Max("created_at"))
         }
         offers: list[Offer] = []
         for connector in all_connectors():
-            connection = connections.get(connector.key)
-            if connector.needs_connection and connection is None:
-                continue
-            reason = (
-                ""
-                if connection is None or connection.active
-                else f"{connector.label} is switched off in Settings > Actions."
-            )
-            offers.extend(
-                Offer(connector, declared(), connection, reason, used.get((connector.key, declared.key)))
-                for declared in connector.actions
-            )
+            none = [] if connector.needs_connection else [None]
+            for connection in connections.get(connector.key, none):
+                reason = (
+                    ""
+                    if connection is None or connection.active
+                    else f"{connection} is switched off in Settings > Actions."
+                )
+                account, settings = (connection.pk, connection.settings) if connection else (None, {})
+                for declared in connector.actions_of(settings):
+                    action = declared()
+                    why = reason or action.unavailable(settings)
+                    last = used.get((connector.key, account, action.key))
+                    offers.append(Offer(connector, action, connection, why, last))
         offers.sort(key=lambda offer: (offer.connector.label, offer.action.label))
         offers.sort(key=lambda offer: offer.recent.timestamp() if offer.recent else 0, reverse=True)
         offers.sort(key=lambda offer: bool(offer.reason))
@@ -341,6 +348,14 @@ def lane_of(request: HttpRequest) -> Interaction:
         return Interaction(request.GET.get("lane", Interaction.ACCEPT))
     except ValueError:
         raise Http404("There is no such lane.") from None
+
+
+def _account(request: HttpRequest) -> uuid.UUID:
+    """Return the connection that `?connection=` names; needed where an App may have several of a connector."""
+    try:
+        return uuid.UUID(request.GET.get("connection", ""))
+    except ValueError:
+        raise Http404("There is no such connection.") from None
 
 
 class EditorView(PromptPage):
@@ -376,7 +391,7 @@ class EditorView(PromptPage):
                 inputs.refuse(sentence)
             return self._page(binding, (form, inputs))
         binding = form.save(commit=False)
-        binding.inputs = inputs.inputs
+        binding.inputs = result.complete(inputs.inputs, binding.connection)
         binding.problem, binding.checked_at = bindings.as_stored(result)
         self.store(binding)
         if result.unchecked:
@@ -388,7 +403,7 @@ class EditorView(PromptPage):
         raise NotImplementedError
 
     def _declared(self, binding: Binding) -> tuple[Connector, Action]:
-        found = bindings.declared(binding)
+        found = declaration(binding)
         if found is None:
             raise Http404("This action is no longer part of the product.")
         return found
@@ -402,7 +417,8 @@ class EditorView(PromptPage):
     def _page(self, binding: Binding, filled: tuple[BindingForm, InputsForm] | None) -> HttpResponse:
         connector, action = self._declared(binding)
         form, inputs = filled or self._forms(binding, action, None)
-        having, total = traits.coverage(self.prompt.app, action.needs)
+        needs = action.needs_with(bindings.fixed(binding.inputs))
+        having, total = traits.coverage(self.prompt.app, needs)
         context = self.get_context_data(
             binding=binding,
             lane=Interaction(binding.interaction),
@@ -411,6 +427,7 @@ class EditorView(PromptPage):
             form=form,
             inputs=inputs,
             health=bindings.health(binding),
+            needs=needs,
             having=having,
             total=total,
             lacking=total - having,
@@ -429,7 +446,10 @@ class AddView(EditorView):
         connector = connector_or_none(self.kwargs["connector"])
         if connector is None:
             raise Http404("There is no such vendor.")
-        connection = Connection.objects.filter(app=self.prompt.app, connector=connector.key, active=True).first()
+        rows = Connection.objects.filter(app=self.prompt.app, connector=connector.key, active=True)
+        if connector.several:
+            rows = rows.filter(pk=_account(self.request))
+        connection = rows.first()
         if connector.needs_connection and connection is None:
             raise Http404(f"{connector.label} is not active in this App.")
         return Binding(
@@ -503,7 +523,7 @@ class TryView(PromptPage):
         match request.POST.get("do"):
             case "preview":
                 context["previews"] = [
-                    (bindings.title(row), found, [trying.spelled_out(exchange) for exchange in found.exchanges])
+                    (bindings.title(row), found, [spelled_out(exchange) for exchange in found.exchanges])
                     for row in rows
                     for found in [trying.preview(row, person, form.answers)]
                 ]

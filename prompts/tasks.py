@@ -6,9 +6,13 @@ import threading
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from django.utils import timezone
 
-from prompts import bell, bindings, executions
+from prompts import bell, bindings, executions, forwarding
+
+# At most half of a process's threads forward: actions go on while an analytics vendor is slow.
+forwarding_places = threading.BoundedSemaphore(max(1, settings.ENGAGE_WORKER_THREADS // 2))
 
 
 def worker_name() -> str:
@@ -24,9 +28,24 @@ def work(first: str | None = None) -> None:
 
 @shared_task(name="prompts.sweep")
 def sweep() -> None:
-    """Return expired leases, and ring for what is due: once for each thread that could work on it."""
+    """Return expired leases, and ring for what is due: once for each thread that could work on it.
+
+    Nothing else rings for forwards: what came in between two ticks is what goes in one batch.
+    """
     for _ in range(executions.sweep()):
         bell.ring()
+    for connection_id in forwarding.sweep():
+        bell.ring_for_forwards(connection_id)
+
+
+@shared_task(name="prompts.forward")
+def forward(connection_id: str) -> None:
+    """Forward a connection's events, where a thread may be spared; else the next tick rings again."""
+    if forwarding_places.acquire(blocking=False):
+        try:
+            forwarding.work(worker_name(), UUID(connection_id))
+        finally:
+            forwarding_places.release()
 
 
 @shared_task(name="prompts.recheck_inputs")

@@ -102,13 +102,17 @@ def _answer(event: PromptEvent) -> Moment:
             event.received_at, "terminal", "neutral", f"Asked for in the {event.get_source_display().lower()}", by
         )
     title = f"{event.subscriber} answered “{interaction_label(event)}” to {event.prompt}"
+    if event.interaction == IMPRESSION:
+        title = f"{event.subscriber} was shown {event.prompt}"
     said = f"Version {event.prompt_version}. " if event.prompt_version else ""
     by = f", by {event.reported_by}" if event.reported_by else ""
     return Moment(event.received_at, "ads_click", "neutral", title, f"{said}{event.get_source_display()}{by}.")
 
 
 def _earlier_and_later(execution: Execution) -> Iterator[Moment]:
-    others = execution.event.executions.exclude(pk=execution.pk).exclude(rerun_of=execution.pk)
+    if execution.is_forward:
+        return  # it stands outside their order
+    others = execution.event.executions.filter(is_forward=False).exclude(pk=execution.pk).exclude(rerun_of=execution.pk)
     if execution.rerun_of_id is not None:
         others = others.exclude(pk=execution.rerun_of_id)
     for other in others.order_by("position", "created_at"):

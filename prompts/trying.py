@@ -1,6 +1,5 @@
 """Try a prompt's actions before anybody sees them: a preview, and a run for real, for test subscribers only."""
 
-import json
 import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from django.utils import timezone
 
 from connectors import runner
 from connectors.failures import Missing
+from connectors.registry import declaration
 from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
 from prompts import bindings, events
@@ -37,7 +37,7 @@ def test_subscribers_now(app: App) -> QuerySet[Subscriber]:
 
 def preview(binding: Binding, subscriber: Subscriber, answers: Mapping[str, Any]) -> runner.Preview:
     """Do what an action would do for this subscriber up to its first write, which is shown and not sent."""
-    found = bindings.declared(binding)
+    found = declaration(binding)
     if found is None:
         return runner.Preview(runner.Result.REJECTED, "This action is no longer part of the product.")
     connector, action = found
@@ -51,28 +51,7 @@ def preview(binding: Binding, subscriber: Subscriber, answers: Mapping[str, Any]
         return runner.Preview(
             runner.Result.HELD, "The stored secrets cannot be opened. An administrator must enter them again."
         )
-    return runner.preview(runner.Work(connector, action, settings, traits, inputs))
-
-
-def spelled_out(exchange: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an exchange with its texts as a page shows them: `as_sent` is the request, line by line."""
-    head = [
-        f"{exchange['method']} {exchange['url']}",
-        *(f"{name}: {value}" for name, value in exchange["headers"].items()),
-    ]
-    body = _text(exchange["body"])
-    return {
-        **exchange,
-        "as_sent": "\n".join([*head, *(["", body] if body else [])]),
-        "body_text": body,
-        "answer_text": _text(exchange["answer"]),
-    }
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
+    return runner.preview(runner.Work(connector, action, settings, traits, inputs, account=binding.connection))
 
 
 @dataclass(frozen=True)
@@ -92,7 +71,7 @@ def effects(rows: Iterable[Binding]) -> list[Effect]:
     entries = bindings.entries_of(chosen)
     result = []
     for binding in chosen:
-        found = bindings.declared(binding)
+        found = declaration(binding)
         if found is None:
             continue
         connector, action = found

@@ -32,6 +32,11 @@ class EventAdmin(ScopedModelAdmin):
     """Events are listed in Live; here is the other way to them, by person."""
 
     def get_urls(self) -> list[URLPattern]:
-        """Return Lookup, and none of Django's pages; under its own name, and under that which breadcrumbs ask for."""
+        """Return Lookup (under its own name, and under that which breadcrumbs ask for), and none of Django's pages."""
         view = self.admin_site.admin_view(live_views.LookupPage.as_view(model_admin=self))
-        return [path("", view, name="prompts_lookup"), path("", view, name="prompts_promptevent_changelist")]
+        erase = self.admin_site.admin_view(live_views.ErasePage.as_view(model_admin=self))
+        return [
+            path("", view, name="prompts_lookup"),
+            path("", view, name="prompts_promptevent_changelist"),
+            path("<int:pk>/erase/", erase, name="prompts_lookup_erase"),
+        ]

@@ -1,5 +1,6 @@
 """Who calls: the key, the origin, and the person that a browser speaks for."""
 
+import ipaddress
 import json
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
@@ -42,6 +43,24 @@ class Caller:
 def caller_of(request: HttpRequest) -> Caller:
     """Return who calls, once the key was accepted."""
     return cast("Caller", request.auth)  # type: ignore[attr-defined]
+
+
+def visitor(request: HttpRequest) -> dict[str, str]:
+    """Return the address and browser of who calls, when that is the visitor; behind an App's server it is not."""
+    if caller_of(request).is_server:
+        return {}
+    return {"address": _address(request), "user_agent": _printable(request.headers.get("User-Agent", ""))}
+
+
+def _address(request: HttpRequest) -> str:
+    try:
+        return str(ipaddress.ip_address(request.META.get("REMOTE_ADDR", "")))
+    except ValueError:
+        return ""
+
+
+def _printable(text: str) -> str:
+    return "".join(letter for letter in text if letter.isprintable())
 
 
 # --- the body ---------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from prompts import decisions, eligible, events
 from prompts.api import rates, schemas, waiting
-from prompts.api.caller import JsonBody, Key, caller_of, may_see, not_there, person, servers_only, speak_for
+from prompts.api.caller import JsonBody, Key, caller_of, may_see, not_there, person, servers_only, speak_for, visitor
 from prompts.api.errors import (
     BAD_REQUEST,
     CONFLICT,
@@ -129,6 +129,7 @@ def report_event(request: Request, event: schemas.EventIn) -> Status[Any]:
                 event.version,
                 event.inputs,
                 event.context,
+                **visitor(request),
             ),
         )
     except events.UnknownPrompt as error:
@@ -145,8 +146,8 @@ def report_event(request: Request, event: schemas.EventIn) -> Status[Any]:
             fields={f"inputs.{name}": text for name, text in error.errors.items()},
         ) from None
     status = events.status_of(stored)
-    if not status.settled and event.wait:
-        waiting.until(lambda: events.status_of(stored).settled, event.wait)
+    if not status.rests and event.wait:
+        waiting.until(lambda: events.status_of(stored).rests, event.wait)
         status = events.status_of(stored)
     return _answer(request, stored, status)
 
@@ -186,6 +187,10 @@ def report_execution(request: Request, execution_id: UUID, report: schemas.Repor
     execution = _seen(request, execution, report.identity)
     try:
         decisions.report(execution, report.result, dict(report.detail))
+    except decisions.UnfitReport as error:
+        raise Refused(
+            INVALID, "invalid", str(error), counted="invalid request", fields={"detail": str(error)}
+        ) from None
     except decisions.NotPossible as error:
         raise Refused(CONFLICT, "nothing_to_report", str(error)) from None
     event = execution.event

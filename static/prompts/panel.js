@@ -195,6 +195,16 @@
     if (fixed) fixed.hidden = select.value !== "fixed";
   };
 
+  // A choice that belongs to another one is offered only with it.
+  const offer = (select) => {
+    const chosen = document.getElementById(select.dataset.egWithin)?.value;
+    [...select.options].forEach((option) => {
+      const belongs = option.dataset.egBelongs;
+      option.hidden = option.disabled = Boolean(chosen && belongs) && !JSON.parse(belongs).includes(chosen);
+    });
+    if (select.selectedOptions[0]?.disabled) select.value = "";
+  };
+
   const filter = (field) => {
     const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
     const rows = all("[data-eg-words]", document.querySelector(field.dataset.egFilter));
@@ -204,6 +214,9 @@
   };
 
   document.addEventListener("change", (event) => event.target.matches("[data-eg-source]") && follow(event.target));
+  document.addEventListener("change", (event) => {
+    if (event.target.id) all(`[data-eg-within="${CSS.escape(event.target.id)}"]`).forEach(offer);
+  });
   document.addEventListener("input", (event) => event.target.matches("[data-eg-filter]") && filter(event.target));
   document.addEventListener("click", (event) => {
     const editor = event.target.closest("[data-eg-inputs]");
@@ -241,6 +254,7 @@
 
   const prepare = (root) => {
     all("[data-eg-source]", root).forEach(follow);
+    all("[data-eg-within]", root).forEach(offer);
     all(".eg-inputs-row select[name$='-type']", root).forEach(choices);
     if (root.matches?.(".eg-inputs-row")) choices(root.querySelector("select[name$='-type']"));
     all("[data-eg-add], [data-eg-remove]", root).forEach((button) => { button.hidden = false; });

@@ -341,6 +341,17 @@ def test_an_answer_waits_no_longer_than_it_was_asked_to(app: App, server: Caller
     assert 0.4 <= time.monotonic() - begun < 3
 
 
+def test_nobody_waits_for_what_the_app_is_to_do(app: App, server: Caller) -> None:
+    redirecting(app, key="offer")
+    told = server.post("/events", event("offer")).json()
+    until = timezone.now() + timedelta(hours=1)
+    Execution.objects.update(state=State.HANDED_OVER, instruction={"kind": "cart"}, due_at=until)
+    begun = time.monotonic()
+    again = server.post("/events", {**event("offer"), "event_id": told["event_id"], "wait": 10})
+    assert (again.status_code, again.json()["executions"][0]["instruction"]) == (202, {"kind": "cart"})
+    assert time.monotonic() - begun < 5
+
+
 def test_when_half_of_the_threads_wait_the_others_answer_at_once(app: App, server: Caller, settings: Any) -> None:
     redirecting(app, key="offer")
     places = 0

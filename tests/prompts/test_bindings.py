@@ -289,7 +289,7 @@ COUPON = ("cleeng", "apply_coupon")
 def ask(house: House, coupon: str) -> bindings.Check:
     cleeng = connector(COUPON[0])
     return bindings.check(
-        cleeng, cleeng.action(COUPON[1]), house.connection, {"coupon": {"from": "fixed", "value": coupon}}
+        cleeng, cleeng.action(COUPON[1], {}), house.connection, {"coupon": {"from": "fixed", "value": coupon}}
     )
 
 

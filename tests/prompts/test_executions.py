@@ -5,13 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from connectors import connections
 from connectors.failures import LostClaim
 from connectors.journal import Exchange
-from connectors.models import Health
+from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
 from prompts import decisions, events, executions
 from prompts.journal import AttemptJournal
@@ -142,9 +142,11 @@ def test_after_eleven_tries_it_gives_up_and_can_be_run_again(house: House) -> No
     event = house.report()
     for _ in range(11):
         house.sandbox.fault("GET", status=500)
+        Connection.objects.update(closed_until=None)
         make_due(first_of(event))
         execution = carried_out(event)
     assert (execution.state, execution.attempts_made) == (State.GAVE_UP, 11)
+    Connection.objects.update(closed_until=None)
     decisions.run_again(execution, by="ann@example.com")
     assert carried_out(event).state == State.DONE
 
@@ -497,3 +499,18 @@ class TestGuards:
         BindingDay.objects.create(binding=binding, day=timezone.now().date(), count=1)
         execution = carried_out(house.report())
         assert (execution.state, execution.reason) == (State.HELD, "daily_limit")
+
+    def test_two_that_are_the_days_first_at_once_are_both_carried_out(self, house: House) -> None:
+        binding = house.bind(daily_limit=2)
+        begun: list[BindingDay] = []
+
+        def another_is_the_first(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
+            result = execute(sql, params, many, context)
+            if sql.startswith('UPDATE "prompts_bindingday"') and not begun:
+                begun.append(BindingDay.objects.create(binding=binding, day=timezone.now().date(), count=1))
+            return result
+
+        event = house.report()
+        with connection.execute_wrapper(another_is_the_first):
+            assert carried_out(event).state == State.DONE
+        assert BindingDay.objects.get().count == 2

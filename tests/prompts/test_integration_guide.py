@@ -9,9 +9,9 @@ import pytest
 
 from engage.tenancy.models import App, DeliveryMode, IdentitySecret
 from prompts import identity
-from prompts.models import PromptEvent
+from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber
-from tests.prompts.runtime import Caller, prompt
+from tests.prompts.runtime import Caller, prompt, redirecting
 
 GUIDE = (Path(__file__).parent.parent.parent / "docs" / "integration.md").read_text()
 ENGAGE_JS = (Path(__file__).parent.parent.parent / "static" / "engage.js").read_text()
@@ -43,8 +43,17 @@ def test_the_event_that_the_guide_reports_is_recorded(app: App, server: Caller) 
     assert str(PromptEvent.objects.get().event_id) == body["event_id"]
 
 
+def test_the_report_that_the_guide_sends_is_taken(app: App, server: Caller) -> None:
+    redirecting(app, key="stay")
+    body = json.loads(examples("json")[0])
+    (execution,) = server.post("/events", {**body, "wait": 0}).json()["executions"]
+    Execution.objects.update(state=State.HANDED_OVER, instruction={"kind": "cart"})
+    answer = server.post(f"/executions/{execution['id']}/report", json.loads(examples("json")[1]))
+    assert (answer.status_code, answer.json()["outcome"]) == (200, "done")
+
+
 def test_the_traits_that_the_guide_writes_are_kept(app: App, server: Caller) -> None:
-    assert server.put("/users/user-1/traits", json.loads(examples("json")[1])).status_code == 200
+    assert server.put("/users/user-1/traits", json.loads(examples("json")[-1])).status_code == 200
     assert Subscriber.objects.get().traits == {"first_name": "Mia", "cleeng_customer_id": "640000001", "seats": 3}
 
 

@@ -197,10 +197,10 @@ def test_new_rows_are_counted_up_to_a_hundred_and_only_those_that_match(app: App
         ({"user": "ann"}, "event_subscriber"),
         ({"prompt": "stay"}, "event_prompt"),
         ({"reference": "ABC"}, "event_reference"),
-        ({"trouble": True}, "execution_(live|trouble)"),
-        ({"state": "done"}, "execution_live"),
-        ({"connector": "cleeng"}, "execution_(live|connection)"),
-        ({"user": "ann", "state": "done"}, "execution_(live|subscriber)"),
+        ({"trouble": True}, "execution_(actions|trouble)"),
+        ({"state": "done"}, "execution_actions"),
+        ({"connector": "cleeng"}, "execution_(actions|connection)"),
+        ({"user": "ann", "state": "done"}, "execution_(actions|subscriber)"),
     ],
 )
 def test_a_page_walks_an_index_made_for_it_and_counts_nothing(app: App, chosen: dict[str, Any], index: str) -> None:

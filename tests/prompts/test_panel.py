@@ -74,6 +74,21 @@ def test_a_row_says_what_it_does_what_a_repeat_would_do_and_for_whom(
     assert "Refused" in shown
 
 
+def test_who_lacks_a_trait_that_a_text_fills_in_is_counted(prompt: Prompt, console: Console) -> None:
+    said = {"text": {"from": "fixed", "value": "Hello %first_name%, %plan|you%"}}
+    connection = factories.ConnectionFactory(app=prompt.app, connector="twilio")
+    texted = factories.BindingFactory(
+        prompt=prompt, connection=connection, connector="twilio", action="send_sms", inputs=said
+    )
+    factories.SubscriberFactory(app=prompt.app, traits={"phone_number": "+14155550123"})
+    factories.SubscriberFactory(app=prompt.app, traits={"phone_number": "+14155550124", "first_name": "Ann"})
+    for address in (url("actions", prompt.pk), url("action_edit", prompt.pk, texted.pk)):
+        assert "1 of 2 subscribers have phone_number, and first_name" in page(console(Role.APP_MEMBER), address)
+    assert bindings.uses_of_traits(prompt.app) == [
+        (trait, prompt.name) for trait in ("first_name", "phone_number", "plan")
+    ]
+
+
 def test_a_redirect_above_a_vendors_action_is_warned_about_and_below_it_is_not(
     prompt: Prompt, pair: list[Binding]
 ) -> None:
@@ -236,6 +251,25 @@ def test_an_inactive_connections_actions_are_not_offered_and_say_why(house: Hous
     assert client.post(address, {"input-coupon": "SAVE20", **GUARDS}).status_code == 404
 
 
+def test_actions_that_the_connections_settings_do_not_allow_are_not_offered_and_say_why(
+    house: House, console: Console
+) -> None:
+    marketing = {"mc_auth_url": f"https://{'a' * 28}.auth.marketingcloudapis.com", "mc_client_id": "1"}
+    factories.ConnectionFactory(app=house.app, connector="salesforce", settings=marketing)
+    client = console(Role.APP_MEMBER)
+    shown = page(client, url("actions_choose", house.prompt.pk))
+    address = url("actions_add", house.prompt.pk, "salesforce", "case_create")
+    assert url("actions_add", house.prompt.pk, "salesforce", "mc_send") in shown
+    assert address not in shown
+    assert "Service Cloud is not set up in this connection." in shown
+    refused = client.post(address, {"input-subject": "Offer accepted", **GUARDS})
+    assert "Service Cloud is not set up in this connection." in refused.content.decode()
+    assert not house.prompt.bindings.filter(connector="salesforce").exists()
+    about = page(client, reverse("admin:connectors_connection_page", args=["salesforce"]))
+    assert "Not available: Service Cloud is not set up in this connection." in about
+    assert "Not available: Marketing Cloud" not in about
+
+
 def test_the_search_finds_by_vendor_action_and_alias(house: House, console: Console) -> None:
     client = console(Role.APP_MEMBER)
     address = url("actions_choose", house.prompt.pk)
@@ -266,7 +300,7 @@ def test_an_action_is_added_with_what_was_entered(house: House, console: Console
     ("coupon", "said"),
     [
         ("", "This field is required."),
-        ("no spaces allowed", "A coupon code has 2 to 40 letters"),
+        ("no spaces allowed", "It does not fit: 2 to 40 letters"),
         ("NOPE99", "Cleeng knows no coupon NOPE99."),
         ("SUMMER24", "Coupon SUMMER24 belongs to a campaign that is ended."),
     ],

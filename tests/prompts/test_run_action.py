@@ -151,7 +151,7 @@ def test_what_is_not_done_is_told_by_the_exit_status(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["stripe", "refund", "--app", "streamly", "--user", "ann"], "no connector 'stripe'"),
+        (["nowhere", "refund", "--app", "streamly", "--user", "ann"], "no connector 'nowhere'"),
         (["cleeng", "fly", "--app", "streamly", "--user", "ann"], "no action 'fly'"),
         (["cleeng", "apply_coupon", "--app", "nowhere", "--user", "ann"], "no App with the key 'nowhere'"),
         (["cleeng", "apply_coupon", "--app", "streamly", "--user", "ann"], "is empty"),

@@ -44,6 +44,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--input", action="append", default=[], metavar="NAME=VALUE", help="an input; may be repeated"
         )
+        parser.add_argument(
+            "--connection", default="", metavar="NAME", help="which one, where an App may have several (API actions)"
+        )
         parser.add_argument("--dry-run", action="store_true", help="send reads only, and show the first write unsent")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -57,17 +60,18 @@ class Command(BaseCommand):
             raise wrong(
                 f"There is no connector {options['connector']!r}. Known: {known(one.key for one in all_connectors())}."
             )
+        connection = connection_of(app, connector, options["connection"])
+        values = connection.settings if connection else {}
         try:
-            action = connector.action(options["action"])
+            action = connector.action(options["action"], values)
         except KeyError:
-            keys = known(one.key for one in connector.actions)
+            keys = known(one.key for one in connector.actions_of(values))
             raise wrong(f"{connector.label} has no action {options['action']!r}. Known: {keys}.") from None
         inputs = inputs_of(action, options["input"])
-        connection = connection_of(app, connector)
         if options["dry_run"]:
             answer, succeeded = self.preview(app, connector, action, connection, options["user"], inputs)
         else:
-            answer, succeeded = self.carry_out(app, connector, action, options["user"], inputs)
+            answer, succeeded = self.carry_out(app, connector, action, connection, options["user"], inputs)
         self.stdout.write(json.dumps(answer, indent=2, ensure_ascii=False))
         if not succeeded:
             raise SystemExit(1)
@@ -87,13 +91,20 @@ class Command(BaseCommand):
             settings = connection.everything() if connection else {}
         except Unreadable as unreadable:
             raise wrong(str(unreadable)) from None
-        work = runner.Work(connector, action, settings, traits_of(subscriber) if subscriber else {}, inputs)
+        known = traits_of(subscriber) if subscriber else {}
+        work = runner.Work(connector, action, settings, known, inputs, account=connection)
         found = runner.preview(work)
         answer = {"outcome": str(found.outcome), "message": found.message, "dry_run": True, "requests": found.exchanges}
         return answer, found.outcome in WOULD_SUCCEED
 
     def carry_out(
-        self, app: App, connector: Connector, action: Action, user_id: str, inputs: dict[str, str]
+        self,
+        app: App,
+        connector: Connector,
+        action: Action,
+        connection: Connection | None,
+        user_id: str,
+        inputs: dict[str, str],
     ) -> tuple[dict[str, Any], bool]:
         """Record an event and its execution, and work it off in this process."""
         try:
@@ -101,6 +112,7 @@ class Command(BaseCommand):
                 app,
                 connector.key,
                 action.key,
+                connection,
                 user_id,
                 inputs,
                 source=EventSource.COMMAND,
@@ -154,16 +166,20 @@ def inputs_of(action: Action, given: list[str]) -> dict[str, str]:
     return inputs
 
 
-def connection_of(app: App, connector: Connector) -> Connection | None:
-    """Return the App's connection, or None where the connector needs none.
+def connection_of(app: App, connector: Connector, name: str) -> Connection | None:
+    """Return the App's connection (where it may have several, the one of this name), or None where none is needed.
 
     Raises:
-        CommandError: there is none yet.
+        CommandError: there is none yet, or none of this name.
 
     """
     if not connector.needs_connection:
         return None
-    connection = Connection.objects.filter(app=app, connector=connector.key).first()
+    rows = Connection.objects.filter(app=app, connector=connector.key)
+    connection = rows.filter(name=name).first()
+    if connection is None and connector.several:
+        names = known(rows.values_list("name", flat=True))
+        raise wrong(f"{app} has no {connector.label} called {name!r}; name one by --connection. Known: {names}.")
     if connection is None:
         raise wrong(f"{app} has no connection to {connector.label}. Set it up under Settings > Actions.")
     return connection
