@@ -5,13 +5,29 @@ INSTALLED := $(VENV)/.installed
 COMPILE := $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 
-.PHONY: demo test lint lock clean install
+.PHONY: demo test lint lock clean install bench-neighbour bench-sync kill-imports crash chaos
 
 demo: $(INSTALLED)  ## start everything; Ctrl-C ends it
 	@exec $(PYTHON) -m engage.demo
 
 test: $(INSTALLED)  ## the whole test suite; the browser's tests need Chromium and skip without it
 	$(PYTHON) -m pytest -n auto
+
+bench-neighbour: $(INSTALLED)  ## does a connection that misbehaves slow down another one?
+	@$(PYTHON) -m bench.neighbour
+
+kill-imports: $(INSTALLED)  ## kill an import 100 times at random moments, and compare with an undisturbed one
+	ENGAGE_IMPORT_KILLS=100 $(PYTHON) -m pytest tests/sync/test_killed_imports.py
+
+bench-sync: $(INSTALLED)  ## imports of 1 million rows beside the databases' own tools (BENCH="--rows 200000 --only sqlite")
+	$(PYTHON) -m bench.sync $(BENCH)
+
+crash: $(INSTALLED)  ## kill a process at every crash point, with every kind of action, on both databases
+	$(PYTHON) -m pytest tests/crash --all-crashes
+	$(PYTHON) -m chaos.servers $(PYTHON) -m pytest tests/crash --all-crashes
+
+chaos: $(INSTALLED)  ## 10,000 answers while vendors misbehave and everything is killed 500 times (CHAOS="--events 200 --kills 10")
+	@$(PYTHON) -m chaos $(CHAOS)
 
 lint: $(INSTALLED)  ## style and types
 	$(VENV)/bin/ruff check .
