@@ -9,6 +9,7 @@ WITHOUT_KEY_CHECK = frozenset(
     {
         "check",
         "collectstatic",
+        "connectors",
         "diffsettings",
         "help",
         "makemigrations",

@@ -14,7 +14,7 @@ broker.install()
 app = Celery("engage")
 app.set_default()  # in the web server's threads too, where Celery would make up an app of its own
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.autodiscover_tasks(["prompts", "sync", "connectors"])
+app.autodiscover_tasks(["engage", "prompts", "sync", "connectors"])
 
 
 @setup_logging_signal.connect

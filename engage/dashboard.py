@@ -116,10 +116,12 @@ def overview(request: HttpRequest) -> dict[str, Any]:
 def needs(app: App) -> list[Need]:
     """Return what waits for a person in this App, the most pressing first."""
     since = timezone.now() - timedelta(days=DAYS)
-    mine = Execution.objects.filter(app=app)
+    mine = Execution.objects.filter(app=app, state__in=[State.UNCERTAIN, State.GAVE_UP])
+    actions = Q(is_forward=False)
     found = mine.aggregate(
         uncertain=Count("pk", filter=Q(state=State.UNCERTAIN)),
-        gave_up=Count("pk", filter=Q(state=State.GAVE_UP, created_at__gte=since)),
+        gave_up=Count("pk", filter=Q(actions, state=State.GAVE_UP, created_at__gte=since)),
+        not_forwarded=Count("pk", filter=Q(~actions, state=State.GAVE_UP, created_at__gte=since)),
     )
     connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
     imports = ImportRun.objects.filter(app=app, state=RunState.FAILED, started_at__gte=since).count()
@@ -148,6 +150,13 @@ def needs(app: App) -> list[Need]:
             "action gave up this week",
             "actions gave up this week",
             _link(live, state="gave_up"),
+        ),
+        (
+            found["not_forwarded"],
+            "monitoring",
+            "event could not be forwarded this week",
+            "events could not be forwarded this week",
+            _link(live, state="gave_up", forwards="on"),
         ),
         (
             imports,
@@ -203,7 +212,7 @@ def first_steps(app: App) -> list[Step]:
         Step(
             "Test it",
             "See one action done for a test subscriber.",
-            Execution.objects.filter(app=app, event__is_test=True, state=State.DONE).exists(),
+            Execution.objects.filter(app=app, is_forward=False, event__is_test=True, state=State.DONE).exists(),
             _link("prompts_execution_changelist"),
         ),
         Step(
@@ -221,7 +230,7 @@ def week(app: App) -> list[Day]:
     today = timezone.now().astimezone(zone).date()
     days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     rows = (
-        Execution.objects.filter(app=app, created_at__gte=datetime.combine(days[0], time.min, zone))
+        Execution.objects.filter(app=app, is_forward=False, created_at__gte=datetime.combine(days[0], time.min, zone))
         .values_list(TruncDate("created_at", tzinfo=zone), "state")
         .annotate(count=Count("pk"))
         .order_by()

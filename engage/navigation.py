@@ -37,6 +37,7 @@ GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             Page("Traits", "sell", "sync_trait_changelist", Right.LOOK),
             Page("Sources", "database", "sync_source_changelist", Right.LOOK),
             Page("Imports", "upload_file", "sync_importrun_changelist", Right.LOOK),
+            Page("Webhooks", "webhook", "sync_inboundmessage_changelist", Right.LOOK),
         ),
     ),
     (

@@ -27,10 +27,19 @@ OWN_TOKEN = re.compile(r"\b(sk|pk|is|inv)_[A-Za-z0-9_-]{43}")
 
 def mask(text: str, secrets: Iterable[str] = ()) -> str:
     """Return `text` with every one of `secrets` masked: as it is, and as URLs, forms, JSON and XML spell it."""
-    spellings = {form for secret in secrets if len(secret) >= SHORTEST for form in _spellings(secret)}
-    for spelling in sorted(spellings, key=len, reverse=True):
+    return _mask(text, _all_spellings(secrets))
+
+
+def _mask(text: str, spellings: Iterable[str]) -> str:
+    for spelling in spellings:
         text = text.replace(spelling, MASK)
     return OWN_TOKEN.sub(MASK, text)
+
+
+def _all_spellings(secrets: Iterable[str]) -> list[str]:
+    """Return every spelling of the secrets, the longest first: one may be the beginning of another."""
+    spellings = {form for secret in secrets if len(secret) >= SHORTEST for form in _spellings(secret)}
+    return sorted(spellings, key=len, reverse=True)
 
 
 def _spellings(secret: str) -> set[str]:
@@ -41,17 +50,21 @@ def _spellings(secret: str) -> set[str]:
 def redact(value: Any, secrets: Iterable[str] = ()) -> Any:
     """Return a copy of a JSON-like `value` without secrets: by the name of their key, and wherever a known one stands."""
     known = tuple(secrets)
+    return _redact(value, known, _all_spellings(known))
+
+
+def _redact(value: Any, known: tuple[str, ...], spellings: list[str]) -> Any:
     if isinstance(value, Mapping):
         return {
-            mask(str(name), known): MASK
+            _mask(str(name), spellings): MASK
             if SECRET_NAME.search(str(name)) and item not in (None, "", [], {})
-            else redact(item, known)
+            else _redact(item, known, spellings)
             for name, item in value.items()
         }
     if isinstance(value, (list, tuple)):
-        return [redact(item, known) for item in value]
+        return [_redact(item, known, spellings) for item in value]
     if isinstance(value, bytes):
-        return mask(value.decode("utf-8", "replace"), known)
+        return _mask(value.decode("utf-8", "replace"), spellings)
     if isinstance(value, str):
-        return mask(value, known)
+        return _mask(value, spellings)
     return MASK if len(str(value)) >= SHORTEST and str(value) in known else value

@@ -17,6 +17,8 @@ from celery.schedules import schedule
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import reverse_lazy
 
+from engage import crash
+
 # Lets Django's generic classes be subscripted at run time, as the types need it (`ModelForm[App]`).
 django_stubs_ext.monkeypatch()
 
@@ -31,6 +33,14 @@ def strict_bool(name: str, *, default: bool) -> bool:
     if value in {"", "1", "true", "yes", "on", "0", "false", "no", "off"}:
         return value in {"1", "true", "yes", "on"} if value else default
     raise ImproperlyConfigured(f"{name} is neither true nor false.")
+
+
+def days(name: str, default: int, *, least: int) -> int:
+    """Read a number of days; less than `least` is refused: it would delete what is still needed."""
+    value = os.environ.get(name, "").strip() or str(default)
+    if not value.isdecimal() or int(value) < least:
+        raise ImproperlyConfigured(f"{name} must be a number of days, at least {least}.")
+    return int(value)
 
 
 def word_list(name: str) -> list[str]:
@@ -146,6 +156,19 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
 # --- cache: tokens of vendors and API limits, never the engine's own bookkeeping ----------------------------------------
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://engage")}
 
+# --- how fast the engine's time goes -------------------------------------------------------------------------------------
+# Its leases, delays and time-outs are divided by this, so that a drill sees in minutes what takes hours.
+ENGAGE_TIME_SCALE = float(os.environ.get("ENGAGE_TIME_SCALE") or 1)
+if ENGAGE_TIME_SCALE <= 0:
+    raise ImproperlyConfigured("ENGAGE_TIME_SCALE must be more than 0; 1 is real time.")
+
+# --- a drill ends a process at one of these points (engage/crash.py) -------------------------------------------------------
+ENGAGE_CRASH_AT = os.environ.get("ENGAGE_CRASH_AT", "").strip()
+if ENGAGE_CRASH_AT and ENGAGE_CRASH_AT not in crash.POINTS:
+    raise ImproperlyConfigured(f"ENGAGE_CRASH_AT names no crash point. There are {', '.join(crash.POINTS)}.")
+if ENGAGE_CRASH_AT and HTTPS:
+    raise ImproperlyConfigured("ENGAGE_CRASH_AT is for drills; an installation that is reached over HTTPS refuses it.")
+
 # --- Celery rings the bell; the database row is the queue -----------------------------------------------------------------
 CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", "filesystem://")
 CELERY_TASK_IGNORE_RESULT = True
@@ -173,7 +196,11 @@ else:
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.5
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
-    "engage: sweep executions": {"task": "prompts.sweep", "schedule": schedule(5.0), "options": {"expires": 5}},
+    "engage: sweep executions": {
+        "task": "prompts.sweep",
+        "schedule": schedule(5.0 / ENGAGE_TIME_SCALE),
+        "options": {"expires": 5},
+    },
     "engage: ask held connections": {
         "task": "connectors.probe_held",
         "schedule": schedule(600.0),
@@ -184,6 +211,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(900.0),
         "options": {"expires": 600},
     },
+    "engage: purge": {"task": "engage.purge", "schedule": schedule(3600.0), "options": {"expires": 1800}},
     "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30.0), "options": {"expires": 30}},
 }
 
@@ -287,16 +315,41 @@ ENGAGE_VENDOR_URLS = vendor_urls()
 ENGAGE_PRIVATE_HOSTS = word_list("ENGAGE_PRIVATE_HOSTS")
 
 # --- the engine's times, in seconds (docs/engine.md says what each is for) ----------------------------------------------
-ENGAGE_LEASE = 60
-ENGAGE_ATTEMPT_TIMEOUT = 30
-ENGAGE_RETRY_DELAYS = [5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600, 21600]
-ENGAGE_POLL_DELAYS = [5, 30, 120, 600, 3600]
-ENGAGE_WORKER_THREADS = int(os.environ.get("ENGAGE_WORKER_THREADS", "4"))
+ENGAGE_LEASE = 60 / ENGAGE_TIME_SCALE
+ENGAGE_ATTEMPT_TIMEOUT = 30 / ENGAGE_TIME_SCALE
+ENGAGE_SETTLING = 30 / ENGAGE_TIME_SCALE  # after a lost answer, before the vendor's read is relied on
+ENGAGE_RETRY_DELAYS = [
+    seconds / ENGAGE_TIME_SCALE for seconds in (5, 30, 120, 600, 1800, 3600, 7200, 14400, 21600, 21600)
+]
+ENGAGE_POLL_DELAYS = [seconds / ENGAGE_TIME_SCALE for seconds in (5, 30, 120, 600, 3600)]
+ENGAGE_BREAKER_WINDOW = 300 / ENGAGE_TIME_SCALE
+ENGAGE_BREAKER_PAUSES = [seconds / ENGAGE_TIME_SCALE for seconds in (30, 60, 120, 240, 480, 600)]
+ENGAGE_WORKER_THREADS = int(os.environ.get("ENGAGE_WORKER_THREADS", "8"))
+CELERY_WORKER_CONCURRENCY = ENGAGE_WORKER_THREADS
+# How many executions of one connection run at once, in all workers together.
+ENGAGE_SLOTS = int(os.environ.get("ENGAGE_SLOTS", "4"))
+if ENGAGE_SLOTS < 1:
+    raise ImproperlyConfigured("ENGAGE_SLOTS must be 1 or more: with none, no action would ever run.")
+
+# --- monitoring ---------------------------------------------------------------------------------------------------------
+ENGAGE_METRICS_TOKEN = os.environ.get("ENGAGE_METRICS_TOKEN", "").strip()
+
+# --- retention: days after which rows are deleted; what is open stays whatever its age --------------------------------
+ENGAGE_KEEP_ATTEMPTS_DAYS = days("ENGAGE_KEEP_ATTEMPTS_DAYS", 30, least=1)
+ENGAGE_KEEP_EVENTS_DAYS = days("ENGAGE_KEEP_EVENTS_DAYS", 90, least=7)  # an event id counts for 72 hours and more
+ENGAGE_KEEP_AUDIT_DAYS = days("ENGAGE_KEEP_AUDIT_DAYS", 365, least=30)
 
 # --- imports: a file with more rejected rows than this is not merged at all ----------------------------------------------
+# Whether sources may read S3 as this server itself (instance role, environment), or in a role that it assumes.
+ENGAGE_S3_OWN_CREDENTIALS = strict_bool("ENGAGE_S3_OWN_CREDENTIALS", default=False)
+ENGAGE_UPLOAD_MOST = 200_000_000  # bytes that can be uploaded by hand; a bucket's files may be larger
 ENGAGE_IMPORT_REJECTED_MOST = 1000
 ENGAGE_IMPORT_REJECTED_SHARE = 0.05  # and at least so many:
 ENGAGE_IMPORT_REJECTED_LEAST = 20
+# Nor is a file read further than this (bytes, unpacked), or than so many times its packed size: a CSV shrinks to a tenth, one of
+# repeated ids to a fiftieth, and what shrinks further is no file of subscribers.
+ENGAGE_IMPORT_LARGEST = 64 * 1024**3
+ENGAGE_IMPORT_BOMB_RATIO = 250
 
 # --- logs -----------------------------------------------------------------------------------------------------------------
 LOGGING = {

@@ -18,6 +18,16 @@ def begin(process: str) -> None:
     if settings.ENGAGE_VENDOR_URLS:
         hosts = ", ".join(f"{key} at {_place(url)}" for key, url in settings.ENGAGE_VENDOR_URLS.items())
         logger.warning("Vendors are replaced by ENGAGE_VENDOR_URLS: %s", hosts)
+    if process == "worker" and settings.ENGAGE_SLOTS >= settings.ENGAGE_WORKER_THREADS:
+        logger.warning(
+            "ENGAGE_SLOTS is %d and ENGAGE_WORKER_THREADS %d: with this worker alone, one vendor that hangs can keep every thread",
+            settings.ENGAGE_SLOTS,
+            settings.ENGAGE_WORKER_THREADS,
+        )
+    if settings.ENGAGE_S3_OWN_CREDENTIALS:
+        logger.warning("Sources may read S3 with this server's own AWS credentials (ENGAGE_S3_OWN_CREDENTIALS)")
+    if settings.ENGAGE_CRASH_AT:
+        logger.warning("This process ends itself at the crash point %s (ENGAGE_CRASH_AT)", settings.ENGAGE_CRASH_AT)
     if settings.ENGAGE_PRIVATE_HOSTS:
         logger.warning("Private hosts may be called: %s", ", ".join(settings.ENGAGE_PRIVATE_HOSTS))
 

@@ -5,6 +5,7 @@
  *   Engage.init({ key: "pk_…", identity: async () => (await fetch("/my/engage-identity")).text() })
  *
  * Tells the page on `document`: engage:shown, engage:answered, engage:settled, engage:instruction (docs/integration.md).
+ * What the app is to do itself (`instructions`): redirect, script, cart and discount are built in, a page adds its own kinds.
  */
 (() => {
   "use strict";
@@ -15,6 +16,7 @@
     working: "One moment, please…",
     kept: "We could not reach the server. Your answer is kept and will be sent by itself.",
     reference: "Reference",
+    elsewhere: "This page cannot do it. Please go on in our app.",
   };
   const WAIT = 8; // seconds that the server may take to say "done" at once
   const KEPT_FOR = 72 * 3600e3; // an older answer would not be carried out any more
@@ -24,7 +26,7 @@
   let config;
   let token = "";
 
-  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`engage:${name}`, { detail }));
+  const tell = (name, detail) => document.dispatchEvent(new CustomEvent(`engage:${name}`, { detail, cancelable: true }));
   const sleep = (ms) =>
     new Promise((done) => {
       const timer = setTimeout(done, ms);
@@ -148,36 +150,172 @@
 
   // --- what becomes of an answer ---------------------------------------------------------------------------------------
 
+  const stands = (answer) => ([200, 202].includes(answer?.status) ? answer.body : undefined);
+
   /** Follow an event to its end; `onChange(status)` hears of every step. */
   async function settle(event, status, { onChange = () => {}, fresh = true } = {}) {
-    const followed = new Set();
+    let unknown = false;
     for (let pause = 2e3; ; pause = Math.min(30e3, pause * 1.5)) {
-      onChange(status);
-      for (const execution of status.executions) {
-        if (execution.instruction && fresh && !followed.has(execution.id)) {
-          followed.add(execution.id);
-          await follow(execution);
-        }
+      onChange(unknown && !status.settled ? { ...status, text: config.words.elsewhere } : status);
+      const execution = fresh && status.executions.find(({ id, instruction }) => instruction && follows.first(id));
+      if (execution) {
+        const came = await follow(execution, event);
+        unknown ||= came === "unknown";
+        status = came?.executions ? came : status;
+        continue; // the report's answer says how it stands, and there may be another instruction
       }
       if (status.settled) break;
       await sleep(pause);
-      const answer = await call("GET", `/events/${event.event_id}`).catch(() => ({}));
-      if (answer.status === 200 || answer.status === 202) status = answer.body;
+      status = stands(await call("GET", `/events/${event.event_id}`).catch(() => ({}))) ?? status;
     }
     const { outcome, reference, text } = status;
     tell("settled", { prompt: event.prompt, interaction: event.interaction, event_id: event.event_id, outcome, reference, text });
   }
 
-  async function follow({ id, instruction }) {
-    const report = (result, detail = {}) => call("POST", `/executions/${id}/report`, { result, detail });
-    if (instruction.kind !== "redirect") return tell("instruction", { instruction, execution: id, report });
-    let url;
+  /** Which executions' instructions were followed here: an item that is put into a cart twice is bought twice. */
+  const follows = {
+    memory: [], // where the browser forbids localStorage
+    first(id) {
+      const name = `engage-followed:${config.key}`;
+      let known = this.memory;
+      try {
+        known = JSON.parse(localStorage.getItem(name)) ?? known;
+      } catch {}
+      if (known.includes(id) || this.memory.includes(id)) return false;
+      this.memory = [...known, id].slice(-200);
+      try {
+        localStorage.setItem(name, JSON.stringify(this.memory));
+      } catch {}
+      return true;
+    },
+  };
+
+  /** Carry out an instruction. Returns the event as the report's answer has it, "unknown", or nothing. */
+  async function follow({ id, instruction }, { event_id, prompt, interaction }) {
+    let taken = false;
+    const report = (result, detail = {}) => {
+      taken = true;
+      return call("POST", `/executions/${id}/report`, { result, detail });
+    };
+    const own = instructions[instruction.kind];
+    if (!own) {
+      const heard = !tell("instruction", { instruction, execution: id, report });
+      return heard || taken ? undefined : "unknown";
+    }
+    let end;
     try {
-      url = new URL(instruction.url, location.href);
-    } catch {}
-    const safe = url?.protocol === "https:" || url?.protocol === "http:";
-    await report(safe ? "done" : "failed", safe ? {} : { reason: "not a web address" }).catch(() => {});
-    if (safe) location.assign(url.href);
+      end = await own(instruction, { execution: id, event_id, prompt, interaction });
+    } catch (error) {
+      end = { result: "failed", detail: { reason: String(error?.message ?? error).slice(0, 500) } };
+    }
+    const { result, detail, go } = typeof end === "string" ? { result: end } : (end ?? {});
+    const answer = result && (await report(result, detail).catch(() => {}));
+    if (go) location.assign(go);
+    return stands(answer);
+  }
+
+  // --- what the app itself does: kind -> a function that returns {result, detail, go}; `go` is opened after the report ----
+
+  /** Return an address that may be opened: a web address, and no script. */
+  const webAddress = (url) => {
+    const { protocol, href } = new URL(url, location.href);
+    if (protocol !== "https:" && protocol !== "http:") throw new Error("not a web address");
+    return href;
+  };
+
+  /** A store's page: its paths, with the language that the visitor has chosen in front. */
+  const storePath = (path) => (window.Shopify?.routes?.root ?? "/") + path.replace(/^\//, "");
+
+  async function inStore(path, body) {
+    const options = body && { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+    const response = await fetch(storePath(path), { ...options, signal: AbortSignal.timeout(15e3) });
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.description || answer.message || `The store answered ${response.status}.`);
+    return answer;
+  }
+
+  /** Do it in the cart that the visitor has, on the store's own pages; elsewhere the store's link does it. */
+  async function inCart({ hosts, then, url }, change) {
+    if (hosts.includes(location.host)) return { result: "done", detail: await change(), go: then && webAddress(storePath(then)) };
+    if (!url) throw new Error("only on the store's own pages");
+    return { result: "done", detail: { opened: true }, go: webAddress(url) };
+  }
+
+  /** Kind -> what carries it out. A page puts its own kinds here (`Engage.instructions`). */
+  const instructions = {
+    __proto__: null,
+    redirect: ({ url }) => ({ result: "done", go: webAddress(url) }),
+    script: (instruction, context) => runScript(instruction, context),
+    cart: (instruction) =>
+      inCart(instruction, async () => {
+        const { items } = await inStore(instruction.ajax.path, instruction.ajax.body);
+        return { items: items.length };
+      }),
+    discount: (instruction) =>
+      inCart(instruction, async () => {
+        // Shopify takes the whole list in place of the one before.
+        const wanted = instruction.ajax.body.discount;
+        const is = ({ code }) => code.toLowerCase() === wanted.toLowerCase();
+        const before = ((await inStore("/cart.js")).discount_codes ?? []).filter((one) => !is(one)).map(({ code }) => code);
+        const { discount_codes: now } = await inStore(instruction.ajax.path, { discount: [...before, wanted].join(",") });
+        const found = now.find(is);
+        if (!found) throw new Error("the store did not take the code");
+        return { code: found.code, applicable: found.applicable };
+      }),
+  };
+
+  // --- website actions: scripts of the App's administrators, files that are addressed by their hash -----------------------
+
+  const SCRIPT_LIMIT = 30e3; // ms
+  const modules = {}; // address -> the promise of its module
+  let policy;
+
+  /** Return an address as a page that enforces Trusted Types takes it (it allows the policy `engage`). */
+  function trusted(url) {
+    policy ??= window.trustedTypes?.createPolicy("engage", { createScriptURL: (address) => address });
+    return policy?.createScriptURL(url) ?? url;
+  }
+
+  /** Load a module once for a page. import() checks no integrity: the element has it checked, and import() finds that module. */
+  function load(url, integrity) {
+    if (!/^sha256-.{44}$/.test(integrity)) throw new Error("The script has no integrity.");
+    modules[url] ??= new Promise((loaded, failed) => {
+      const element = document.createElement("script");
+      const why = "The script was not loaded: not reachable, not the published one, or not allowed here.";
+      Object.assign(element, { type: "module", crossOrigin: "anonymous", integrity, nonce: script?.nonce ?? "" });
+      element.onload = () => import(url).then(loaded, failed);
+      element.onerror = () => failed(new Error(why));
+      element.src = trusted(url);
+      document.head.append(element);
+    }).catch((error) => {
+      delete modules[url];
+      throw error;
+    });
+    return modules[url];
+  }
+
+  /** Run a script with its arguments; one that does not end in time counts as failed, and is told by `context.signal`. */
+  async function runScript({ url, integrity, args }, context) {
+    const over = new AbortController();
+    let timer;
+    const late = new Promise((_, failed) => {
+      timer = setTimeout(() => {
+        over.abort(new Error(`It took longer than ${SCRIPT_LIMIT / 1000} seconds.`));
+        failed(over.signal.reason);
+      }, SCRIPT_LIMIT);
+    });
+    const run = async () => {
+      const { default: action } = await load(webAddress(url), integrity);
+      over.signal.throwIfAborted();
+      if (typeof action !== "function") throw new Error("The script's default export is no function.");
+      return action(args, { ...context, signal: over.signal });
+    };
+    try {
+      const said = await Promise.race([run(), late]);
+      return { result: "done", detail: typeof said === "string" ? { message: said.slice(0, 200) } : {} };
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   // --- showing ---------------------------------------------------------------------------------------------------------
@@ -352,10 +490,30 @@
     });
   }
 
+  const cookie = (pattern) => document.cookie.match(pattern)?.[1];
+
+  /** What goes with an event: the path, under which ids Google Analytics knows this browser, and what the page adds. */
+  function context() {
+    let own = {};
+    try {
+      own = (typeof config.context === "function" ? config.context() : config.context) ?? {};
+    } catch (error) {
+      console.warn("Engage: the page's context could not be made.", error);
+    }
+    const found = {
+      path: location.pathname,
+      ga_client_id: cookie(/(?:^|; )_ga=GA\d\.\d\.(\d+\.\d+)/),
+      ga_session_id: cookie(/(?:^|; )_ga_\w+=GS\d\.\d\.s?(\d+)/),
+      ...own,
+    };
+    const told = Object.entries(found).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
+    return Object.fromEntries(told.slice(0, 50).map(([name, value]) => [name, typeof value === "string" ? value.slice(0, 2000) : value]));
+  }
+
   /** Make an event; it is kept before anything is sent. */
   function report(prompt, interaction, inputs) {
     const event = { event_id: newId(), prompt: prompt.key, version: prompt.version, interaction, user_id: config.user, inputs };
-    Object.assign(event, { context: { path: location.pathname.slice(0, 2000) }, wait: PROGRESS.includes(interaction) ? WAIT : 0 });
+    Object.assign(event, { context: context(), wait: PROGRESS.includes(interaction) ? WAIT : 0 });
     store.keep(event, Date.now() + RESEND_AFTER);
     return event;
   }
@@ -388,7 +546,7 @@
     await ask();
   }
 
-  window.Engage = { init, ask: (path) => ask(path) };
+  window.Engage = { init, ask: (path) => ask(path), instructions };
   const { key, user, identity, api, path } = script?.dataset ?? {};
   if (key) init(Object.fromEntries(Object.entries({ key, user, identity, api, path }).filter(([, value]) => value)));
 })();

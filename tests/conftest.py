@@ -26,6 +26,10 @@ hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=Non
 hypothesis.settings.load_profile(os.environ.get("ENGAGE_HYPOTHESIS_PROFILE", "ci"))
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-crashes", action="store_true", help="every crash point with every kind of action")
+
+
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     """The cache is a process's memory, and a test begins without one."""

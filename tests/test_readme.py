@@ -6,7 +6,9 @@ import shlex
 from pathlib import Path
 
 import pytest
-from django.core.management import get_commands, load_command_class
+from django.core.management import CommandError, get_commands, load_command_class
+
+from connectors.management.commands.connectors import with_table
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -17,9 +19,7 @@ COMMANDS = [
     line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
 ]
 TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
-READS = (
-    r'(?:environ\.get|environment\.get|environ|strict_bool|word_list|required_secret|port|env\.\w+)[(\[]"([A-Z_0-9]+)"'
-)
+READS = r'(?:environ\.get|environment\.get|environ|strict_bool|word_list|days|required_secret|port|env\.\w+)[(\[]"([A-Z_0-9]+)"'
 DOCUMENTED = set(re.findall(r"^\| `([A-Z_0-9]+)` \|", CONFIGURATION, re.MULTILINE))
 
 
@@ -80,6 +80,15 @@ def test_variables_that_the_readme_exports_are_documented() -> None:
 @pytest.mark.parametrize("page", sorted(set(re.findall(r"\]\((docs/[^)#]+)", README))))
 def test_a_page_that_the_readme_links_to_exists(page: str) -> None:
     assert (ROOT / page).is_file()
+
+
+def test_the_table_of_connectors_says_what_the_declarations_say() -> None:
+    assert with_table(README) == README, "Write it anew: manage.py connectors --readme"
+
+
+def test_a_page_without_marks_is_refused() -> None:
+    with pytest.raises(CommandError, match="connectors"):
+        with_table("# Engage")
 
 
 @pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])

@@ -162,6 +162,7 @@ def test_planted_secrets_are_found_nowhere_but_encrypted(
     bucket.put("cleeng/a.csv", "user_id,Customer ID\nann,640000001\n,5\n")
     source = {"name": "Planted", "bucket": "exports", "prefix": "cleeng/", "region": REGION, "endpoint_url": s3_url}
     source |= {"access_key_id": "AKIAREADER", "secret_access_key": S3_SECRET, "id_column": "user_id", "mode": "changes"}
+    source |= {"access": "key", "row_wins": "last", "empty_cells": "keep", "misfit": "keep_row"}
     source |= {
         "time_zone": "UTC",
         "schedule": "none",

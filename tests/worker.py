@@ -6,17 +6,24 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from django.conf import settings
 from django.db import connection
 
-from tests.sandbox_fixture import RunningSandbox
-
 PATIENCE = 30.0
 ROOT = Path(__file__).resolve().parents[1]
+
+
+class World(Protocol):
+    """Where the vendors are."""
+
+    @property
+    def urls(self) -> Mapping[str, str]:
+        """What ENGAGE_VENDOR_URLS takes."""
 
 
 def database_url() -> str:
@@ -29,14 +36,15 @@ def database_url() -> str:
 
 
 @contextmanager
-def worker(sandbox: RunningSandbox) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a Celery worker with two threads against the test's database, broker and sandbox."""
+def worker(world: World, **more: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a Celery worker with two threads against the test's database, broker and vendors; `more` is its environment."""
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.settings",
         "DATABASE_URL": database_url(),
         "ENGAGE_VAR_DIR": str(settings.VAR_DIR),
-        "ENGAGE_VENDOR_URLS": json.dumps(sandbox.urls),
+        "ENGAGE_VENDOR_URLS": json.dumps(world.urls),
+        **more,
     }
     command = [sys.executable, "-m", "celery", "-A", "engage", "worker", "--pool=threads", "--concurrency=2"]
     process = subprocess.Popen([*command, "--without-gossip", "--without-mingle"], cwd=ROOT, env=environment)

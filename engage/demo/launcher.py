@@ -307,9 +307,7 @@ def start_all(family: Family, place: Place) -> None:
     granian = ("--interface", "wsgi", "--host", HOST, "--port", str(place.web), "--blocking-threads", WEB_THREADS)
     web = family.start("web", str(programs / "granian"), *granian, "--no-ws", "engage.wsgi:application")
     celery = (str(programs / "celery"), "-A", "engage")
-    worker = family.start(
-        "worker", *celery, "worker", "-P", "threads", "-c", "4", "--without-gossip", "--without-mingle"
-    )
+    worker = family.start("worker", *celery, "worker", "-P", "threads", "--without-gossip", "--without-mingle")
     beat = family.start("beat", *celery, "beat", "--pidfile", "")
     family.wait_for(web, _answers(f"{place.base_url}/healthz"))
     family.wait_for(worker, lambda: "ready." in worker.said())

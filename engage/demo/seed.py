@@ -251,7 +251,7 @@ def _source(app: App, s3_url: str) -> None:
             endpoint_url=s3_url,
             access_key_id="demo-read-only",
             id_column="External ID",
-            mapping={"Customer ID": "cleeng_customer_id"},
+            columns={"Customer ID": {"trait": "cleeng_customer_id"}},
             time_zone="Europe/Berlin",
         )
         source.seal({"secret_access_key": "any text will do for the demo's own S3 server"})

@@ -8,13 +8,13 @@ from engage.tenancy import current
 
 
 class CurrentAppMiddleware:
-    """Find the App at hand for requests of signed-in people; the runtime API finds its App by key instead."""
+    """Find the App at hand for requests of signed-in people; what machines ask for finds its own by key or address."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Enter the App, then answer."""
-        if not request.path.startswith("/api/"):
+        if not request.path.startswith(("/api/", "/hooks/", "/site-actions/")):
             current.enter(request)
         return self.get_response(request)

@@ -1,6 +1,6 @@
 """The encrypted field, on top of django-encrypted-model-fields 0.6.5 (whose traps it closes; each has a test)."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from cryptography.fernet import InvalidToken
 from django.core.exceptions import FieldError, ImproperlyConfigured, ValidationError
@@ -36,6 +36,11 @@ class SealedText:
 
     def __hash__(self) -> int:
         return hash(self.stored)
+
+    @classmethod
+    def of(cls, text: str, where: str) -> Self:
+        """Encrypt `text`."""
+        return cls(PREFIX + encryption.encrypt_str(text).decode("ascii"), where)
 
     @property
     def token(self) -> bytes:
@@ -110,7 +115,7 @@ class SealedTextField(encryption.EncryptedTextField):  # type: ignore[misc]
             return value
         if not isinstance(value, str):
             self._refuse(value)
-        return PREFIX + encryption.encrypt_str(value).decode("ascii")
+        return SealedText.of(value, "").stored
 
     def value_to_string(self, obj: models.Model) -> str:
         """Serializers (`dumpdata`) get no secret."""

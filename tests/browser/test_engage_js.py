@@ -2,10 +2,12 @@
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from datetime import timedelta
+from typing import Any, cast
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 from playwright.sync_api import BrowserContext, Page, Route, expect
 from pytest_django.live_server_helper import LiveServer
 
@@ -103,6 +105,40 @@ def test_a_popup_is_accepted_once(app: App, page: Page, open_app: Callable[[], N
     soon(answers, ["accept"])
     assert PromptEvent.objects.filter(interaction="impression").count() == 1
     assert PromptEvent.objects.first().subscriber.user_id == "mia"  # type: ignore[union-attr]
+
+
+def contexts() -> list[dict[str, Any]]:
+    connection.close()  # a new look, beside the server's threads
+    # What was shown and what was pressed go out one beside the other: the impression is named first, whichever came first.
+    return list(PromptEvent.objects.order_by("-interaction").values_list("context", flat=True))
+
+
+def test_the_ids_of_google_analytics_go_with_an_event(
+    app: App, context: BrowserContext, live_server: LiveServer, open_app: Callable[[], None]
+) -> None:
+    cookies = {"_ga": "GA1.1.1234567890.1700000000", "_ga_ABC123": "GS2.1.s1700000123$o1$g0$t1700000123", "_gat": "1"}
+    context.add_cookies([{"name": name, "value": value, "url": live_server.url} for name, value in cookies.items()])
+    prompt(app, key="offer", title="Stay")
+    open_app()
+    measured = {"path": "/app/", "ga_client_id": "1234567890.1700000000", "ga_session_id": "1700000123"}
+    soon(contexts, [measured])
+
+
+def test_a_page_adds_what_it_knows_and_can_lose_no_event_by_it(
+    app: App, site: Caller, page: Page, open_app: Callable[[], None]
+) -> None:
+    open_app()
+    prompt(app, key="offer", title="Stay", accept_label="Yes")
+    page.evaluate(
+        """([key, identity]) => { let asked = 0; Engage.init({ key, identity, context: () => {
+          if (asked++) throw new Error("oops");
+          return { shelf: "sports", seats: 2, member: true, odd: {}, none: null, long: "x".repeat(3000) };
+        } }); }""",
+        [site.token, site.identity],
+    )
+    page.get_by_role("button", name="Yes").click()
+    own = {"shelf": "sports", "seats": 2, "member": True, "long": "x" * 2000}
+    soon(contexts, [{"path": "/app/", **own}, {"path": "/app/"}])
 
 
 def test_nothing_is_accepted_by_a_key_pressed_by_chance(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -332,3 +368,146 @@ def test_a_narrow_screen_shows_everything(app: App, page: Page, open_app: Callab
         assert box["x"] >= 0
         assert box["x"] + box["width"] <= 360
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+# --- what the page does itself ------------------------------------------------------------------------------------------
+
+CART: dict[str, Any] = {
+    "kind": "cart",
+    "hosts": ["store.example.com"],
+    "ajax": {"method": "POST", "path": "/cart/add.js", "body": {"items": [{"id": 7, "quantity": 2}]}},
+    "then": "/cart",
+    "url": "https://example.com/cart/7:2?storefront=true",
+}
+DISCOUNT: dict[str, Any] = {
+    "kind": "discount",
+    "hosts": ["store.example.com"],
+    "ajax": {"method": "POST", "path": "/cart/update.js", "body": {"discount": "SAVE20"}},
+    "then": None,
+    "url": "https://example.com/discount/SAVE20",
+}
+
+
+class Store:
+    """The store's Ajax cart, on the app's own host and below /fr/, as a theme in a second language has it."""
+
+    def __init__(self, context: BrowserContext, live_server: LiveServer) -> None:
+        self.heard: list[tuple[str, Any]] = []
+        self.codes = [{"code": "OLD", "applicable": True}]
+        self.host = live_server.url.partition("//")[2]
+        self.status, self.takes_codes = 200, True
+        context.add_init_script("window.Shopify = { routes: { root: '/fr/' } }")
+        context.route(f"{live_server.url}/fr/**", self.answer)
+
+    def answer(self, route: Route) -> None:
+        path, body = route.request.url.partition(self.host)[2], cast("dict[str, Any]", route.request.post_data_json)
+        self.heard.append((path, body))
+        if path == "/fr/cart/update.js" and self.takes_codes:
+            self.codes = [{"code": code, "applicable": code != "SAVE20"} for code in body["discount"].split(",")]
+        given = {"items": [{"id": 7}], "discount_codes": self.codes, "description": "The mug is sold out."}
+        route.fulfill(json=given, status=self.status)
+
+
+@pytest.fixture
+def store(context: BrowserContext, live_server: LiveServer) -> Store:
+    return Store(context, live_server)
+
+
+def handed(page: Page, app: App, open_app: Callable[[], None], instruction: dict[str, Any]) -> None:
+    """Accept a prompt whose action is then the app's."""
+    redirecting(app, key="offer", title="Stay")
+    open_app()
+    page.get_by_role("button", name="Yes, please").click()
+    soon(answers, ["accept"])
+    Execution.objects.update(
+        state=State.HANDED_OVER, instruction=instruction, due_at=timezone.now() + timedelta(hours=1)
+    )
+
+
+def reported() -> Any:
+    connection.close()
+    return Execution.objects.get().report
+
+
+def comes(page: Page, look: Callable[[], Any], expected: Any) -> None:
+    """As `soon()`, for what the test answers itself: the page's requests are served meanwhile."""
+    ends = time.monotonic() + 10
+    while look() != expected and time.monotonic() < ends:
+        page.wait_for_timeout(50)
+    assert look() == expected
+
+
+def test_items_go_into_the_cart_that_the_visitor_has(
+    app: App, page: Page, open_app: Callable[[], None], store: Store
+) -> None:
+    handed(page, app, open_app, {**CART, "hosts": [store.host]})
+    comes(page, reported, {"result": "done", "detail": {"items": 1}})
+    page.wait_for_url("**/fr/cart")
+    assert store.heard[:1] == [("/fr/cart/add.js", {"items": [{"id": 7, "quantity": 2}]})]
+    assert [path for path, _ in store.heard].count("/fr/cart/add.js") == 1
+
+
+def test_a_store_that_refuses_is_quoted(app: App, page: Page, open_app: Callable[[], None], store: Store) -> None:
+    store.status = 422
+    handed(page, app, open_app, {**CART, "hosts": [store.host]})
+    comes(page, reported, {"result": "failed", "detail": {"reason": "The mug is sold out."}})
+    assert page.url.endswith("/app/")
+    expect(page.get_by_role("status")).to_contain_text("Sorry, this was not possible.")
+
+
+def test_on_another_page_the_stores_link_is_opened(app: App, page: Page, open_app: Callable[[], None]) -> None:
+    handed(page, app, open_app, CART)
+    page.wait_for_url(CART["url"])
+    comes(page, reported, {"result": "done", "detail": {"opened": True}})
+
+
+def test_what_has_no_link_is_done_on_the_stores_pages_only(app: App, page: Page, open_app: Callable[[], None]) -> None:
+    handed(page, app, open_app, {**CART, "url": None})
+    comes(page, reported, {"result": "failed", "detail": {"reason": "only on the store's own pages"}})
+
+
+def test_a_code_joins_those_that_are_on_the_cart(
+    app: App, page: Page, open_app: Callable[[], None], store: Store
+) -> None:
+    handed(page, app, open_app, {**DISCOUNT, "hosts": [store.host]})
+    comes(page, reported, {"result": "done", "detail": {"code": "SAVE20", "applicable": False}})
+    assert store.heard == [("/fr/cart.js", None), ("/fr/cart/update.js", {"discount": "OLD,SAVE20"})]
+    expect(page.get_by_role("status")).to_have_text("Done. Thank you!")
+
+
+def test_a_code_that_the_store_does_not_take_is_not_done(
+    app: App, page: Page, open_app: Callable[[], None], store: Store
+) -> None:
+    store.takes_codes = False
+    handed(page, app, open_app, {**DISCOUNT, "hosts": [store.host]})
+    comes(page, reported, {"result": "failed", "detail": {"reason": "the store did not take the code"}})
+
+
+def test_a_report_that_got_lost_puts_nothing_into_the_cart_again(
+    app: App, page: Page, context: BrowserContext, open_app: Callable[[], None], store: Store
+) -> None:
+    context.route("**/report", lambda route: route.abort())
+    handed(page, app, open_app, {**CART, "hosts": [store.host], "then": None})
+    comes(page, lambda: len(store.heard), 1)
+    with page.expect_response("**/api/v1/events/*"):
+        pass  # it asks again, and the instruction still stands there
+    with page.expect_response("**/api/v1/events/*"):
+        pass
+    assert len(store.heard) == 1
+    assert reported() is None
+
+
+def test_an_app_carries_out_kinds_of_its_own(app: App, page: Page, open_app: Callable[[], None]) -> None:
+    page.add_init_script(
+        "window.heard = []; document.addEventListener('DOMContentLoaded', () => { Engage.instructions.purchase = "
+        "async ({ sku }) => { heard.push(sku); return { result: 'done', detail: { token: 't-' + sku } }; } })"
+    )
+    handed(page, app, open_app, {"kind": "purchase", "sku": "gold"})
+    comes(page, reported, {"result": "done", "detail": {"token": "t-gold"}})
+    assert page.evaluate("heard") == ["gold"]
+
+
+def test_what_no_page_can_do_is_said_and_stays_open(app: App, page: Page, open_app: Callable[[], None]) -> None:
+    handed(page, app, open_app, {"kind": "purchase", "sku": "gold"})
+    expect(page.get_by_role("status")).to_contain_text("This page cannot do it. Please go on in our app.")
+    assert reported() is None

@@ -189,7 +189,7 @@ def test_the_company_works_at_once(kept: Kept, s3_url: str, sandbox: RunningSand
         assert {row["id"] for row in published.bindings} == {binding.pk for binding in bindings}
         for binding in bindings:
             inputs = {name: source["value"] for name, source in binding.inputs.items()}
-            form = connector(binding.connector).action(binding.action).Inputs(inputs)
+            form = connector(binding.connector).action(binding.action, {}).Inputs(inputs)
             for field in form.fields.values():
                 if isinstance(field, CatalogueField):
                     field.bind_catalogue([(key, key) for key in offers.values_list("key", flat=True)])

@@ -17,7 +17,7 @@ from engage.tenancy.models import ApiKey, App, KeyKind, Membership
 from engage.tenancy.roles import Role
 from engage.tenancy.scoped import ScopedModelAdmin
 from prompts.models import Binding, Execution, Prompt, PromptEvent
-from sync.models import ImportRun, Source, Subscriber, Trait
+from sync.models import ImportRun, InboundMessage, Source, Subscriber, Trait
 from tests import factories
 
 REGISTRY: dict[type[models.Model], Any] = dict(admin.site._registry)
@@ -38,6 +38,9 @@ def make(model: type[models.Model], app: App) -> Any:
         Source: lambda: factories.SourceFactory(app=app),
         ImportRun: lambda: ImportRun.objects.create(
             app=app, source=factories.SourceFactory(app=app), object_key="a.csv", etag="1"
+        ),
+        InboundMessage: lambda: InboundMessage.objects.create(
+            app=app, connection=factories.ConnectionFactory(app=app), event_id="evt_1"
         ),
         Prompt: lambda: factories.PromptFactory(app=app),
         Binding: lambda: factories.BindingFactory(prompt__app=app),

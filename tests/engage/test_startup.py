@@ -1,12 +1,17 @@
 """What a process says of itself when it starts."""
 
 import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from engage.startup import begin
 
 pytestmark = pytest.mark.django_db
+ROOT = Path(__file__).parents[2]
 
 
 def test_settings_are_said_without_their_secrets(settings: object, caplog: pytest.LogCaptureFixture) -> None:
@@ -20,3 +25,31 @@ def test_settings_are_said_without_their_secrets(settings: object, caplog: pytes
     assert "cleeng at http://127.0.0.1:9000/cleeng" in said
     assert "crm.internal:443" in said
     assert "password" not in said
+
+
+def test_a_crash_point_is_said_aloud(settings: object, caplog: pytest.LogCaptureFixture) -> None:
+    settings.ENGAGE_CRASH_AT = "write.sent"  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING):
+        begin("worker")
+    assert "ends itself at the crash point write.sent" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("point", "address", "said"),
+    [
+        ("write.sent", "https://engage.example.com", "reached over HTTPS refuses it"),
+        ("write.snet", "http://localhost:8000", "names no crash point"),
+    ],
+)
+def test_a_crash_point_is_refused_in_production_and_where_there_is_none(point: str, address: str, said: str) -> None:
+    environment = {**os.environ, "ENGAGE_CRASH_AT": point, "ENGAGE_BASE_URL": address}
+    ended = subprocess.run(
+        [sys.executable, "-c", "import engage.settings"],
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert said in ended.stderr

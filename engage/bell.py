@@ -1,0 +1,45 @@
+"""Ring for the workers. The bell says "there is work" and nothing else; the rows say what.
+
+Ringing never fails or delays an answer: what nobody heard is found by the sweep.
+"""
+
+import logging
+import time
+
+from celery import current_app
+from django.db import transaction
+
+from engage import crash
+
+logger = logging.getLogger(__name__)
+QUIET_AFTER_FAILURE = 5.0  # seconds in which nothing is tried after the broker could not be reached
+_quiet_until = 0.0
+
+
+def ring_on_commit(task: str, *hints: str) -> None:
+    """Ring once the transaction at hand is committed, as `ring` does."""
+    transaction.on_commit(lambda: _ring_committed(task, *hints), robust=True)
+
+
+def _ring_committed(task: str, *hints: str) -> None:
+    crash.point("event.committed")
+    ring(task, *hints)
+    crash.point("bell.rung")
+
+
+def ring(task: str, *hints: str) -> None:
+    """Ring now, or keep quiet while the broker is away.
+
+    Args:
+        task: the name of the Celery task that looks for work.
+        hints: its arguments, e.g. the row that it looks at first.
+
+    """
+    global _quiet_until  # noqa: PLW0603 - one broker for each process
+    if time.monotonic() < _quiet_until:
+        return
+    try:
+        current_app.send_task(task, args=list(hints), retry=False, ignore_result=True)
+    except Exception:  # noqa: BLE001 - transports raise what they like, and the row is safe
+        _quiet_until = time.monotonic() + QUIET_AFTER_FAILURE
+        logger.warning("The broker cannot be reached; the sweep will find the work")
