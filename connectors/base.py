@@ -580,6 +580,9 @@ class Connector:
     rows_in: ClassVar[str] = "data"  # the member of a page that holds its rows
     may_not_page: ClassVar[bool] = False  # a list that comes once more instead of its next page was whole
     idempotency_header: ClassVar[str] = ""  # where the key of a `Replay.KEY` action goes
+    idempotency_methods: ClassVar[frozenset[str]] = frozenset()  # writes that carry the key; empty: all
+    # For a key that it knows the vendor gives out its first answer again, even "not now": the next try then has a new key.
+    key_keeps_refusals: ClassVar[bool] = False
     needs_connection: ClassVar[bool] = True
     calls_out: ClassVar[bool] = True  # False: nobody is called; a connection holds what the App's client carries out
     # What speaks another protocol than HTTP, by the beginning of its URLs (`connectors.smtp`): everything else stays the same.
@@ -670,7 +673,7 @@ class Connector:
         return Rejected(f"{self.label} refused: {words or code}", code=code)
 
     def replayed(self, answer: Answer) -> bool:
-        """Whether a 5xx is the stored answer of an earlier try, given out again for the same idempotency key.
+        """Whether a passing trouble is the stored answer of an earlier try, given out again for the same idempotency key.
 
         Asked only where an earlier attempt sent the same key. Some vendors store failures and mark the repeat (Stripe's
         `Idempotent-Replayed` header); trying on would bring the same answer until the key is forgotten, and act then. So

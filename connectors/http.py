@@ -308,14 +308,19 @@ class Api:
             raise RuntimeError(f"The step {name!r} is written twice in one attempt: give each write a name of its own.")
         self._attempt.steps.add(name)
         step = self.journal.step(name, wished.method, wished.url, wished.query, wished.body)
-        header = self.connector.idempotency_header
-        extra = {**wished.extra, **({header: self.journal.idempotency_key(name, step)} if header else {})}
+        header, methods = self.connector.idempotency_header, self.connector.idempotency_methods
+        has_key = bool(header) and (not methods or step.method in methods)
+        extra = {**wished.extra, **({header: self.journal.idempotency_key(name, step)} if has_key else {})}
         asked = Asked("write", step.method, step.url, step.query, step.body, extra, wished.judge)
         prepared = self._prepare(asked)
         try:
-            return self._send_write(prepared, asked, repeats=step.repeats)
+            return self._send_write(prepared, asked, repeats=step.repeats and has_key)
         except (Rejected, BadCredentials, NotAllowed, AlreadyDone):
             self.journal.refused(name)
+            raise
+        except Temporary as later:
+            if has_key and self.connector.key_keeps_refusals and later.answer is not None and not later.sent:
+                self.journal.refused(name)
             raise
 
     def _send_write(self, prepared: requests.PreparedRequest, asked: Asked, *, repeats: bool) -> Answer:
@@ -545,9 +550,7 @@ class Api:
         status, label = answer.status, self.connector.label
         is_json = not isinstance(answer.data, str)
         failure: Failure | None = None
-        if status >= 500 and repeats and self.connector.replayed(answer):
-            failure = Undocumented(f"{label} answers every repeat with its first answer (status {status}).")
-        elif judge is not None:
+        if judge is not None:
             failure = judge(answer)
         elif is_json:
             failure = self.connector.failure(answer)
@@ -566,6 +569,8 @@ class Api:
                 failure = Undocumented(f"{label} answered with a redirect (status {status}), which is not followed.")
             else:
                 failure = Rejected(f"{label} refused: status {status}")
+        if repeats and isinstance(failure, Temporary) and failure.sent and self.connector.replayed(answer):
+            failure = Undocumented(f"{label} answers every repeat with its first answer (status {status}).")
         if self._asks_for_token and isinstance(failure, Rejected):
             failure = BadCredentials(f"{label} gives out no access token: {words_of(answer) or f'status {status}'}")
         failure.status, failure.answer = status, answer

@@ -1034,6 +1034,41 @@ class TestCodes:
         assert (failure.message, failure.code) == ("Plain refused: odd", "odd")
 
 
+class TestIdempotencyKeys:
+    class Keyed(Plain):
+        idempotency_header, idempotency_methods = "Idempotency-Key", frozenset({"POST"})
+        key_keeps_refusals = True
+        codes = {"busy": busy}
+
+        def said(self, answer: Answer) -> tuple[str, str]:
+            return answer.text("code"), ""
+
+    def test_only_the_methods_that_take_one_carry_it(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/a", {}), Call("PUT", "/a", {}))
+        with api(url, connector=self.Keyed) as door:
+            door.post("a", step="first")
+            door.put("a", step="second")
+        assert [heard.header("Idempotency-Key") for heard in vendor.heard] == ["first-1", None]
+
+    @pytest.mark.parametrize(
+        ("method", "broken", "refusals"),
+        [
+            ("POST", Broken("not now", 409, '{"code": "busy"}'), ["write"]),
+            ("POST", Broken("perhaps", 503, '{"code": "busy"}'), []),
+            ("POST", Broken("gone", then="close"), []),
+            ("PUT", Broken("not now", 409, '{"code": "busy"}'), []),
+        ],
+    )
+    def test_where_the_key_keeps_a_not_now_the_next_try_has_another(
+        self, vendor: FakeVendor, url: str, method: str, broken: Broken, refusals: list[str]
+    ) -> None:
+        vendor.expect(Call(method, "/a", {}), broken={0: broken})
+        journal = MemoryJournal()
+        with api(url, journal, connector=self.Keyed) as door, pytest.raises(Temporary):
+            door.write(method, "a")
+        assert journal.refusals == refusals
+
+
 class TestAnswer:
     ANSWER = Answer(
         {"a": {"b": [1, {"c": None}]}, "text": "x", "rows": [{"n": 1}, {"n": 2}], "mixed": [{}, 1]}, where="GET /x"
