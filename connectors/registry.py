@@ -20,6 +20,7 @@ from connectors.vendors import (
     smtp,
     stripe,
     twilio,
+    zendesk,
 )
 from connectors.website_actions import WebsiteActions
 
@@ -39,6 +40,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     smtp.Email,
     stripe.Stripe,
     twilio.Twilio,
+    zendesk.Zendesk,
 )
 
 
