@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Literal
 from uuid import UUID
 
+from django.conf import settings
 from django.db import connection as database
 from django.db.models import Q, Value
 from django.db.models.functions import Now
@@ -65,7 +66,7 @@ class Gate:
         """
         if self.account is None:
             return
-        longest = remaining if self._has_begun else min(WAITS_AT_MOST, remaining)
+        longest = remaining if self._has_begun else min(WAITS_AT_MOST / settings.ENGAGE_TIME_SCALE, remaining)
         if self.rate is not None:
             self._sleep(take_a_place(self.account.pk, self.rate, longest))
         elif not self._has_begun and self.account.next_free_at is not None:

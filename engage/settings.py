@@ -195,24 +195,27 @@ else:
     CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 0.5, "socket_timeout": 5, "max_retries": 0}
 CELERY_BROKER_CONNECTION_TIMEOUT = 0.5
 CELERY_TASK_PUBLISH_RETRY = False
+# django-celery-beat keeps intervals in whole seconds: a part of one would be read back as 0, and beat would send without end.
+# It knows `expire_seconds` and leaves out Celery's own `expires`. A tick that no worker hears must expire, or else all those of
+# a night without workers stand before the bells of the morning; that of the sweep has some seconds for clocks that differ.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "engage: sweep executions": {
         "task": "prompts.sweep",
-        "schedule": schedule(5.0 / ENGAGE_TIME_SCALE),
-        "options": {"expires": 5},
+        "schedule": schedule(max(1, round(5 / ENGAGE_TIME_SCALE))),
+        "options": {"expire_seconds": 30},
     },
     "engage: ask held connections": {
         "task": "connectors.probe_held",
-        "schedule": schedule(600.0),
-        "options": {"expires": 300},
+        "schedule": schedule(600),
+        "options": {"expire_seconds": 300},
     },
     "engage: check inputs": {
         "task": "prompts.recheck_inputs",
-        "schedule": schedule(900.0),
-        "options": {"expires": 600},
+        "schedule": schedule(900),
+        "options": {"expire_seconds": 600},
     },
-    "engage: purge": {"task": "engage.purge", "schedule": schedule(3600.0), "options": {"expires": 1800}},
-    "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30.0), "options": {"expires": 30}},
+    "engage: purge": {"task": "engage.purge", "schedule": schedule(3600), "options": {"expire_seconds": 1800}},
+    "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30), "options": {"expire_seconds": 30}},
 }
 
 # --- people -------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ JITTER = 0.1
 def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an execution that is tried again after `made` tries, or gives up."""
     if not outcome.spent:
-        spread = random.uniform(0, max(1.0, (outcome.after or 0) * JITTER))  # noqa: S311 - as below
+        spread = random.uniform(0, max(1 / settings.ENGAGE_TIME_SCALE, (outcome.after or 0) * JITTER))  # noqa: S311 - as below
         return {"due_at": Now() + Value(timedelta(seconds=(outcome.after or 0) + spread))}
     delays = settings.ENGAGE_RETRY_DELAYS
     if made > len(delays):

@@ -141,6 +141,12 @@ class TestGate:
         Gate(account, None, slept.append).wait(30)
         assert slept == pytest.approx([4], abs=2)
 
+    def test_its_patience_is_divided_as_the_engines_times_are(self, account: Connection, settings: Settings) -> None:
+        settings.ENGAGE_TIME_SCALE = 10
+        free_in(account, 9)
+        with pytest.raises(Paused):
+            Gate(account, None, never).wait(15)
+
     def test_what_is_only_typed_has_no_row_to_wait_for(self) -> None:
         Gate(None, SLOWLY, never).wait(30)
 

@@ -377,10 +377,13 @@ def test_all_times_are_divided_by_one_setting() -> None:
     code = (
         "from django.conf import settings as s;"
         "print(s.ENGAGE_LEASE, s.ENGAGE_ATTEMPT_TIMEOUT, s.ENGAGE_SETTLING, s.ENGAGE_RETRY_DELAYS[0],"
-        " s.ENGAGE_POLL_DELAYS[1], s.ENGAGE_BREAKER_WINDOW, s.ENGAGE_BREAKER_PAUSES)"
+        " s.ENGAGE_POLL_DELAYS[1], s.ENGAGE_BREAKER_WINDOW, s.ENGAGE_BREAKER_PAUSES)\n"
+        "print(s.CELERY_BEAT_SCHEDULE['engage: sweep executions']['schedule'].run_every)"
     )
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "ENGAGE_TIME_SCALE": "10"}
     said = subprocess.run(
         [sys.executable, "-c", code], env=environment, cwd=django_settings.BASE_DIR, capture_output=True, check=True
     )
-    assert said.stdout.decode().strip() == "6.0 3.0 3.0 0.5 3.0 30.0 [3.0, 6.0, 12.0, 24.0, 48.0, 60.0]"
+    times, tick = said.stdout.decode().splitlines()
+    assert times == "6.0 3.0 3.0 0.5 3.0 30.0 [3.0, 6.0, 12.0, 24.0, 48.0, 60.0]"
+    assert tick == "0:00:01"  # beat keeps whole seconds
