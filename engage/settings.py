@@ -98,6 +98,7 @@ INSTALLED_APPS = [
     "django.contrib.humanize",
     "django_celery_beat",
     "axes",
+    "django_otp",
     "corsheaders",
     "ninja",  # so that the interactive documentation brings its own files
 ]
@@ -111,6 +112,8 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
+    "engage.tenancy.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "engage.headers.ContentSecurityPolicyMiddleware",
@@ -131,6 +134,7 @@ TEMPLATES = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "engage.tenancy.context.current_app",
+                "engage.tenancy.context.account_pages",
             ],
         },
     },
@@ -247,6 +251,8 @@ AXES_USERNAME_CALLABLE = "engage.tenancy.lockout.username"
 # The time that the e-mail names holds, whatever is tried meanwhile.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
+# axes keeps what was sent with a failure, without these.
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]
 SESSION_COOKIE_AGE = 60 * 60 * 12
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 # A proxy in front that ends TLS needs ENGAGE_BEHIND_PROXY=true as well, or every request would be redirected for ever.
@@ -382,5 +388,11 @@ UNFOLD: dict[str, Any] = {
     "BORDER_RADIUS": "8px",
     "STYLES": ["engage.tenancy.context.console_stylesheet"],
     "SCRIPTS": ["engage.tenancy.context.console_script"],
+    "ACCOUNT": {
+        "navigation": [
+            {"title": "Change password", "link": reverse_lazy("admin:password_change")},
+            {"title": "Second factor", "link": reverse_lazy("admin:second_factor")},
+        ]
+    },
     "SIDEBAR": {"show_search": False, "show_all_applications": False, "navigation": "engage.navigation.sidebar"},
 }

@@ -7,7 +7,7 @@ import factory
 from django.utils import timezone
 
 from connectors.models import Connection
-from engage.tenancy.models import App, Company, Membership, User
+from engage.tenancy.models import App, Authenticator, Company, Membership, User
 from engage.tenancy.roles import Role
 from prompts.models import Binding, Execution, Interaction, Prompt, PromptEvent, PromptStatus
 from sync.models import Source, Subscriber, Trait
@@ -57,6 +57,14 @@ def person(app: App, role: Role, **fields: Any) -> User:
     in_app = None if role == Role.COMPANY_ADMIN else app
     Membership.objects.create(user=user, company=app.company, app=in_app, role=role)
     return user
+
+
+def authenticator(user: User) -> Authenticator:
+    """Make somebody's second factor. It has no recovery codes."""
+    row = Authenticator.make(user)
+    row.confirmed = True
+    row.save(update_fields=["confirmed"])
+    return row
 
 
 class ConnectionFactory(factory.django.DjangoModelFactory):

@@ -20,12 +20,13 @@ from django.db import connection as database
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
+from django_otp.oath import totp
 
 from connectors import connections
 from connectors.models import Connection
 from engage import settings as product
 from engage.logs import JsonFormatter
-from engage.tenancy.models import KeyKind
+from engage.tenancy.models import Authenticator, KeyKind
 from engage.tenancy.roles import Role
 from prompts import executions, identity
 from prompts.models import Execution, State
@@ -142,6 +143,18 @@ def test_planted_secrets_are_found_nowhere_but_encrypted(
         reverse("admin:tenancy_membership_invite"), {"email": "new@example.com", "role": Role.READ_ONLY}
     )
     secrets["invitation"] = shown_once(invited).rstrip("/").rpartition("/")[2]
+    # A second factor; and somebody who has the password types a wrong recovery code.
+    mine = reverse("admin:second_factor")
+    client.post(mine, {"do": "begin"})
+    secrets["authenticator's secret"] = Authenticator.objects.get().secrets()["secret"]
+    code = totp(base64.b32decode(secrets["authenticator's secret"]))
+    confirmed = client.post(mine, {"do": "confirm", "code": f"{code:06d}"}).content.decode()
+    secrets["recovery code"] = re.findall(r"\b[A-Z2-7]{4}(?:-[A-Z2-7]{4}){3}\b", confirmed)[0]
+    secrets["wrong recovery code"] = "PLANTED-WRONG-CODE"
+    half_way = Client()
+    half_way.post(reverse("admin:login"), {"username": person.email, "password": factories.PASSWORD})
+    half_way.post(reverse("sign_in_code"), {"code": secrets["wrong recovery code"]})
+
     Client().post(reverse("admin_password_reset"), {"email": person.email})
     _wait_for_mail()
     secrets["password reset"] = re.findall(r"/password/[^/]+/([^/\s]+)/", str(mail.outbox[-1].body))[0]

@@ -9,9 +9,10 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 
 from engage.tenancy import current, invitations, people
-from engage.tenancy.models import ApiKey, App, Membership
+from engage.tenancy.models import ApiKey, App, Authenticator, Membership
 from engage.tenancy.roles import Right, Role
 from engage.tenancy.scoped import ScopedModelAdmin
+from engage.tenancy.second_factor_views import RequireSecondFactorView
 from engage.tenancy.views import AddAppView, AppView, InvitationView, InviteView, KeysView, PersonView
 
 
@@ -78,13 +79,28 @@ class StateFilter(admin.SimpleListFilter):
         return queryset.filter(user__is_active=self.value() == "active") if self.value() else queryset
 
 
+class SecondFactorFilter(admin.SimpleListFilter):
+    """By whether they have a second factor."""
+
+    title = "second factor"
+    parameter_name = "second_factor"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        """Set up or not."""
+        return [("yes", "Set up"), ("no", "None")]
+
+    def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
+        """Those in the chosen state."""
+        return queryset.filter(has_factor=self.value() == "yes") if self.value() else queryset
+
+
 @admin.register(Membership)
 class MembershipAdmin(ScopedModelAdmin):
     """Users and roles of the App at hand, with the administrators of its company."""
 
     view_right = Right.MANAGE_USERS
-    list_display = ("person", "email", "role_label", "apps", "last_sign_in", "state")
-    list_filter = (RoleFilter, StateFilter)
+    list_display = ("person", "email", "role_label", "apps", "factor", "last_sign_in", "state")
+    list_filter = (RoleFilter, SecondFactorFilter, StateFilter)
     search_fields = ("user__name", "user__email")
     search_help_text = "Search by name or e-mail address"
     ordering = ("user__email",)
@@ -96,7 +112,10 @@ class MembershipAdmin(ScopedModelAdmin):
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Membership]:
         """Return the memberships that count in the App at hand."""
         app = current.current_app_or_none(request)
-        return people.people_of(app) if app else Membership.objects.none()
+        rows = people.people_of(app) if app else Membership.objects.none()
+        return rows.annotate(
+            has_factor=models.Exists(Authenticator.objects.filter(user=models.OuterRef("user"), confirmed=True))
+        )
 
     def get_urls(self) -> list[URLPattern]:
         """Invitations, beside the usual pages."""
@@ -107,6 +126,11 @@ class MembershipAdmin(ScopedModelAdmin):
                 "invitation/<int:invitation>/<str:what>/",
                 wrap(InvitationView.as_view(model_admin=self)),
                 name="tenancy_membership_invitation",
+            ),
+            path(
+                "second-factor/",
+                wrap(RequireSecondFactorView.as_view(model_admin=self)),
+                name="tenancy_membership_second_factor",
             ),
             *super().get_urls(),
         ]
@@ -146,6 +170,11 @@ class MembershipAdmin(ScopedModelAdmin):
             return f"All of {row.company}"
         mine = App.objects.filter(company=row.company_id, memberships__user=row.user_id)
         return ", ".join(mine.order_by("name").values_list("name", flat=True))
+
+    @admin.display(description="Second factor", ordering="has_factor")
+    def factor(self, row: Any) -> str:
+        """Whether they have one."""
+        return "Set up" if row.has_factor else "None"
 
     @admin.display(description="Last sign-in", ordering="user__last_login")
     def last_sign_in(self, row: Membership) -> str:

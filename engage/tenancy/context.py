@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.contrib import admin
 from django.http import HttpRequest
 from django.templatetags.static import static
 
@@ -21,6 +22,11 @@ def current_app(request: HttpRequest) -> dict[str, Any]:
         "engage_apps": current.apps_of(request.user),
         "engage_may": {right.name.lower(): current.may(request, right) for right in Right},
     }
+
+
+def account_pages(request: HttpRequest) -> dict[str, Any]:
+    """Template context of the pages below /console/account/: the console's colours, style and script, as on its own pages."""
+    return admin.site.each_context(request) if request.path.startswith("/console/account/") else {}
 
 
 def console_stylesheet(_: HttpRequest) -> str:

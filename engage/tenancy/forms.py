@@ -39,6 +39,18 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
         return forms.ValidationError(self.error_messages["invalid_login"], code="invalid_login")
 
 
+class CodeForm(forms.Form):
+    """A code of an authenticator app, or a recovery code."""
+
+    code = forms.CharField(
+        label="Code",
+        max_length=40,
+        widget=UnfoldAdminTextInputWidget(
+            attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+        ),
+    )
+
+
 class NewPasswordForm(SetPasswordForm):  # type: ignore[type-arg] # generic in the stubs only
     """A new password, twice."""
 

@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 from axes.helpers import get_cool_off
+from django.contrib import admin
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
@@ -24,7 +25,7 @@ def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
     return render(
         request,
         "tenancy/locked_out.html",
-        {"title": "Try again later", "site_title": "Engage", "minutes": minutes},
+        {**admin.site.each_context(request), "title": "Try again later", "minutes": minutes},
         status=429,
     )
 

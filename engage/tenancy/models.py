@@ -1,19 +1,23 @@
 """People, companies, Apps, keys: everything else in the house belongs to one App."""
 
+import base64
 import hashlib
 import secrets
 import uuid
 from datetime import timedelta
 from typing import Any, ClassVar
+from urllib.parse import quote, urlencode
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
+from django_otp.models import Device, DeviceManager, ThrottlingMixin
+from django_otp.oath import TOTP
 
 from engage.tenancy.roles import Role
-from engage.vault.models import Sealed
+from engage.vault.models import Sealed, SealedManager
 
 
 class UserManager(BaseUserManager["User"]):
@@ -61,6 +65,7 @@ class Company(models.Model):
     """Who runs one or several Apps."""
 
     name = models.CharField(max_length=120, unique=True)
+    second_factor_required = models.BooleanField(default=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -138,6 +143,98 @@ def token_hash(token: str) -> str:
     """Return what is stored of a random token. It has 256 bits, so a plain hash is enough and can be looked up."""
     # JSON can spell halves of a character, which no token has and UTF-8 refuses.
     return hashlib.sha256(token.encode(errors="surrogatepass")).hexdigest()
+
+
+class AuthenticatorManager(SealedManager["Authenticator"], DeviceManager):  # type: ignore[misc]
+    """Finds authenticators as django-otp does, without their secrets."""
+
+
+class Authenticator(Sealed, ThrottlingMixin, Device):  # type: ignore[misc]
+    """An authenticator app that is somebody's second factor, and the recovery codes that stand in for it.
+
+    django-otp knows it as a device: the session says which one was shown, and wrong codes make it wait for 1, 2, 4, ...
+    seconds, wherever they come from. It is `confirmed` once its first code was right.
+    """
+
+    RECOVERY_CODES = 10
+    STEP = 30  # seconds
+    # A clock may be wrong by a step, and a code may be typed slowly.
+    TOLERANCE = 1
+
+    last_step = models.BigIntegerField(default=-1)  # of the last code that was taken: none counts twice
+    recovery_hashes = models.JSONField(default=list)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects: ClassVar[AuthenticatorManager] = AuthenticatorManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["user", "confirmed"], name="authenticator_once")]
+
+    def __str__(self) -> str:
+        return f"Authenticator app of {self.user}"
+
+    @classmethod
+    def make(cls, user: User) -> "Authenticator":
+        """Make one with a new secret that waits for its first code; one that waited before is gone."""
+        cls.objects.filter(user=user, confirmed=False).delete()
+        row: Authenticator = cls.objects.create(user=user, confirmed=False)
+        # RFC 4226 recommends 160 bits.
+        row.seal({"secret": base64.b32encode(secrets.token_bytes(20)).decode()})
+        row.save(update_fields=["sealed", "secrets_set"])
+        return row
+
+    @property
+    def address(self) -> str:
+        """What the QR code holds: https://github.com/google/google-authenticator/wiki/Key-Uri-Format."""
+        label = quote(f"Engage:{self.user.email}")
+        return f"otpauth://totp/{label}?{urlencode({'secret': self.secrets()['secret'], 'issuer': 'Engage'})}"
+
+    def new_recovery_codes(self) -> list[str]:
+        """Make codes in place of those before, e.g. `ABCD-EFGH-IJKL-MNOP`; only their hashes are kept (not saved yet)."""
+        codes = [base64.b32encode(secrets.token_bytes(10)).decode() for _ in range(self.RECOVERY_CODES)]
+        self.recovery_hashes = [token_hash(code) for code in codes]
+        return ["-".join(code[part : part + 4] for part in range(0, 16, 4)) for code in codes]
+
+    def verify_token(self, token: str) -> bool:
+        """Take a code of the app or a recovery code, once. The caller holds a lock on the row."""
+        allowed, _ = self.verify_is_allowed()
+        if not allowed:
+            return False
+        code = "".join(token.split()).replace("-", "").upper()
+        taken = self._take_recovery_code(code) or self._take_code(code)
+        if taken:
+            self.throttle_reset(commit=False)
+        else:
+            self.throttle_increment(commit=False)
+        self.save(
+            update_fields=[
+                "last_step",
+                "recovery_hashes",
+                "throttling_failure_timestamp",
+                "throttling_failure_count",
+            ]
+        )
+        return taken
+
+    def _take_code(self, code: str) -> bool:
+        totp = TOTP(base64.b32decode(self.secrets()["secret"]), self.STEP)
+        totp.time = timezone.now().timestamp()
+        is_one = len(code) == totp.digits and code.isascii() and code.isdigit()
+        if not is_one or not totp.verify(int(code), self.TOLERANCE, self.last_step + 1):
+            return False
+        self.last_step = totp.t()
+        return True
+
+    def _take_recovery_code(self, code: str) -> bool:
+        hashed = token_hash(code)
+        if hashed not in self.recovery_hashes:
+            return False
+        self.recovery_hashes = [other for other in self.recovery_hashes if other != hashed]
+        return True
+
+    def get_throttle_factor(self) -> int:
+        """Return the seconds of the first wait."""
+        return 1
 
 
 class Invitation(models.Model):

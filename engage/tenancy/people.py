@@ -15,7 +15,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from engage.audit.record import record
-from engage.tenancy import current
+from engage.tenancy import current, second_factor
 from engage.tenancy.models import ApiKey, App, Company, Membership, User
 from engage.tenancy.roles import Right, Role
 from engage.vault.canary import sealed_models
@@ -111,6 +111,26 @@ def set_active(request: HttpRequest, membership: Membership, *, active: bool) ->
         verb = "reactivated" if active else "deactivated"
         for each in user.memberships.all():
             record(verb, each, {"active": [not active, active]}, request=request)
+
+
+def reset_second_factor(request: HttpRequest, membership: Membership) -> None:
+    """Take away the second factor of somebody who has lost it, and sign them out everywhere.
+
+    Raises:
+        NotAllowed: they also belong to another company, or see the rules above.
+
+    """
+    user = membership.user
+    _check(request, membership)
+    current.require(request, Right.MANAGE_COMPANY)
+    if user.memberships.exclude(company=membership.company_id).exists():
+        raise NotAllowed(
+            "This person also works for another company. Whoever runs this installation can reset it: "
+            "manage.py reset_second_factor."
+        )
+    with transaction.atomic():
+        if second_factor.forget(user, "reset the second factor", request=request):
+            end_sessions(user)
 
 
 def end_sessions(user: User) -> None:

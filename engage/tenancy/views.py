@@ -16,7 +16,7 @@ from django.views import View
 from django.views.generic import TemplateView
 
 from engage.audit.record import differences, record, snapshot
-from engage.tenancy import current, invitations, people
+from engage.tenancy import current, invitations, people, second_factor
 from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, NewAppForm, RoleForm
 from engage.tenancy.models import ApiKey, App, DeliveryMode, IdentitySecret, Invitation, KeyKind, Membership, User
 from engage.tenancy.people import NotAllowed
@@ -198,6 +198,7 @@ class PersonView(ConsoleViewMixin, TemplateView):
             may_deactivate=not why_not
             and current.may(self.request, Right.MANAGE_COMPANY)
             and not user.memberships.exclude(company=membership.company_id).exists(),
+            second_factor=second_factor.factor_of(user),
             secrets_known=people.secrets_known_to(user, membership.company),
             other_apps=user.memberships.filter(company=membership.company_id)
             .exclude(pk=membership.pk)
@@ -206,7 +207,7 @@ class PersonView(ConsoleViewMixin, TemplateView):
         )
 
     def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
-        """Change the role, remove, deactivate or reactivate."""
+        """Change the role, remove, deactivate or reactivate, reset the second factor."""
         what, name = request.POST.get("do", ""), str(self.membership.user)
         back = reverse("admin:tenancy_membership_change", args=[self.membership.pk])
         try:
@@ -229,6 +230,9 @@ class PersonView(ConsoleViewMixin, TemplateView):
                     if what == "reactivate"
                     else f"{name} is signed out everywhere and cannot sign in.",
                 )
+            elif what == "reset-factor":
+                people.reset_second_factor(request, self.membership)
+                messages.success(request, f"{name} is signed out everywhere and signs in with the password alone.")
             else:
                 raise Http404
         except NotAllowed as no:

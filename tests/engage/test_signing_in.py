@@ -40,6 +40,11 @@ def test_the_form_asks_for_an_e_mail_address(db: None) -> None:
     assert 'type="email"' in text
 
 
+def test_pages_of_people_without_a_session_have_the_consoles_colours(db: None) -> None:
+    for path in (LOGIN, "/console/account/forgotten/", "/console/account/invitation/inv_unknown/"):
+        assert 'id="unfold-theme-colors"' in Client().get(path).content.decode(), path
+
+
 def test_people_sign_in_with_their_address_whatever_its_case_and_it_is_in_the_history(ada: User) -> None:
     client = Client()
     answer = client.post(LOGIN, {"username": "Ada@Example.COM", "password": factories.PASSWORD})
@@ -80,6 +85,7 @@ def test_five_failures_lock_the_sign_in_also_for_the_right_password_and_other_sp
     assert status == 429
     assert "Try again later" in text
     assert "15 minutes" in text
+    assert 'id="unfold-theme-colors"' in text
     assert attempt(client, "ada@example.com", factories.PASSWORD)[0] == 429
 
 

@@ -1,0 +1,106 @@
+"""The second factor: who has one, who needs one, and what is done to it. Everything is in the history, and told by e-mail.
+
+A wrong code counts towards the lock-out like a wrong password. A session that has not shown the factor that its person has
+now is nobody's (`engage.tenancy.middleware`), so setting one up or replacing it ends the sessions elsewhere.
+"""
+
+import django_otp
+from axes.handlers.proxy import AxesProxyHandler
+from django.contrib.auth.signals import user_login_failed
+from django.db import transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from engage.audit.record import record
+from engage.tenancy.mail import send_in_background
+from engage.tenancy.models import Authenticator, Company, User
+
+
+def factor_of(user: User) -> Authenticator | None:
+    """Return the second factor that somebody signs in with."""
+    return Authenticator.objects.filter(user=user, confirmed=True).first()
+
+
+def waiting_for(user: User) -> Authenticator | None:
+    """Return the authenticator that somebody is setting up."""
+    return Authenticator.objects.filter(user=user, confirmed=False).first()
+
+
+def required_by(user: User) -> QuerySet[Company]:
+    """Return the companies of a person whose people need a second factor."""
+    return Company.objects.filter(memberships__user=user, second_factor_required=True).distinct()
+
+
+def why_refused(request: HttpRequest, factor: Authenticator, code: str) -> str:
+    """Take a code of the app or a recovery code. Returns "" when it is right, else the sentence for the person.
+
+    Whoever is locked out gets the page that says so in place of the answer (`axes.middleware`).
+    """
+    user = factor.user
+    credentials = {"username": user.email}
+    if not AxesProxyHandler.is_allowed(request, credentials):
+        request.axes_locked_out = True  # type: ignore[attr-defined]
+        return "Try again later."
+    allowed, waits = factor.verify_is_allowed()
+    if not allowed:
+        seconds = round((waits["locked_until"] - timezone.now()).total_seconds()) + 1
+        return f"Wait {seconds} seconds after so many wrong codes. Then enter the newest one."
+    if django_otp.verify_token(user, factor.persistent_id, code) is not None:
+        return ""
+    user_login_failed.send(sender=__name__, credentials=credentials, request=request)
+    return "This code is not right. Each code works once, and only for half a minute."
+
+
+def confirm(request: HttpRequest, waiting: Authenticator) -> list[str]:
+    """Make the authenticator whose first code was right the second factor. Returns its recovery codes, shown once."""
+    user = waiting.user
+    with transaction.atomic():
+        replaced, _ = Authenticator.objects.filter(user=user, confirmed=True).delete()
+        codes = waiting.new_recovery_codes()
+        waiting.confirmed = True
+        waiting.save(update_fields=["confirmed", "recovery_hashes"])
+        note(user, "replaced their second factor" if replaced else "set up a second factor", request=request)
+    request.session.cycle_key()
+    django_otp.login(request, waiting)
+    return codes
+
+
+def renew_recovery_codes(request: HttpRequest, factor: Authenticator) -> list[str]:
+    """Make new recovery codes; those before stop working. Returns them, shown once."""
+    with transaction.atomic():
+        codes = factor.new_recovery_codes()
+        factor.save(update_fields=["recovery_hashes"])
+        note(factor.user, "made new recovery codes", request=request)
+    return codes
+
+
+def forget(user: User, verb: str, *, request: HttpRequest | None = None, actor: str = "") -> bool:
+    """Take somebody's second factor away. Returns whether there was one.
+
+    Args:
+        user: whose it is.
+        verb: how the history says it, e.g. "removed their second factor".
+        request: of whoever does it; without it `actor` says who it was.
+        actor: a command's name.
+
+    """
+    with transaction.atomic():
+        there_was = Authenticator.objects.filter(user=user, confirmed=True).exists()
+        Authenticator.objects.filter(user=user).delete()
+        if there_was:
+            note(user, verb, request=request, actor=actor)
+    return there_was
+
+
+def note(user: User, verb: str, *, request: HttpRequest | None = None, actor: str = "") -> None:
+    """Put it into the history of every App or company that the person belongs to, and write to the person."""
+    who = actor
+    for membership in user.memberships.select_related("app__company", "company"):
+        who = record(verb, membership, request=request, actor=actor, label=str(user)).actor
+    context = {"name": user.name, "actor": who, "verb": verb, "at": timezone.now()}
+    transaction.on_commit(
+        lambda: send_in_background(
+            user.email, "Your second factor for Engage", "tenancy/second_factor_mail.txt", context
+        )
+    )
