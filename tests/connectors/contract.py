@@ -30,7 +30,7 @@ from tests.connectors.fake_vendor import NOTHING, Broken, Call, FakeVendor, Hear
 from tests.factories import ConnectionFactory
 
 SECONDS = 5.0
-IMPATIENT = 0.4  # seconds of an attempt whose vendor does not answer
+IMPATIENT = 0.5  # seconds that a request waits for an answer where the vendor gives none
 ORDINARY_HEADERS = {
     "host",
     "user-agent",
@@ -224,6 +224,10 @@ class Player:
         self._settings.ENGAGE_VENDOR_URLS = {connector.key: self.vendor.url}
         self.vendor.echo = next(iter(secrets), "")
 
+    def wait_shortly(self, connector: type[Connector]) -> None:
+        """Let every request of a connector give up soon, each by itself: the ones before the lost one may be slow."""
+        self._settings.ENGAGE_TIME_SCALE = connector.timeout / IMPATIENT
+
     def keeps(self, secrets: tuple[str, ...], kept: str) -> None:
         """No secret stands in what is kept or logged."""
         assert not any(secret in kept + self._caplog.text for secret in secrets)
@@ -377,7 +381,8 @@ class ActionContract:
     def test_a_lost_answer(self, player: Player, number: int, unanswered: Broken, acted: bool) -> None:
         scenario, call = self.scenario, self.scenario.calls[number]
         player.vendor.expect(*scenario.calls[: number + 1], broken={number: unanswered})
-        outcome, journal = player.play(scenario, MemoryJournal(IMPATIENT if unanswered.then == "hang" else SECONDS))
+        player.wait_shortly(scenario.connector)
+        outcome, journal = player.play(scenario)
         player.vendor.assert_played()
         may_have_acted = _writes(scenario.calls[: number + 1])
         assert outcome.may_have_acted is may_have_acted, outcome

@@ -18,11 +18,9 @@ from connectors.http import secret_values
 from connectors.runner import Outcome, Result
 from tests.connectors.contract import (
     HOSTILE,
-    IMPATIENT,
     MEANINGLESS,
     NEVER_ARRIVED,
     ORDINARY_HEADERS,
-    SECONDS,
     UNANSWERED,
     UNAUTHORIZED,
     UNAUTHORIZED_PAGE,
@@ -162,7 +160,8 @@ class ForwarderContract:
     def test_a_lost_answer(self, player: Player, number: int, unanswered: Broken) -> None:
         calls = self.scenario.calls[: number + 1]
         player.vendor.expect(*calls, broken={number: unanswered})
-        outcomes = self.play(player, journal=MemoryJournal(IMPATIENT if unanswered.then == "hang" else SECONDS))
+        player.wait_shortly(self.scenario.connector)
+        outcomes = self.play(player)
         player.vendor.assert_played()
         self._lost(outcomes)
 
