@@ -322,6 +322,7 @@ class Confirmed:
     message: str
     traits: Json
     subject: str = ""  # as `connectors.inbound.Learned` has it: of one subject the newest word counts
+    receipt: str = ""  # the vendor's name of the purchase that shows it: it counts for one execution of the account
 
 
 @dataclass(frozen=True)

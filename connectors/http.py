@@ -198,6 +198,11 @@ class Api:
         """A name of this execution, the same in all its attempts, for vendors that keep a client's own id."""
         return self.journal.tag
 
+    @property
+    def person(self) -> str:
+        """A name of the person that says nothing of who it is, always the same, for vendors that show it with a purchase."""
+        return self.journal.person
+
     def get(self, *segments: Segment, params: Params = None) -> Answer:
         """Read. Returns the JSON answer; raises a Failure for everything else."""
         return self._read("GET", segments, params, None)

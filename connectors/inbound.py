@@ -7,10 +7,13 @@ A connector that takes webhooks sets `inbound` to a subclass of `Inbound`. Nothi
 import hashlib
 import hmac
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, ClassVar
+
+import jwt
 
 from connectors.answers import Answer, json_or_text
 from connectors.base import Json, SigningSecretField, Values
@@ -22,10 +25,17 @@ LARGEST_BODY = 1024 * 1024
 """Bytes of one request. Stripe's and Apple's largest events have a tenth of it."""
 TOLERANCE = timedelta(minutes=5)
 """How old a signed time may be, and how far ahead: what Stripe and Recurly name in their documentation."""
+CLOCKS_APART = timedelta(seconds=60)
+"""How far the vendor's clock and ours may be apart where a token says from when until when it is good."""
+LONGEST_KEY_ID = 200
 
 
 class Forged(Exception):
     """The request does not show that it comes from the vendor: nothing of it is kept. The text is for our log alone."""
+
+
+class NoKey(Exception):
+    """The key that the vendor publishes cannot be had now, so nothing can be believed: the vendor is asked to send again."""
 
 
 class Unreadable(Exception):
@@ -41,6 +51,7 @@ class Request:
     headers: Mapping[str, str] = field(default_factory=dict)  # names in lower case
     query: tuple[tuple[str, str], ...] = ()
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    key: Any = None  # the published key that `Inbound.signed_by` names, once it was fetched
 
     def header(self, name: str) -> str:
         """Return a header, whatever the case of its name; empty where it is missing."""
@@ -78,6 +89,24 @@ class Request:
 
 
 @dataclass(frozen=True)
+class Published:
+    """The key that a request says it is signed with, in a document that the vendor publishes.
+
+    Args:
+        host: one of `Connector.hosts()`. A request may choose among those, and names no other.
+        path: the document's path there, in segments.
+        key_id: which key of the document.
+        keys: reads the document: key id -> key (`keys_of_set`); raises Undocumented.
+
+    """
+
+    host: str
+    path: tuple[str, ...]
+    key_id: str
+    keys: Callable[[Answer], Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Message:
     """One event that a request tells of. `id` is the vendor's: the same in every delivery of the same event."""
 
@@ -110,7 +139,7 @@ class Learned:
 
 
 class Inbound(ABC):
-    """A vendor's webhooks. `verify` and `messages` are pure; `read` may ask the vendor, by reads only.
+    """A vendor's webhooks. `signed_by`, `verify` and `messages` are pure; `read` may ask the vendor, by reads only.
 
     Most vendors' messages arrive late, twice and in any order, so `read` had better take a message for a hint and return
     what the vendor shows now.
@@ -120,6 +149,15 @@ class Inbound(ABC):
     types: ClassVar[frozenset[str]]  # the types of messages that are read; others are kept and ignored
     methods: ClassVar[frozenset[str]] = frozenset({"POST"})
     believed_by: ClassVar[str] = "webhook_secret"  # the setting without which nothing can be believed
+
+    def signed_by(self, request: Request, settings: Values) -> Published | None:
+        """Return the published key that `verify` needs as `request.key`; None where the vendor signs with a shared secret.
+
+        Raises:
+            Forged: it names none, or could not be believed whatever key it names.
+
+        """
+        return None
 
     @abstractmethod
     def verify(self, request: Request, settings: Values) -> None:
@@ -190,6 +228,59 @@ def check_key(secrets: Iterable[str], given: str) -> None:
     came = given.encode("utf-8", "replace")
     if not any([hmac.compare_digest(secret.encode(), came) for secret in secrets]):  # noqa: C419 - compare all
         raise Forged("The key does not fit.")
+
+
+def keys_of_set(document: Answer) -> dict[str, Any]:
+    """Return the public keys of a JSON Web Key Set by their ids (RFC 7517, 5); one that we cannot use is left out."""
+    keys = {}
+    for row in document.rows("keys"):
+        if isinstance(row.get("kid"), str) and row.get("kty") in {"RSA", "EC"} and row.get("use", "sig") == "sig":
+            with suppress(jwt.PyJWTError):
+                keys[row["kid"]] = jwt.PyJWK(row.data).key
+    return keys
+
+
+def key_named(token: str) -> str:
+    """Return the id of the key with which a JSON Web Token says that it is signed. Nothing is believed yet.
+
+    Raises:
+        Forged: it is no token, or names none.
+
+    """
+    try:
+        name = jwt.get_unverified_header(token).get("kid")
+    except jwt.PyJWTError:
+        name = None
+    if not isinstance(name, str) or not 0 < len(name) <= LONGEST_KEY_ID:
+        raise Forged("It carries no token that names the key it is signed with.")
+    return name
+
+
+def check_token(token: str, key: Any, *, algorithm: str, issuer: str, audience: str) -> Json:
+    """Return the claims of a JSON Web Token that is signed with this key, and is good now, for us.
+
+    Args:
+        algorithm: the only one that counts, whatever the token says.
+
+    Raises:
+        Forged: it is not.
+
+    """
+    needed = ["exp", "iat", "iss", "aud"]
+    try:
+        return dict(
+            jwt.decode(
+                token,
+                key,
+                algorithms=[algorithm],
+                issuer=issuer,
+                audience=audience,
+                leeway=CLOCKS_APART,
+                options={"require": needed, "strict_aud": True},
+            )
+        )
+    except (jwt.PyJWTError, ValueError, TypeError) as wrong:
+        raise Forged(f"Its token does not count ({type(wrong).__name__}).") from None
 
 
 def check_moment(request: Request, seconds: str, *, unit: float = 1.0, tolerance: timedelta = TOLERANCE) -> None:

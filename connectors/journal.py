@@ -56,6 +56,9 @@ class Journal(Protocol):
     tag: str
     """A name of this execution, the same in all its attempts: vendors that keep a client's own id are searched by it."""
 
+    person: str
+    """A name of the subscriber that says nothing of who it is, the same in all executions of the App: a UUID in small letters."""
+
     def step(self, name: str, method: str, url: str, query: Any, body: Body | None) -> Step:
         """Return the step as an earlier attempt that may have acted sent it; else this one, which is kept when it is written.
 
@@ -92,7 +95,7 @@ class OnlyLooks:
     def __init__(self, deadline: float | None = None) -> None:
         self.deadline = float(django_settings.ENGAGE_ATTEMPT_TIMEOUT) if deadline is None else deadline
         self.exchanges: list[Exchange] = []
-        self.tag = "made when it is sent"
+        self.tag = self.person = "made when it is sent"
 
     def step(self, name: str, method: str, url: str, query: Any, body: Body | None) -> Step:
         """Nothing is stored."""

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
@@ -294,6 +295,7 @@ def settle(
     A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
     """
     asked = attempt is not None
+    outcome = _counted_once(execution, outcome)
     tried = asked and execution.job is None and outcome.spent
     values = _values(execution, outcome, tried=tried)
     crash.point("settle.next")
@@ -325,6 +327,26 @@ def settle(
     logger.info("Settled as %s", values["state"])
 
 
+def _counted_once(execution: Execution, outcome: Outcome) -> Outcome:
+    """Return the outcome, or a refusal where it rests on a purchase that another execution was done by.
+
+    Two that come to it at the same moment: the index lets one of them in, and the other comes back with its lease.
+    """
+    receipt = outcome.confirmed.receipt if outcome.confirmed else ""
+    if not receipt:
+        return outcome
+    same = Execution.objects.filter(connection=execution.connection_id, receipt=_digest(receipt))
+    if not same.exclude(pk=execution.pk).exists():
+        return outcome
+    return Outcome(
+        Result.REJECTED, "The purchase was reported for an earlier answer, which it counts for.", reason="counted"
+    )
+
+
+def _digest(receipt: str) -> str:
+    return sha256(receipt.encode()).hexdigest()
+
+
 def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str, Any]:
     """Return the columns of an execution after an outcome."""
     made = execution.attempts_made + (1 if tried else 0)
@@ -341,6 +363,8 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
         "connection_generation": execution.connection_generation,
         "may_have_acted": outcome.may_have_acted,
     }
+    if outcome.confirmed and outcome.confirmed.receipt:
+        values["receipt"] = _digest(outcome.confirmed.receipt)
     if outcome.may_have_acted or outcome.result in {Result.DONE, Result.PENDING}:
         values["first_write_at"] = Coalesce(F("first_write_at"), Now())
     match outcome.result:

@@ -192,6 +192,7 @@ class BatchJournal:
 
     def __init__(self, batch: Batch) -> None:
         self.tag = f"batch-{batch.pk}"
+        self.person = ""  # a batch is of many
         self.exchanges: list[Exchange] = []
         self._batch = batch
         self._ends = time.monotonic() + settings.ENGAGE_ATTEMPT_TIMEOUT

@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from datetime import timedelta
 from typing import Any
-from uuid import uuid5
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import transaction
@@ -17,6 +17,9 @@ from connectors.runner import Diverged
 from engage import crash
 from prompts.models import Attempt, Execution, State
 
+PEOPLE = UUID("6c1a2b0e-53c1-4d0c-9b6e-0d5b6f2f7a41")
+"""The namespace of the names that vendors know our subscribers by. Another one would make strangers of all of them."""
+
 
 class AttemptJournal:
     """The journal of one attempt (see `connectors.journal.Journal`).
@@ -27,6 +30,8 @@ class AttemptJournal:
     def __init__(self, execution: Execution, attempt: Attempt) -> None:
         self.deadline = float(settings.ENGAGE_ATTEMPT_TIMEOUT)
         self.tag = str(execution.pk)
+        # Of our own number, which says nothing to anybody else; a subscriber who was deleted and comes back has another one.
+        self.person = str(uuid5(PEOPLE, f"{execution.app_id}/{execution.subscriber_id}"))
         self.exchanges: list[Exchange] = []
         self._execution = execution
         self._attempt = attempt

@@ -333,6 +333,8 @@ class Execution(models.Model):
     pending_since = models.DateTimeField(null=True)
     instruction = models.JSONField(null=True)  # handed over: what the client is to do
     report = models.JSONField(null=True)  # handed over: what the client said
+    # A digest of the vendor's name of the purchase that showed it done: no purchase shows two executions done.
+    receipt = models.CharField(max_length=64, blank=True)
 
     decided_by = models.CharField(max_length=254, blank=True)
     decided_at = models.DateTimeField(null=True)
@@ -352,6 +354,9 @@ class Execution(models.Model):
             ),
             models.UniqueConstraint(
                 fields=["connection", "slot"], condition=Q(state="running"), name="one_execution_per_slot"
+            ),
+            models.UniqueConstraint(
+                fields=["connection", "receipt"], condition=~Q(receipt=""), name="one_execution_per_receipt"
             ),
         ]
         indexes = [

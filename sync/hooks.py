@@ -9,7 +9,7 @@ from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from connectors.inbound import LARGEST_BODY, Forged, Request
+from connectors.inbound import LARGEST_BODY, Forged, NoKey, Request
 from connectors.models import Connection
 from connectors.registry import connector_or_none
 from engage.logs import about
@@ -24,8 +24,9 @@ logger = logging.getLogger(__name__)
 def receive(request: HttpRequest, connection: UUID) -> HttpResponse:
     """Take in a vendor's message: 2xx once it is stored, also when it was there already.
 
-    Nothing is said of why somebody is refused. 503, which vendors repeat, is for what is our fault: secrets that this
-    installation cannot open. A switched off connection answers as if it were on (`sync.inbound` says why).
+    Nothing is said of why somebody is refused. 503, which vendors repeat, is for what no sender can help: secrets that this
+    installation cannot open, and published keys that it cannot fetch. A switched off connection answers as if it were on
+    (`sync.inbound` says why).
     """
     row = Connection.objects.filter(pk=connection).first()
     declared = connector_or_none(row.connector) if row else None
@@ -53,6 +54,8 @@ def receive(request: HttpRequest, connection: UUID) -> HttpResponse:
             return _answer(200, inbound.receive(row, declared, declared.inbound, came))
         except Forged:
             return _answer(401)
+        except NoKey:
+            return _answer(503)
         except Unreadable:
             logger.exception("A webhook cannot be verified: the secrets of its connection cannot be opened")
             return _answer(503)

@@ -11,7 +11,7 @@ signing secret write, which is what people switch a connection off for.
 
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,9 +25,10 @@ from django.utils import timezone
 from connectors.base import Confirmed, Connector
 from connectors.failures import NOT_THE_VENDORS, BadCredentials, Failure, Paused, Temporary, Undocumented
 from connectors.http import Api, secret_values
-from connectors.inbound import Forged, Inbound, Learned, Message, Request, Unreadable
+from connectors.inbound import Forged, Inbound, Learned, Message, NoKey, Request, Unreadable
 from connectors.journal import OnlyLooks
 from connectors.models import Connection
+from connectors.published import published_key
 from connectors.registry import connector_or_none
 from engage import bell, crash
 from engage.logs import about
@@ -57,6 +58,7 @@ def receive(connection: Connection, declared: Connector, inbound: Inbound, reque
 
     Raises:
         Forged: it does not show that it comes from the vendor; nothing was kept of it.
+        NoKey: the key that the vendor publishes cannot be had now, so nothing was believed.
         Unreadable (of the vault): the connection's secrets cannot be opened, so nothing can be believed now.
 
     """
@@ -65,9 +67,11 @@ def receive(connection: Connection, declared: Connector, inbound: Inbound, reque
     try:
         if (answer := inbound.challenge(request, values)) is not None:
             return answer
+        if (wanted := inbound.signed_by(request, values)) is not None:
+            request = replace(request, key=published_key(declared, values, wanted))
         inbound.verify(request, values)
-    except Forged as forged:
-        _note_refusal(connection, str(forged))
+    except (Forged, NoKey) as refusal:
+        _note_refusal(connection, mask(str(refusal), secrets))
         raise
     except Exception as error:
         logger.exception("The webhook of %s could not be verified", declared.key)

@@ -8,6 +8,7 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
+from connectors import published
 from engage.tenancy.models import App, User
 from engage.tenancy.roles import Role
 from tests import factories
@@ -37,8 +38,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
-    """The cache is a process's memory, and a test begins without one."""
+    """The cache is a process's memory, and so are vendors' published keys: a test begins without."""
     cache.clear()
+    published.kept.clear()
 
 
 @pytest.fixture

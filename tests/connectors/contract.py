@@ -92,6 +92,7 @@ class MemoryJournal:
     def __init__(self, deadline: float = SECONDS, sent: dict[str, Step] | None = None) -> None:
         self.deadline = deadline
         self.tag = "execution-1"
+        self.person = "5f0c1e5a-3a0e-5f57-9d0b-0d5ad5a6a001"
         self.exchanges: list[Exchange] = []
         self.announced: list[Exchange] = []
         self.refusals: list[str] = []

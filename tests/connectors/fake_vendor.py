@@ -111,6 +111,8 @@ class FakeVendor:
     def __init__(self) -> None:
         self.script: list[Turn] = []
         self.by_shape: Callable[[Heard], Call | None] | None = None
+        self.published: dict[str, Call] = {}  # by path: documents that are asked for at any time, outside the script
+        self.fetched: list[str] = []  # which of them were
         self.echo = ""  # what "{secret}" stands for
         self.heard: list[Heard] = []
         self.problems: list[str] = []
@@ -150,6 +152,9 @@ class FakeVendor:
     def reply_to(self, heard: Heard) -> tuple[Call, Broken | None, bool]:
         """Return the answer to a request, how it goes wrong, and whether this is the last connection."""
         with self._lock:
+            if heard.path in self.published:
+                self.fetched.append(heard.path)
+                return self.published[heard.path], None, False
             call, broken, is_last = self._reply_to(heard)
             self.heard.append(replace(heard, call=call))
             return call, broken, is_last

@@ -16,11 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
+from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 from pytest_django.fixtures import Settings
 
-from connectors import registry
+from connectors import published, registry
 from connectors.base import Connector
 from connectors.inbound import LARGEST_BODY, Inbound
 from connectors.models import Connection
@@ -63,6 +64,8 @@ class InboundScenario:
         unread: content of a type that is not read; None where the vendor has one type only.
         dated: the vendor signs a time.
         rotates: several secrets count at once; not where the account's one key signs.
+        signs_body: a signature covers the body; where it does not, the message can be no more than a hint.
+        published: documents with the vendor's public keys, by which requests are believed.
         free: the customer chooses at the vendor which traits are sent.
         secret: a signing secret; `other` is one that the vendor does not know.
 
@@ -82,6 +85,8 @@ class InboundScenario:
     unread: bytes | None = None
     dated: bool = True
     rotates: bool = True
+    signs_body: bool = True
+    published: tuple[Call, ...] = ()
     free: bool = False
     secret: str = SECRET
     other: str = OTHER_SECRET
@@ -148,6 +153,7 @@ class House:
 
     def __init__(self, scenario: InboundScenario, app: App, vendor: FakeVendor) -> None:
         self.scenario, self.vendor = scenario, vendor
+        vendor.published = {call.path: call for call in scenario.published}
         vendor.echo = next(iter(scenario.secrets.values()), "")
         self.connection: Connection = factories.ConnectionFactory(
             app=app,
@@ -179,7 +185,8 @@ class House:
         self.vendor.expect(*calls, broken={len(calls) - 1: broken} if broken else None)
 
     def work(self) -> int:
-        """Let a worker read what is due, with the vendor's limits at rest."""
+        """Let a worker read what is due, with the vendor's limits at rest and no access token kept."""
+        cache.clear()
         Connection.objects.update(next_free_at=None)
         return inbound.work()
 
@@ -301,8 +308,8 @@ class InboundContract:
 
     def test_an_altered_body(self, house: House) -> None:
         sent = self.scenario.now()
-        if not sent.body:
-            pytest.skip("there is none")
+        if not sent.body or not self.scenario.signs_body:
+            pytest.skip("there is none, or nothing signs it")
         middle = len(sent.body) // 2
         altered = [
             sent.body + b" ",
@@ -315,6 +322,19 @@ class InboundContract:
         for body in altered:
             assert house.send(replace(sent, body=body)).status_code == 401, body[:80]
         assert house.is_untouched()
+
+    def test_while_the_vendors_keys_cannot_be_fetched_it_is_to_come_again(self, house: House) -> None:
+        if not self.scenario.published:
+            pytest.skip("it signs with a shared secret")
+        for call in self.scenario.published:
+            house.vendor.published[call.path] = replace(call, answer={"error": "{}"}, status=500)
+        assert [house.send(self.scenario.now()).status_code for _ in range(3)] == [503, 503, 503]
+        assert len(house.vendor.fetched) == 1
+        assert house.is_untouched()
+        assert house.connection.refused_delivery.reason
+        published.kept.clear()  # as if a while had passed
+        house.vendor.published = {call.path: call for call in self.scenario.published}
+        assert house.send(self.scenario.now()).status_code == 200
 
     @pytest.mark.parametrize("minutes", [-6, -60, -60 * 24 * 365, 6, 60])
     def test_a_signed_time_that_is_far_away(self, house: House, minutes: int) -> None:

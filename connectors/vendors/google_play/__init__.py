@@ -29,8 +29,10 @@ from connectors.failures import Failure, Temporary, Undocumented
 from connectors.http import Api
 from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
+from connectors.vendors.google_play.notifications import Notifications
 from connectors.vendors.google_play.purchases import app
 
+CERTIFICATES = "https://www.googleapis.com"
 TOKENS = "https://oauth2.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/androidpublisher"
 PAGE = 1000  # "The maximum value is 1000": monetization.subscriptions/list
@@ -99,6 +101,7 @@ class GooglePlay(Connector):
     actions = (Purchase, Upgrade, Downgrade, Defer, Cancel, Revoke, RefundOrder)
     catalogues = {"products": Catalogue("Products", products), "plans": Catalogue("Plans and offers", plans)}
     page_query = {"pageSize": PAGE}
+    inbound = Notifications()
     codes = {"rateLimitExceeded": busy, "quotaExceeded": busy, "userRateLimitExceeded": busy}
     setup_steps = (
         "In the Google Cloud console, enable the Google Play Android Developer API and make a service account with a JSON key.",
@@ -124,14 +127,28 @@ class GooglePlay(Connector):
         service_account = KeyFileField(
             label="Service account key", help_text="The whole JSON file, from the Google Cloud console."
         )
+        rtdn_push_service_account = forms.EmailField(
+            required=False,
+            max_length=200,
+            label="Service account of the push subscription",
+            help_text="Its e-mail address: Pub/Sub signs notifications as this account. See the steps under Webhooks.",
+        )
+        rtdn_audience = PatternField(
+            r"[!-~]+",
+            required=False,
+            max_length=300,
+            label="Audience of the push subscription",
+            shape="Without blanks.",
+            help_text="As it stands in the push subscription: this connection's address for webhooks, unless you chose another.",
+        )
 
     def base_url(self, settings: Values) -> str:
         """One host for everybody."""
         return "https://androidpublisher.googleapis.com"
 
     def hosts(self, settings: Values) -> Mapping[str, str]:
-        """Where tokens come from, whatever the key file says."""
-        return {"token": TOKENS}
+        """Where tokens come from, whatever the key file says, and the keys by which Google's own tokens are known."""
+        return {"token": TOKENS, "certificates": CERTIFICATES}
 
     def auth(self, settings: Values) -> ServiceAccount:
         """A token for the service account."""

@@ -3,7 +3,6 @@
 https://developer.android.com/google/play/billing/subscriptions. The payload has OpenIAP's types (https://openiap.dev).
 """
 
-import hashlib
 import re
 from datetime import timedelta
 from typing import Any
@@ -26,7 +25,7 @@ from connectors.base import (
 from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
-from connectors.vendors.google_play.purchases import PURCHASE, confirm, token_of
+from connectors.vendors.google_play.purchases import PURCHASE, confirm, line, require_running, subscription, token_of
 
 # SubscriptionUpdateParams.ReplacementMode of Play Billing 6 and later. The older ProrationMode numbered them otherwise, so
 # the instruction names the mode as well.
@@ -38,6 +37,10 @@ MODES = {
     "DEFERRED": 6,
 }
 PRODUCT, PLAN = r"[a-z0-9][a-z0-9_.]{0,39}", r"[a-z0-9][a-z0-9-]{0,62}"
+IDENTIFIERS = {
+    "obfuscatedAccountId": "obfuscatedExternalAccountId",
+    "obfuscatedProfileId": "obfuscatedExternalProfileId",
+}
 OFFER = re.compile(rf"(?P<type>subs)/(?P<product>{PRODUCT})/(?P<plan>{PLAN})(/(?P<offer>{PLAN}))?")
 ONCE = re.compile(rf"(?P<type>inapp)/(?P<product>{PRODUCT})")
 
@@ -63,16 +66,14 @@ class Buying(Action):
         if offer is None:
             raise Rejected("The offer is none of Google Play's; choose it again.")
         told = {"plan": None, "offer": None, **offer.groupdict()}
-        # One id for one instruction: what Google shows with a purchase proves that it answers this one. It names nobody.
-        account = hashlib.sha256(f"engage:{api.tag}".encode()).hexdigest()
+        is_subscription, consumable = told["type"] == "subs", bool(inputs.get("consumable"))
+        require(not (is_subscription and consumable), "A subscription is not used up; untick “Can be bought again”.")
         google = {
             "skus": [told["product"]],
-            "obfuscatedAccountId": account,
             "isOfferPersonalized": inputs["personalized"],
+            **self.account(api, user, inputs),
         }
-        is_subscription = told["type"] == "subs"
         request = "requestSubscription" if is_subscription else "requestPurchase"
-        google |= self.replacing(user, inputs)
         mode = inputs.get("mode")
         instruction = {
             "kind": "purchase",
@@ -84,6 +85,7 @@ class Buying(Action):
                 "base_plan_id": told["plan"],
                 "offer_id": told["offer"],
                 "offer_tag": inputs["offer_tag"] or None,
+                "consumable": consumable,
             },
             "purchase": {"type": "Subs" if is_subscription else "InApp", request: {"google": google}},
             "replacement": {"mode": mode, "billing_client_int": MODES[mode]} if mode else None,
@@ -91,9 +93,13 @@ class Buying(Action):
         }
         return HandedOver(instruction, f"To be bought in the app: {told['product']}", wants_report=True)
 
-    def replacing(self, user: Json, inputs: Values) -> Json:
-        """Return what the payload says of the subscription that is replaced."""
-        return {}
+    def account(self, api: Api, user: Json, inputs: Values) -> Json:
+        """Return what the payload says of the person, and of the subscription that is replaced.
+
+        Google wants one id of a person for ever: a change of plan, and a new purchase of what was cancelled and still runs, are
+        refused under another one ("Account identifiers don't match the previous subscription").
+        """
+        return {"obfuscatedAccountId": api.person}
 
     def claimed(self, instruction: Json, detail: Json) -> Json:
         """Ask Google about the purchase token that the app reports."""
@@ -105,8 +111,15 @@ class Buying(Action):
         bought: Any = instruction["purchase"]
         is_subscription = bought["type"] == "Subs"
         google = bought["requestSubscription" if is_subscription else "requestPurchase"]["google"]
-        kind = "subs" if is_subscription else "inapp"
-        return {"type": kind, "token": token, "product": wanted, "account": google["obfuscatedAccountId"]}
+        return {
+            "type": "subs" if is_subscription else "inapp",
+            "token": token,
+            "product": wanted,
+            "plan": instruction["offer"]["base_plan_id"],
+            "account": google.get("obfuscatedAccountId"),
+            "replaces": google.get("purchaseToken"),
+            "consumable": instruction["offer"]["consumable"],
+        }
 
     def follow_up(self, api: Api, job: Json) -> Confirmed | Pending:
         """Done once Google shows it."""
@@ -141,6 +154,12 @@ class Purchase(Buying):
         """What is bought."""
 
         offer = CatalogueField("products", label="Offer", help_text="What the person is offered.")
+        consumable = forms.BooleanField(
+            required=False,
+            label="Can be bought again",
+            help_text="A one-time product that is used up: once it is bought, Google is told so, and nothing is left of it there. "
+            "Leave it out where the app does that itself, after it has handed out the goods.",
+        )
         field_order = ("offer",)
 
 
@@ -149,16 +168,24 @@ class PlanChange(Buying):
 
     needs = if_known("google_purchase_token", "google_product_id")
 
-    def replacing(self, user: Json, inputs: Values) -> Json:
-        """Name the old purchase, where it is known; the app finds it otherwise."""
-        told: Json = {}
-        if "google_purchase_token" in user:
-            told["purchaseToken"] = token_of(user)
-        if "google_product_id" in user:
-            old = str(user["google_product_id"])
-            require(re.fullmatch(PRODUCT, old), "The trait google_product_id holds no product of Google's.")
-            told["subscriptionProductReplacementParams"] = {"oldProductId": old, "replacementMode": inputs["mode"]}
-        return told
+    def account(self, api: Api, user: Json, inputs: Values) -> Json:
+        """Repeat the account of the old purchase, whoever made it, and name that one; where it is not known, the app finds it."""
+        if "google_purchase_token" not in user:
+            return {**super().account(api, user, inputs), **_replacing(user.get("google_product_id"), inputs)}
+        token = token_of(user)
+        old = subscription(api, token)
+        item, owner = line(old), old.get("externalAccountIdentifiers") or {}
+        require_running(old, item)
+        known = {ours: owner.get(theirs) for ours, theirs in IDENTIFIERS.items() if owner.get(theirs)}
+        return {**known, "purchaseToken": token, **_replacing(item.text("productId"), inputs)}
+
+
+def _replacing(product: Any, inputs: Values) -> Json:
+    if product is None:
+        return {}
+    require(re.fullmatch(PRODUCT, str(product)), "The trait google_product_id holds no product of Google's.")
+    params = {"oldProductId": str(product), "replacementMode": inputs["mode"]}
+    return {"subscriptionProductReplacementParams": params}
 
 
 class Upgrade(PlanChange):

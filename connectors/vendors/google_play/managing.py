@@ -12,7 +12,17 @@ from connectors.base import Action, DesiredState, Json, Pending, Replay, Values,
 from connectors.choosing import require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api, Custom
-from connectors.vendors.google_play.purchases import ORDER, app, is_past, line, state, subscription, token_of, words
+from connectors.vendors.google_play.purchases import (
+    ORDER,
+    UNPAID,
+    app,
+    is_past,
+    line,
+    state,
+    subscription,
+    token_of,
+    words,
+)
 
 DOCS = "https://developers.google.com/android-publisher/api-ref/rest/v3"
 IN_CONSOLE = "In the Play Console, open Order management and search for the order or the purchase token."
@@ -126,7 +136,7 @@ class Revoke(OnSubscription):
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> Pending:
         """Revoke it."""
-        unpaid = state(thing) in {"PENDING", "PENDING_PURCHASE_CANCELED"}
+        unpaid = state(thing) in UNPAID
         require(not unpaid, f"There is nothing to refund: the purchase is {words(state(thing))}.")
         token = thing.text("purchaseToken")
         body: Json = {"revocationContext": {inputs["refund"]: {}}}

@@ -9,12 +9,20 @@ from datetime import UTC, datetime
 from connectors.answers import Answer
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
+from connectors.failures import Rejected
 from connectors.http import Api, Custom, Segment
 
 PURCHASE = r"[A-Za-z0-9._~/+=-]{1,1500}"  # Google does not say what a purchase token is made of; these need no guess
 ORDER = r"[A-Za-z0-9._-]{1,100}"
 NAME = "SUBSCRIPTION_STATE_"
-NOT_THIS_ONE = "The purchase was not made for this offer: Google shows another account id, or none."
+UNPAID = frozenset({"PENDING", "PENDING_PURCHASE_CANCELED"})
+GONE = 410
+"""Google forgets a purchase 60 days after it is over, and one that was replaced or used up."""
+NOT_THEIRS = "The purchase is not this person's: Google shows another account id, or none."
+NOT_INSTEAD = (
+    "The purchase does not replace the person's present one: Google shows another purchase before it, or none."
+)
+CONSUMED = "CONSUMPTION_STATE_CONSUMED"
 ACKNOWLEDGED, UNACKNOWLEDGED = "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED", "ACKNOWLEDGEMENT_STATE_PENDING"
 
 
@@ -38,17 +46,29 @@ def state(bought: Answer) -> str:
     return bought.text("subscriptionState").removeprefix(NAME)
 
 
-def line(bought: Answer, product: str = "") -> Answer:
-    """Return the line of a product; without one, the only line.
+def line(bought: Answer) -> Answer:
+    """Return the only line of what the person has; one that is to replace it later has no order yet.
 
     Raises:
         Rejected: there are several (add-ons), and nothing says which.
 
     """
     rows = bought.rows("lineItems")
-    named = [row for row in rows if row.text("productId") == product] if product else rows
-    require(len(named) == 1, "The purchase holds several products, or not this one; none is chosen by guessing.")
-    return named[0]
+    theirs = [row for row in rows if row.get("latestSuccessfulOrderId")] or rows
+    require(len(theirs) == 1, "The purchase holds several products; none is chosen by guessing.")
+    return theirs[0]
+
+
+def require_running(bought: Answer, item: Answer) -> None:
+    """Go on only where the person has what they paid for.
+
+    Raises:
+        Rejected: they do not, in words.
+
+    """
+    stands = state(bought)
+    runs = stands in {"ACTIVE", "IN_GRACE_PERIOD"} or (stands == "CANCELED" and not is_past(item))
+    require(runs, f"Google shows the subscription as {words(stands)}.")
 
 
 def traits_of(bought: Answer, item: Answer, token: str) -> Json:
@@ -87,8 +107,11 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
     """Ask Google about a purchase that the app reports, and acknowledge it: done once Google shows both.
 
     "If you don't acknowledge a purchase within three days, the user automatically receives a refund, and Google Play revokes
-    the purchase": https://developer.android.com/google/play/billing/integrate#process
+    the purchase": https://developer.android.com/google/play/billing/integrate#process. What is used up is consumed as well, and
+    only after that: Google may then show it no more (410), so what it showed before is kept with the job.
     """
+    if "order" in job:
+        return _use_up(api, job)
     look = _subscription if job["type"] == "subs" else _product
     shown = look(api, job)
     if isinstance(shown, Shown) and not shown.acknowledged:
@@ -100,40 +123,82 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
         return shown
     if not shown.acknowledged:
         return Pending(job, "Google does not show yet that the purchase is acknowledged.")
+    if job["consumable"]:
+        order = shown.confirmed.traits["google_order_id"]
+        return Pending({**job, "order": order}, f"{shown.confirmed.message} It is being used up.")
     return shown.confirmed
 
 
 def _subscription(api: Api, job: Json) -> Shown | Pending:
     bought = subscription(api, job["token"])
-    owner = bought.get("externalAccountIdentifiers") or {}
-    require(owner.get("obfuscatedExternalAccountId") == job["account"], NOT_THIS_ONE)
-    stands = state(bought)
-    if stands == "PENDING":
+    _require_owner(bought, job)
+    if state(bought) == "PENDING":
         return Pending(job, "The payment is pending at Google.")
     rows = bought.rows("lineItems")
-    now = [row for row in rows if row.text("productId") == job["product"]]
+    now = [row for row in rows if _is_now(row, job)]
     later = [row for row in rows if (row.get("deferredItemReplacement") or {}).get("productId") == job["product"]]
-    require(now or later, f"The purchase is of another product than {job['product']}.")
+    require(now or later, f"The purchase is of another product or plan than {job['product']}.")
     item = (now or later)[0]
     told = f"{job['product']} is bought" if now else f"{job['product']} takes effect on {item.day('expiryTime')}"
-    runs = stands in {"ACTIVE", "IN_GRACE_PERIOD"} or (stands == "CANCELED" and not is_past(item))
-    require(runs, f"Google shows the subscription as {words(stands)}.")
-    confirmed = Confirmed(f"{told}.", traits_of(bought, item, job["token"]), subject(job["token"]))
+    require_running(bought, item)
+    # A change at the next renewal is a wish, which the person may take back and have again: no purchase of its own yet.
+    receipt = job["token"] if now else ""
+    confirmed = Confirmed(f"{told}.", traits_of(bought, item, job["token"]), subject(job["token"]), receipt)
     return Shown(confirmed, item.text("productId"), _acknowledged(bought))
+
+
+def _require_owner(bought: Answer, job: Json) -> None:
+    """See that a subscription is this person's: it replaces the one that is known to be, or has their account id."""
+    if job["replaces"]:
+        require(job["replaces"] in {job["token"], bought.get("linkedPurchaseToken")}, NOT_INSTEAD)
+        return
+    owner = bought.get("externalAccountIdentifiers") or {}
+    require(owner.get("obfuscatedExternalAccountId") == job["account"], NOT_THEIRS)
+
+
+def _is_now(row: Answer, job: Json) -> bool:
+    plan = (row.get("offerDetails") or {}).get("basePlanId")
+    return row.text("productId") == job["product"] and plan == job["plan"] and bool(row.get("latestSuccessfulOrderId"))
 
 
 def _product(api: Api, job: Json) -> Shown | Pending:
     bought = api.get(*app(api, "purchases", "productsv2", "tokens", job["token"]))
-    require(bought.get("obfuscatedExternalAccountId") == job["account"], NOT_THIS_ONE)
+    require(bought.get("obfuscatedExternalAccountId") == job["account"], NOT_THEIRS)
     stands = bought.part("purchaseStateContext")["purchaseState"]
     if stands == "PENDING":
         return Pending(job, "The payment is pending at Google.")
     require(stands == "PURCHASED", f"Google shows the purchase as {words(str(stands))}.")
     products = [row.text("productId") for row in bought.rows("productLineItem")]
     require(job["product"] in products, f"The purchase is of another product than {job['product']}.")
-    traits = {"google_order_id": bought.get("orderId")}
-    confirmed = Confirmed(f"{job['product']} is bought.", traits, subject(job["token"]))
-    return Shown(confirmed, job["product"], _acknowledged(bought))
+    return Shown(_bought_once(job, bought.get("orderId")), job["product"], _acknowledged(bought))
+
+
+def _bought_once(job: Json, order: str | None) -> Confirmed:
+    told = f"{job['product']} is bought."
+    return Confirmed(told, {"google_order_id": order}, subject(job["token"]), job["token"])
+
+
+def _use_up(api: Api, job: Json) -> Confirmed | Pending:
+    """Consume what was shown as bought and acknowledged, unless that is done."""
+    if not _is_used_up(api, job):
+        purchase = ("purchases", "products", job["product"], "tokens", Custom(job["token"], "consume"))
+        api.post(*app(api, *purchase), step="consume")
+        if not _is_used_up(api, job):
+            return Pending(job, "Google does not show yet that it is used up.")
+    return _bought_once(job, job["order"])
+
+
+def _is_used_up(api: Api, job: Json) -> bool:
+    try:
+        bought = api.get(*app(api, "purchases", "productsv2", "tokens", job["token"]))
+    except Rejected as no:
+        if no.status != GONE:
+            raise
+        return True
+    stands = bought.part("purchaseStateContext")["purchaseState"]
+    require(stands == "PURCHASED", f"Google shows the purchase as {words(str(stands))}.")
+    rows = [row for row in bought.rows("productLineItem") if row.text("productId") == job["product"]]
+    return bool(rows) and all(row.part("productOfferDetails").get("consumptionState") == CONSUMED for row in rows)
 
 
 def _acknowledged(bought: Answer) -> bool:

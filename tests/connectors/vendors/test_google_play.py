@@ -1,3 +1,6 @@
+import base64
+import hashlib
+import hmac
 import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -8,7 +11,9 @@ import jwt
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
+from connectors import published
 from connectors.base import Action
 from connectors.failures import BadCredentials, Rejected
 from connectors.forms import settings_form
@@ -18,15 +23,17 @@ from connectors.runner import Outcome, Result, Work, follow_up
 from connectors.vendors.google_play import GooglePlay, plans, products
 from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
+from sync.models import MessageState
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
 from tests.connectors.fake_vendor import NOTHING, Broken, Call, Form
+from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
 
 PACKAGE = "com.example.streamly"
 APP = f"/androidpublisher/v3/applications/{PACKAGE}"
 TOKEN = "aaaa.AO-J1O_x/y"
 QUOTED = "aaaa.AO-J1O_x%2Fy"
 ORDER = "GPA.3345-1"
-ACCOUNT = "06edbd0b39e3a1e7a6e3ad0b0b5d4d7c5d1a57c9b21b1c3d7a8c1e2f3a4b5c6d"
+ACCOUNT = MemoryJournal().person
 
 
 @cache
@@ -284,7 +291,10 @@ class TestDefer(ActionContract):
 
 # --- what the app carries out -----------------------------------------------------------------------
 
-ID = "ab5e7e4047ef85620b604181a81ffc9db83f2e46dec522bb76268500a00b49fb"
+
+def offer(**differences: Any) -> dict[str, Any]:
+    nothing = {"product_id": None, "base_plan_id": None, "offer_id": None, "offer_tag": None, "consumable": False}
+    return {**nothing, **differences}
 
 
 def handed(**differences: Any) -> dict[str, Any]:
@@ -293,11 +303,11 @@ def handed(**differences: Any) -> dict[str, Any]:
         "store": "google",
         "operation": "purchase",
         "package_name": PACKAGE,
-        "offer": {"product_id": "premium", "base_plan_id": "yearly", "offer_id": "winback", "offer_tag": None},
+        "offer": offer(product_id="premium", base_plan_id="yearly", offer_id="winback"),
         "purchase": {
             "type": "Subs",
             "requestSubscription": {
-                "google": {"skus": ["premium"], "obfuscatedAccountId": ID, "isOfferPersonalized": False}
+                "google": {"skus": ["premium"], "obfuscatedAccountId": ACCOUNT, "isOfferPersonalized": False}
             },
         },
         "replacement": None,
@@ -320,14 +330,15 @@ class TestPurchase(ActionContract):
         **CLIENT,
     )
 
-    def test_another_execution_has_another_account(self, player: Player) -> None:
+    def test_another_execution_of_the_same_person_has_the_same_account(self, player: Player) -> None:
         journal = MemoryJournal()
         journal.tag = "execution-2"
         outcome, _ = player.play(self.scenario, journal)
-        assert outcome.instruction is not None
-        other = outcome.instruction["purchase"]["requestSubscription"]["google"]["obfuscatedAccountId"]
-        assert other != ID
-        assert len(other) == 64
+        assert outcome.instruction == handed()
+
+    def test_a_subscription_is_not_used_up(self, player: Player) -> None:
+        outcome, _ = player.play(self.scenario, inputs={**CHOSEN, "consumable": True})
+        assert outcome.result is Result.REJECTED
 
 
 class TestPurchaseOnce(ActionContract):
@@ -335,13 +346,13 @@ class TestPurchaseOnce(ActionContract):
         action=Purchase,
         message="To be bought in the app: coins_100",
         traits={},
-        inputs={"offer": "inapp/coins_100", "offer_tag": "", "personalized": True},
+        inputs={"offer": "inapp/coins_100", "offer_tag": "", "personalized": True, "consumable": True},
         instruction=handed(
-            offer={"product_id": "coins_100", "base_plan_id": None, "offer_id": None, "offer_tag": None},
+            offer=offer(product_id="coins_100", consumable=True),
             purchase={
                 "type": "InApp",
                 "requestPurchase": {
-                    "google": {"skus": ["coins_100"], "obfuscatedAccountId": ID, "isOfferPersonalized": True}
+                    "google": {"skus": ["coins_100"], "obfuscatedAccountId": ACCOUNT, "isOfferPersonalized": True}
                 },
             },
         ),
@@ -352,7 +363,8 @@ class TestPurchaseOnce(ActionContract):
 def change(operation: str, mode: str, number: int) -> dict[str, Any]:
     google = {
         "skus": ["premium"],
-        "obfuscatedAccountId": ID,
+        "obfuscatedAccountId": "theirs since before Engage",
+        "obfuscatedProfileId": "a profile",
         "isOfferPersonalized": False,
         "purchaseToken": TOKEN,
         "subscriptionProductReplacementParams": {"oldProductId": "basic", "replacementMode": mode},
@@ -364,17 +376,26 @@ def change(operation: str, mode: str, number: int) -> dict[str, Any]:
     )
 
 
-OLD = {"google_purchase_token": TOKEN, "google_product_id": "basic"}
+def old(state: str = "ACTIVE", **differences: Any) -> Call:
+    """The present subscription, which the app has sold before there was Engage."""
+    identifiers = {
+        "obfuscatedExternalAccountId": "theirs since before Engage",
+        "obfuscatedExternalProfileId": "a profile",
+    }
+    item = {**bought()["lineItems"][0], "productId": "basic"}
+    return shown(bought(state, **{"externalAccountIdentifiers": identifiers, "lineItems": [item], **differences}))
+
+
+CHANGES: dict[str, Any] = {**CLIENT, "calls": (GIVES, old()), "traits": BY_TOKEN}
 
 
 class TestUpgrade(ActionContract):
     scenario = Scenario(
         action=Upgrade,
         message="To be bought in the app: premium",
-        traits=OLD,
         inputs={**CHOSEN, "mode": "CHARGE_PRORATED_PRICE"},
         instruction=change("upgrade", "CHARGE_PRORATED_PRICE", 2),
-        **CLIENT,
+        **CHANGES,
     )
 
 
@@ -382,23 +403,47 @@ class TestDowngrade(ActionContract):
     scenario = Scenario(
         action=Downgrade,
         message="To be bought in the app: premium",
-        traits=OLD,
         inputs={**CHOSEN, "mode": "DEFERRED"},
         instruction=change("downgrade", "DEFERRED", 6),
-        **CLIENT,
+        **CHANGES,
     )
+
+    @pytest.mark.parametrize("stands", ["EXPIRED", "ON_HOLD", "PAUSED", "PENDING"])
+    def test_only_what_runs_is_changed(self, player: Player, stands: str) -> None:
+        player.vendor.expect(GIVES, old(stands))
+        assert player.play(self.scenario)[0].result is Result.REJECTED
+
+    def test_a_purchase_without_an_account_is_changed_without_one(self, player: Player) -> None:
+        player.vendor.expect(GIVES, old(externalAccountIdentifiers=None))
+        outcome, _ = player.play(self.scenario)
+        assert outcome.instruction is not None
+        google = outcome.instruction["purchase"]["requestSubscription"]["google"]
+        assert set(google) == {
+            "skus",
+            "isOfferPersonalized",
+            "purchaseToken",
+            "subscriptionProductReplacementParams",
+        }
 
     def test_without_traits_the_app_finds_the_old_purchase(self, player: Player) -> None:
         outcome, _ = player.play(self.scenario, traits={})
         assert outcome.instruction is not None
         google = outcome.instruction["purchase"]["requestSubscription"]["google"]
-        assert set(google) == {"skus", "obfuscatedAccountId", "isOfferPersonalized"}
+        assert google == {"skus": ["premium"], "obfuscatedAccountId": ACCOUNT, "isOfferPersonalized": False}
         assert outcome.instruction["replacement"] == {"mode": "DEFERRED", "billing_client_int": 6}
 
 
 # --- what the app reports ---------------------------------------------------------------------------
 
-JOB = {"type": "subs", "token": TOKEN, "product": "premium", "account": ACCOUNT}
+JOB = {
+    "type": "subs",
+    "token": TOKEN,
+    "product": "premium",
+    "plan": "yearly",
+    "account": ACCOUNT,
+    "replaces": None,
+    "consumable": False,
+}
 ACKNOWLEDGE = Call("POST", f"{APP}/purchases/subscriptions/premium/tokens/{QUOTED}:acknowledge", NOTHING, body={})
 LEARNED = {
     "google_purchase_token": TOKEN,
@@ -423,10 +468,13 @@ def asked(player: Player, action: type[Action], job: Any, *calls: Call, broken: 
 
 def test_a_report_is_what_google_is_asked_about() -> None:
     told = Purchase().claimed(handed(), {"purchaseToken": TOKEN, "productId": "premium"})
-    assert told == {**JOB, "account": ID}
+    assert told == JOB
     once = TestPurchaseOnce.scenario.instruction
     assert once is not None
-    assert Purchase().claimed(dict(once), {"purchaseToken": TOKEN})["type"] == "inapp"
+    assert Purchase().claimed(dict(once), {"purchaseToken": TOKEN}) == {**ONCE, "consumable": True}
+    changed = TestUpgrade.scenario.instruction
+    assert changed is not None
+    assert Upgrade().claimed(dict(changed), {"purchaseToken": "new"})["replaces"] == TOKEN
 
 
 @pytest.mark.parametrize(
@@ -449,7 +497,7 @@ def test_a_purchase_is_acknowledged_and_told(player: Player) -> None:
     assert (outcome.result, outcome.message) == (Result.DONE, "premium is bought.")
     assert outcome.confirmed is not None
     assert outcome.confirmed.traits == LEARNED
-    assert outcome.confirmed.subject == f"purchase {TOKEN}"
+    assert (outcome.confirmed.subject, outcome.confirmed.receipt) == (f"purchase {TOKEN}", TOKEN)
 
 
 def test_what_is_acknowledged_is_not_acknowledged_again(player: Player) -> None:
@@ -479,6 +527,7 @@ def spoilt(**differences: Any) -> dict[str, Any]:
         (spoilt(externalAccountIdentifiers={"obfuscatedExternalAccountId": "somebody else"}), Result.REJECTED),
         (spoilt(externalAccountIdentifiers=None), Result.REJECTED),
         (spoilt(lineItems=[{"productId": "basic", "expiryTime": in_days(0)}]), Result.REJECTED),
+        (spoilt(lineItems=[{**bought()["lineItems"][0], "offerDetails": {"basePlanId": "monthly"}}]), Result.REJECTED),
         (spoilt(acknowledgementState="ACKNOWLEDGEMENT_STATE_UNSPECIFIED"), Result.PENDING),
         ({}, Result.REJECTED),
         (None, Result.REJECTED),
@@ -490,17 +539,32 @@ def test_only_what_google_shows_is_done(player: Player, answer: Any, result: Res
 
 def test_a_change_at_the_next_renewal_is_done_and_says_when(player: Player) -> None:
     later = {**bought()["lineItems"][0], "productId": "basic", "deferredItemReplacement": {"productId": "premium"}}
-    outcome = asked(player, Downgrade, JOB, GIVES, shown(spoilt(lineItems=[later])))
+    not_yet = {"productId": "premium", "offerDetails": {"basePlanId": "yearly"}}
+    job = {**JOB, "account": None, "replaces": TOKEN}
+    outcome = asked(player, Downgrade, job, GIVES, shown(spoilt(lineItems=[not_yet, later])))
     assert (outcome.result, outcome.message) == (Result.DONE, "premium takes effect on 15 January 2027.")
+    assert outcome.confirmed is not None
+    assert (outcome.confirmed.traits["google_product_id"], outcome.confirmed.receipt) == ("basic", "")
 
 
-ONCE = {**JOB, "type": "inapp", "product": "coins_100"}
+@pytest.mark.parametrize(
+    ("linked", "result"), [("old", Result.DONE), ("another", Result.REJECTED), (None, Result.REJECTED)]
+)
+def test_a_change_replaces_the_purchase_that_was_to_be_replaced(
+    player: Player, linked: str | None, result: Result
+) -> None:
+    job = {**JOB, "account": None, "replaces": "old"}
+    assert asked(player, Upgrade, job, GIVES, shown(spoilt(linkedPurchaseToken=linked))).result is result
 
 
-def once(state: str = "PURCHASED", *, acknowledged: bool = True, account: str = ACCOUNT) -> Call:
+ONCE = {**JOB, "type": "inapp", "product": "coins_100", "plan": None}
+
+
+def once(state: str = "PURCHASED", *, acknowledged: bool = True, account: str = ACCOUNT, used_up: bool = False) -> Call:
+    consumed = f"CONSUMPTION_STATE_{'CONSUMED' if used_up else 'YET_TO_BE_CONSUMED'}"
     answer = {
         "purchaseStateContext": {"purchaseState": state},
-        "productLineItem": [{"productId": "coins_100"}],
+        "productLineItem": [{"productId": "coins_100", "productOfferDetails": {"consumptionState": consumed}}],
         "orderId": ORDER,
         "acknowledgementState": f"ACKNOWLEDGEMENT_STATE_{'ACKNOWLEDGED' if acknowledged else 'PENDING'}",
         "obfuscatedExternalAccountId": account,
@@ -515,6 +579,40 @@ def test_a_one_time_product_is_acknowledged(player: Player) -> None:
     assert (outcome.result, outcome.message) == (Result.DONE, "coins_100 is bought.")
     assert outcome.confirmed is not None
     assert outcome.confirmed.traits == {"google_order_id": ORDER}
+
+
+CONSUME = Call("POST", f"{APP}/purchases/products/coins_100/tokens/{QUOTED}:consume", NOTHING)
+USABLE = {**ONCE, "consumable": True}
+USED = {**USABLE, "order": ORDER}
+GONE = Broken("gone", 410, '{"error": {"code": 410, "message": "The purchase token is no longer valid."}}')
+
+
+def test_what_is_used_up_is_acknowledged_first_and_consumed_next(player: Player) -> None:
+    outcome = asked(player, Purchase, USABLE, GIVES, once())
+    assert (outcome.result, outcome.job) == (Result.PENDING, USED)
+    outcome = asked(player, Purchase, USED, GIVES, once(), CONSUME, once(used_up=True))
+    assert outcome.result is Result.DONE
+    assert outcome.confirmed is not None
+    assert (outcome.confirmed.traits, outcome.confirmed.receipt) == ({"google_order_id": ORDER}, TOKEN)
+
+
+def test_what_google_has_forgotten_was_used_up(player: Player) -> None:
+    assert asked(player, Purchase, USED, GIVES, once(), broken={1: GONE}).result is Result.DONE
+
+
+@pytest.mark.parametrize(
+    ("job", "calls", "broken", "result"),
+    [
+        (USED, (once(), CONSUME), {2: Broken("lost", then="reset")}, Result.PENDING),
+        (USED, (once(), CONSUME, once()), {}, Result.PENDING),
+        (USED, (once("CANCELLED"),), {}, Result.REJECTED),
+        (USABLE, (once(),), {1: GONE}, Result.REJECTED),
+    ],
+)
+def test_only_what_google_showed_before_is_taken_for_used_up(
+    player: Player, job: Any, calls: tuple[Call, ...], broken: Any, result: Result
+) -> None:
+    assert asked(player, Purchase, job, GIVES, *calls, broken=broken).result is result
 
 
 @pytest.mark.parametrize(
@@ -581,3 +679,155 @@ def test_the_private_key_is_a_secret_of_its_own(player: Player) -> None:
     _, journal = player.play(scenario)
     private = json.loads(key_file())["private_key"]
     assert not any(private in str(exchange.as_json()) for exchange in journal.exchanges)
+
+
+# --- notifications ----------------------------------------------------------------------------------
+
+AUDIENCE = "https://engage.example.com/hooks/1"
+ACCOUNT_OF_THE_PUSH = "push@streamly.iam.gserviceaccount.com"
+CERTIFICATES = "/certificates/oauth2/v3/certs"
+
+
+def key_set(**public: rsa.RSAPublicKey) -> Call:
+    """What Google publishes, by key id."""
+    rows = [{**RSAAlgorithm.to_jwk(each, as_dict=True), "kid": kid, "use": "sig"} for kid, each in public.items()]
+    return Call("GET", CERTIFICATES, {"keys": rows}, answer_headers={"Cache-Control": "public, max-age=3600"})
+
+
+def id_token(
+    at: datetime, *, headers: Any = None, signed_by: Any = None, alg: str = "RS256", **differences: Any
+) -> str:
+    claims = {
+        "iss": "https://accounts.google.com",
+        "aud": AUDIENCE,
+        "email": ACCOUNT_OF_THE_PUSH,
+        "email_verified": True,
+        "iat": int(at.timestamp()),
+        "exp": int(at.timestamp()) + 3600,
+        **differences,
+    }
+    told = {name: value for name, value in claims.items() if value is not None}
+    return jwt.encode(told, signed_by or key(), alg, headers={"kid": "google-1"} if headers is None else headers)
+
+
+def pushed(tells: bytes, token: str) -> Sent:
+    number = hashlib.sha256(tells).hexdigest()[:16]
+    message = {"data": base64.b64encode(tells).decode(), "messageId": number, "publishTime": "2026-11-20T10:00:00Z"}
+    body = {"message": message, "subscription": "projects/streamly/subscriptions/engage"}
+    return Sent(json.dumps(body).encode(), {"Authorization": f"Bearer {token}"})
+
+
+def notice(package: str = PACKAGE, **differences: Any) -> bytes:
+    told = {"version": "1.0", "packageName": package, "eventTimeMillis": "1763632800000"}
+    kind = {"subscriptionNotification": {"version": "1.0", "notificationType": 2, "purchaseToken": TOKEN}}
+    return json.dumps({**told, **(differences or kind)}).encode()
+
+
+PUSH = {"package_name": PACKAGE, "rtdn_audience": AUDIENCE}
+
+
+class TestNotifications(InboundContract):
+    scenario = InboundScenario(
+        GooglePlay,
+        tells=notice(),
+        sign=lambda tells, account, at: pushed(tells, id_token(at, email=account)),
+        known={"google_purchase_token": TOKEN, "google_subscription_state": "on_hold"},
+        learned=LEARNED,
+        calls=(GIVES, shown(bought())),
+        settings=PUSH,
+        secrets={"service_account": key_file()},
+        type="subscriptionNotification",
+        unread=notice(oneTimeProductNotification={"notificationType": 1, "purchaseToken": TOKEN, "sku": "coins_100"}),
+        dated=False,  # a token is good for an hour
+        rotates=False,
+        signs_body=False,
+        published=(key_set(**{"google-1": key().public_key()}),),
+        secret=ACCOUNT_OF_THE_PUSH,
+        other="push@elsewhere.iam.gserviceaccount.com",
+    )
+
+    def test_only_googles_token_for_this_endpoint_counts(self, house: House) -> None:
+        now, hours = datetime.now(UTC), timedelta(hours=1)
+        public = (
+            key().public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+        head, claims, signature = id_token(now).split(".")
+        by_the_public_key = f"{unpadded({'alg': 'HS256', 'kid': 'google-1'})}.{claims}"
+        mac = hmac.new(public, by_the_public_key.encode(), "sha256").digest()
+        forged = {
+            "another audience": id_token(now, aud="https://elsewhere.example.com/hooks/1"),
+            "several audiences": id_token(now, aud=[AUDIENCE, "https://elsewhere.example.com"]),
+            "no audience": id_token(now, aud=None),
+            "another issuer": id_token(now, iss="https://accounts.example.com"),
+            "another account": id_token(now, email="push@elsewhere.iam.gserviceaccount.com"),
+            "no account": id_token(now, email=None),
+            "not verified": id_token(now, email_verified=False),
+            "verified in words": id_token(now, email_verified="true"),
+            "over": id_token(now - 2 * hours),
+            "not yet": id_token(now + hours),
+            "for ever": id_token(now, exp=None),
+            "no algorithm": f"{unpadded({'alg': 'none', 'kid': 'google-1'})}.{claims}.",
+            "the public key as a secret": f"{by_the_public_key}.{unpadded(mac)}",
+            "a secret": id_token(now, signed_by="x" * 64, alg="HS256"),
+            "another key under its name": id_token(now, signed_by=another_key()),
+            "a key of its own": id_token(
+                now, signed_by=another_key(), headers={"kid": "x", "jwk": {}, "jku": "https://x"}
+            ),
+            "no key": id_token(now, headers={}),
+            "no text as the key": f"{unpadded({'alg': 'RS256', 'kid': 7})}.{claims}.{signature}",
+            "another's signature": f"{head}.{claims}.{id_token(now, aud='x').split('.')[2]}",
+        }
+        for why, token in forged.items():
+            published.kept.clear()
+            assert house.send(pushed(notice(), token)).status_code == 401, why
+        assert house.is_untouched()
+        assert house.send(pushed(notice(), id_token(now - hours / 2))).status_code == 200
+
+    def test_without_an_audience_nothing_is_believed(self, house: House) -> None:
+        house.connection.settings = {"package_name": PACKAGE}
+        house.connection.save()
+        assert house.send(self.scenario.now()).status_code == 401
+
+    def test_a_purchase_that_replaces_theirs_is_theirs(self, house: House) -> None:
+        new: dict[str, Any] = {"subscriptionNotification": {"notificationType": 4, "purchaseToken": "new"}}
+        path = f"{APP}/purchases/subscriptionsv2/tokens/new"
+        for state, token in (("PENDING", TOKEN), ("ACTIVE", "new")):
+            answer = bought(state, acknowledged=False, linkedPurchaseToken=TOKEN)
+            house.send(self.scenario.now(notice(version=state, **new)))
+            house.tells(GIVES, Call("GET", path, answer))
+            house.work()
+            assert house.traits()["google_purchase_token"] == token, state
+
+    def test_what_google_has_forgotten_is_over(self, house: House) -> None:
+        house.send(self.scenario.now())
+        house.tells(GIVES, shown(None), broken=GONE)
+        house.work()
+        assert house.traits() == {
+            "google_purchase_token": TOKEN,
+            "google_subscription_state": "expired",
+            "google_auto_renew": False,
+        }
+
+    @pytest.mark.parametrize(
+        "tells",
+        [
+            notice("com.example.another", subscriptionNotification={"purchaseToken": TOKEN}),
+            notice(voidedPurchaseNotification={"purchaseToken": TOKEN, "productType": 2}),
+            notice(testNotification={"version": "1.0"}),
+        ],
+    )
+    def test_what_is_not_about_a_subscription_of_this_app_asks_nothing(self, house: House, tells: bytes) -> None:
+        assert house.send(self.scenario.now(tells)).status_code == 200
+        house.work()
+        assert house.message().state == MessageState.IGNORED
+        assert house.vendor.heard == []
+
+
+def unpadded(value: Any) -> str:
+    raw = value if isinstance(value, bytes) else json.dumps(value).encode()
+    return base64.urlsafe_b64encode(raw).decode().rstrip("=")
+
+
+@cache
+def another_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
