@@ -41,8 +41,9 @@ def test_google_describes_every_request(scenario: Scenario, player: Player) -> N
 def test_google_describes_what_is_asked_about_a_report(player: Player) -> None:
     play.test_a_purchase_is_acknowledged_and_told(player)
     play.test_a_one_time_product_is_acknowledged(player)
+    play.test_what_is_used_up_is_acknowledged_first_and_consumed_next(player)
     heard = asked(player.vendor.heard)
-    assert [publisher().problems(one) for one in heard] == [[]] * 6
+    assert [publisher().problems(one) for one in heard] == [[]] * 10
 
 
 def test_google_describes_the_catalogues_and_looks(player: Player) -> None:
