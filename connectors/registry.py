@@ -21,6 +21,7 @@ from connectors.vendors import (
     stripe,
     twilio,
     zendesk,
+    zuora,
 )
 from connectors.website_actions import WebsiteActions
 
@@ -41,6 +42,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     stripe.Stripe,
     twilio.Twilio,
     zendesk.Zendesk,
+    zuora.Zuora,
 )
 
 
