@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from connectors.http import Api
     from connectors.inbound import Inbound
     from connectors.pulls import Pull
+    from connectors.pushes import TraitPush
 
 Values = Mapping[str, Any]
 """Cleaned values of a form: a connection's settings and secrets together, or an action's inputs."""
@@ -74,15 +75,18 @@ class Replay(Enum):
 class Needs:
     """Traits that an action needs: at least one of every group. `perform()` sees these traits and nothing else.
 
-    It sees the `welcome` ones where they are known, and goes without where they are not.
+    It sees the `welcome` ones where they are known, and goes without where they are not. What is `given` is no trait: it is
+    known of everybody (`USER_ID`, `ANSWERED_AT`).
     """
 
     groups: tuple[tuple[str, ...], ...] = ()
     welcome: tuple[str, ...] = ()
+    given: tuple[str, ...] = ()
 
     def __and__(self, other: "Needs") -> "Needs":
         """Both, each group once."""
-        return Needs(tuple(dict.fromkeys(self.groups + other.groups)), self.welcome + other.welcome)
+        groups = tuple(dict.fromkeys(self.groups + other.groups))
+        return Needs(groups, self.welcome + other.welcome, tuple(dict.fromkeys(self.given + other.given)))
 
     @property
     def traits(self) -> tuple[str, ...]:
@@ -94,8 +98,8 @@ class Needs:
         """E.g. "cleeng_subscription_id or cleeng_customer_id"."""
         return ", and ".join(" or ".join(group) for group in self.groups) or "nothing"
 
-    def pick(self, traits: Mapping[str, Any]) -> Json:
-        """Return the needed traits that are known.
+    def pick(self, traits: Mapping[str, Any], given: Mapping[str, Any] = {}) -> Json:
+        """Return the needed traits that are known, and what is to be given of `given`.
 
         Raises:
             Missing: a group of which none is known; the message names it.
@@ -105,7 +109,7 @@ class Needs:
         for group in self.groups:
             if not any(name in known for name in group):
                 raise Missing(self.lacking(group))
-        return known
+        return known | {name: given[name] for name in self.given}
 
     @staticmethod
     def lacking(group: Sequence[str]) -> str:
@@ -132,7 +136,15 @@ def if_known(*names: str) -> Needs:
     return Needs(welcome=names)
 
 
+def given(*names: str) -> Needs:
+    """What Engage knows of everybody: `USER_ID`, `ANSWERED_AT`."""
+    return Needs(given=names)
+
+
 NOTHING = Needs()
+USER_ID, ANSWERED_AT = "user id", "answered at"
+"""Names under which `perform()` sees what is `given()`: the App's own id of the person, a text, and when they answered, a
+datetime. No trait can be called so."""
 
 RESOLVED = "(resolved)"
 """Among an action's inputs: what `Action.resolve_inputs()` found for them when they were saved. No input is called so."""
@@ -570,6 +582,7 @@ class Connector:
     catalogues: ClassVar[Mapping[str, Catalogue]] = {}
     inbound: ClassVar["Inbound | None"] = None  # its webhooks (`connectors.inbound`)
     pulls: "ClassVar[Mapping[str, Pull]]" = {}  # what is read into traits at night (`connectors.pulls`)
+    push: "ClassVar[type[TraitPush] | None]" = None  # how it takes traits, at night too (`connectors.pushes`)
     setup_steps: ClassVar[tuple[str, ...]] = ()
     example: ClassVar[str] = ""  # of code that a person writes in its settings
     import_steps: ClassVar[tuple[str, ...]] = ()  # how this vendor is made to drop CSVs in S3

@@ -1,4 +1,4 @@
-"""Send a batch of events to an analytics vendor, and turn whatever comes of it into an Outcome for each.
+"""Send a batch of events, or of people's traits, to a vendor, and turn whatever comes of it into an Outcome for each.
 
 What `connectors.runner` is for actions. Nothing is uncertain here: where an answer was lost, the batch goes again if the
 vendor recognises its events, and else they are given up, since no person can tell one impression from another.
@@ -6,6 +6,7 @@ vendor recognises its events, and else they are given up, since no person can te
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 from connectors.base import Connector, Json, Replay, Values
 from connectors.failures import (
@@ -19,7 +20,7 @@ from connectors.failures import (
     Temporary,
     Undocumented,
 )
-from connectors.forwarders import ForwardedEvent, Forwarder, size_of
+from connectors.forwarders import Batched, Item, size_of
 from connectors.http import Api
 from connectors.journal import Journal
 from connectors.models import Connection
@@ -28,29 +29,30 @@ from engage.redaction import redact
 
 logger = logging.getLogger(__name__)
 
-UNFIT = frozenset({400, 413, 422})
-"""Statuses by which a vendor refuses what is in a batch; one event in it may be the reason."""
+UNFIT = frozenset({200, 400, 413, 422})
+"""Statuses by which a vendor refuses what is in a batch (200: inside its answer); one event in it may be the reason."""
 
 
-def payload_of(forwarder: Forwarder, event: ForwardedEvent, settings: Values) -> Json | Outcome:
-    """Return what goes to the vendor for an event, or the outcome when nothing can."""
+def payload_of(batched: Batched[Item], item: Item, settings: Values) -> Json | Outcome:
+    """Return what goes to the vendor for an event or a person, or the outcome when nothing can."""
     try:
-        payload = forwarder.payload(event, settings)
+        payload = batched.payload(item, settings)
         size = size_of(payload)
     except Failure as failure:
-        return _forwarded(failure, forwarder, acted=False)
+        return _forwarded(failure, batched, acted=False)
     except Exception as error:
-        logger.exception("A payload of %s could not be built", type(forwarder).__name__)
+        logger.exception("A payload of %s could not be built", type(batched).__name__)
         text = f"The connector could not build the request ({type(error).__name__})."
         return Outcome(Result.REJECTED, text, reason="connector")
-    most = min(forwarder.largest_event, forwarder.most_bytes)
+    most = min(batched.largest_item, batched.most_bytes)
     if size > most:
-        text = f"The event takes {size:,} bytes, and one may take {most:,}."
+        text = f"It takes {size:,} bytes, and one may take {most:,}."
         return Outcome(Result.REJECTED, text, reason="too_large")
     return payload
 
 
 def forward(
+    batched: Batched[Any],
     connector: Connector,
     settings: Values,
     payloads: Sequence[Json],
@@ -66,9 +68,6 @@ def forward(
         LostClaim: the journal refused a write, since this worker no longer has the batch.
 
     """
-    if connector.forwarder is None:
-        raise TypeError(f"{connector.key} forwards nothing.")
-    forwarder = connector.forwarder()
     outcomes: dict[int, Outcome] = {}
     parts = [range(len(payloads))]
     stopped: Outcome | None = None
@@ -80,7 +79,7 @@ def forward(
             outcomes |= dict.fromkeys(part, stopped)
             continue
         with Api(connector, settings, journal, account) as api:
-            found = _send(api, forwarder, [payloads[place] for place in part])
+            found = _send(api, batched, [payloads[place] for place in part])
         if found is None:
             middle = len(part) // 2
             parts += [part[middle:], part[:middle]]
@@ -90,38 +89,38 @@ def forward(
     return [outcomes[place] for place in range(len(payloads))]
 
 
-def _send(api: Api, forwarder: Forwarder, payloads: Sequence[Json]) -> list[Outcome] | None:
+def _send(api: Api, batched: Batched[Any], payloads: Sequence[Json]) -> list[Outcome] | None:
     """Send one request. Returns an outcome for each payload, or None when they are to go in halves."""
     try:
-        verdicts = list(forwarder.send(api, payloads))
+        verdicts = list(batched.send(api, payloads))
     except NOT_THE_VENDORS:
         raise
     except Rejected as no:
         if no.status in UNFIT and len(payloads) > 1:
             return None
-        return [_forwarded(no, forwarder, acted=False)] * len(payloads)
+        return [_forwarded(no, batched, acted=False)] * len(payloads)
     except Failure as failure:
-        return [_forwarded(failure, forwarder, acted=api.may_have_acted)] * len(payloads)
+        return [_forwarded(failure, batched, acted=api.may_have_acted)] * len(payloads)
     except Exception as error:
         logger.exception("Forwarding to %s failed", api.connector.key)
         if api.answers or api.may_have_acted:
             unread = Undocumented(f"The connector could not read an answer ({type(error).__name__}).")
-            return [_forwarded(unread, forwarder, acted=api.may_have_acted)] * len(payloads)
+            return [_forwarded(unread, batched, acted=api.may_have_acted)] * len(payloads)
         if len(payloads) > 1:
             return None
         text = f"The connector could not build the request ({type(error).__name__})."
         return [Outcome(Result.REJECTED, text, reason="connector")]
     if len(verdicts) != len(payloads):
-        raise TypeError(f"{type(forwarder).__name__} said something of {len(verdicts)} of {len(payloads)} events.")
+        raise TypeError(f"{type(batched).__name__} said something of {len(verdicts)} of {len(payloads)} payloads.")
     return [
-        _forwarded(verdict, forwarder, acted=False)
+        _forwarded(verdict, batched, acted=False)
         if isinstance(verdict, Failure)
         else Outcome(Result.DONE, str(redact(verdict)))
         for verdict in verdicts
     ]
 
 
-def _forwarded(failure: Failure, forwarder: Forwarder, *, acted: bool) -> Outcome:
+def _forwarded(failure: Failure, batched: Batched[Any], *, acted: bool) -> Outcome:
     """Name what follows for an event from a failure: where a repeat is safe it is made, else the event is given up."""
     match failure:
         case AlreadyDone():
@@ -129,7 +128,7 @@ def _forwarded(failure: Failure, forwarder: Forwarder, *, acted: bool) -> Outcom
         case BadCredentials():
             # Without a test beside it: where a batch is refused for its key, the next one is as well.
             return Outcome(Result.HELD, failure.message, reason="credentials")
-        case Temporary() | Undocumented() if acted and forwarder.replay is Replay.NEVER:
+        case Temporary() | Undocumented() if acted and batched.replay is Replay.NEVER:
             return Outcome(Result.GAVE_UP, f"{failure.message} The event may be lost.", reason="lost_answer")
         case Paused():
             return Outcome(Result.WAITING, failure.message, after=failure.after, reason=PAUSED, spent=False)

@@ -9,8 +9,9 @@ from django import forms
 from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
+from connectors import pushes
 from connectors.base import Action, Catalogue, CatalogueField, Category, Connector, Replay, SecretField
-from connectors.forwarders import Forwarder
+from connectors.forwarders import Batched
 from connectors.pulls import RANK, SETTING, TYPES
 from engage.redaction import SECRET_NAME
 
@@ -65,7 +66,7 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
             yield Error(f"{count} of its actions have the key {name!r}.", obj=declared, id="engage.E012")
     for action in declared.actions:
         yield from _action(action, declared)
-    yield from _forwarder(declared.forwarder)
+    yield from _batches(declared)
 
 
 def _form(owner: type, form: Any, catalogues: Iterable[str]) -> Iterator[CheckMessage]:
@@ -131,6 +132,17 @@ def _pulls(declared: type[Connector]) -> Iterator[CheckMessage]:
             yield Error(text, obj=declared, id="engage.E026")
 
 
+def _batches(declared: type[Connector]) -> Iterator[CheckMessage]:
+    if declared.forwarder is not None:
+        yield from _batched(declared.forwarder)
+    if declared.push is None:
+        return
+    yield from _batched(declared.push)
+    for name in sorted({"traits", pushes.SETTING} - set(declared.Settings.base_fields)):
+        text = f"Who pushes traits is asked which, and whether at night: there is no setting {name!r}."
+        yield Error(text, obj=declared, id="engage.E027")
+
+
 def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMessage]:
     key = getattr(action, "key", "")
     if not KEY.fullmatch(key):
@@ -153,13 +165,11 @@ def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMe
         yield Error(f"`from_browser` names {name!r}, which is no input.", obj=action, id="engage.E018")
 
 
-def _forwarder(forwarder: type[Forwarder] | None) -> Iterator[CheckMessage]:
-    if forwarder is None:
-        return
-    if forwarder.payload is Forwarder.payload or forwarder.send is Forwarder.send:
-        yield Error("A forwarder needs `payload` and `send`.", obj=forwarder, id="engage.E022")
-    if not forwarder.description:
-        yield Error("People need to be told what is sent: `description`.", obj=forwarder, id="engage.E023")
+def _batched(batched: type[Batched[Any]]) -> Iterator[CheckMessage]:
+    if batched.payload is Batched.payload or batched.send is Batched.send:
+        yield Error("What goes out in batches needs `payload` and `send`.", obj=batched, id="engage.E022")
+    if not batched.description:
+        yield Error("People need to be told what is sent: `description`.", obj=batched, id="engage.E023")
 
 
 def _replay(action: type[Action]) -> Iterator[CheckMessage]:

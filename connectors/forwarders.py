@@ -9,7 +9,7 @@ import json
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 from uuid import UUID, uuid5
 
 from django import forms
@@ -34,8 +34,10 @@ USUAL_PREFIX = "Recurly Engage Prompt"
 SEPARATORS = 2  # bytes that the JSON list around the payloads needs for each of them
 KEYS = UUID("5b0f8d5e-3f5c-5f0a-9b0e-7f1b7a0c2a11")  # any fixed namespace; another one would make every key another
 
+Item = TypeVar("Item")
+"""What a vendor takes many of in one request."""
 Verdict = str | Failure
-"""What a vendor said of one event: the sentence of its success, or a `Failure`, which says what happens next with it."""
+"""What a vendor said of one of them: the sentence of its success, or a `Failure`, which says what happens next with it."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +65,10 @@ class ForwardedEvent:
         """The id by which a vendor recognises a repeat: a UUID, the same in every try."""
         return str(uuid5(KEYS, str(self.id)))
 
-    @property
-    def milliseconds(self) -> int:
-        """When it was, since 1970."""
-        return round(self.time.timestamp() * 1000)
+
+def milliseconds(time: datetime) -> int:
+    """Return a time as milliseconds since 1970."""
+    return round(time.timestamp() * 1000)
 
 
 EXAMPLE = ForwardedEvent(
@@ -151,55 +153,47 @@ class EventNames(forms.Form):
     )
 
 
+def locate_choice(use: str) -> forms.BooleanField:
+    """Return the setting `locate`: whether visitors' addresses and browsers go to the vendor; `use` says what it makes of them."""
+    return forms.BooleanField(
+        label="Send visitors' addresses", required=False, help_text=f"{use} Off: no address is kept or sent."
+    )
+
+
 # --- the declaration --------------------------------------------------------------------------------------------------------
 
 
-class Forwarder:
-    """How a vendor takes events. One for each analytics connector, as `Connector.forwarder`."""
+class Batched(Generic[Item]):
+    """How a vendor takes many things in one request: events (`Forwarder`), or people's traits (`connectors.pushes`)."""
 
-    key: ClassVar[str] = "forward_events"
-    label: ClassVar[str] = "Forward event"
     description: ClassVar[str] = ""
-    replay: ClassVar[Replay]  # KEY (the vendor recognises an event's id), NATURAL or NEVER
+    replay: ClassVar[Replay]
+    replays: ClassVar[frozenset[Replay]]  # which of them make sense here
     replay_proof: ClassVar[str]  # the vendor's sentence or URL that the claim stands on
-    most_events: ClassVar[int]  # in one request
+    most_items: ClassVar[int]  # in one request
     most_bytes: ClassVar[int]  # of one request's body
-    largest_event: ClassVar[int]  # bytes of one payload
-    browser: ClassVar[frozenset[str]] = frozenset()  # names of the values of an event's context that it wants
-    check_at: ClassVar[str] = ""  # where a person looks whether an event arrived
+    largest_item: ClassVar[int]  # bytes of one payload
 
     def __init_subclass__(cls, **options: Any) -> None:
         """Refuse a declaration that does not say what fits, or what a lost answer means."""
         super().__init_subclass__(**options)
-        if getattr(cls, "replay", None) not in {Replay.KEY, Replay.NATURAL, Replay.NEVER}:
-            raise TypeError(f"{cls.__name__} does not say what a repeat does: KEY, NATURAL or NEVER.")
+        if "replays" in cls.__dict__:
+            return  # a word of the vocabulary, and no vendor's
+        if getattr(cls, "replay", None) not in cls.replays:
+            either = " or ".join(sorted(each.name for each in cls.replays))
+            raise TypeError(f"{cls.__name__} does not say what a repeat does: {either}.")
         if not getattr(cls, "replay_proof", ""):
             raise TypeError(f"{cls.__name__} does not say on what that stands: set `replay_proof`.")
-        for limit in ("most_events", "most_bytes", "largest_event"):
+        for limit in ("most_items", "most_bytes", "largest_item"):
             if getattr(cls, limit, 0) < 1:
                 raise TypeError(f"{cls.__name__} does not say what fits into one request: set `{limit}`.")
 
-    @property
-    def repeat_in_words(self) -> str:
-        """What becomes of events whose answer was lost, as the connector's page says it."""
-        if self.replay is Replay.NEVER:
-            return "Not repeated: an event whose answer was lost is given up, since it might be counted twice."
-        return "Sent again when an answer was lost: a repeat is recognised, and counts once."
-
     def traits(self, settings: Values) -> tuple[str, ...]:
-        """Return the names of the traits that go to the vendor."""
-        return ()
+        """Return the names of the traits that go to the vendor: those that the connection's setting `traits` names."""
+        return trait_names(settings.get("traits"))
 
-    def wants_visitor(self, settings: Values) -> bool:
-        """Whether the visitor's address and browser are kept with an event and sent."""
-        return False
-
-    def name(self, event: ForwardedEvent, settings: Values) -> str:
-        """Return what an event is called at the vendor."""
-        return event_name(event, settings)
-
-    def payload(self, event: ForwardedEvent, settings: Values) -> Json:
-        """Return what goes to the vendor for an event: no credentials, and the same every time for the same event.
+    def payload(self, item: Item, settings: Values) -> Json:
+        """Return what goes to the vendor for one of them: no credentials, and the same every time for the same thing.
 
         Raises:
             Missing: the vendor cannot take it without what is not known (it is skipped, with this reason).
@@ -208,14 +202,39 @@ class Forwarder:
         """
         raise NotImplementedError
 
+    def send(self, api: "Api", payloads: Sequence[Json]) -> Sequence[Verdict]:
+        """Send a batch in one request, and return what the vendor said of each payload, in their order.
+
+        A sentence holds a value out of the answer. Raises a Failure for what concerns all of them; a batch that is refused
+        for its contents (`Rejected`) is sent again in halves, until the refused one stands alone.
+        """
+        raise NotImplementedError
+
+
+class Forwarder(Batched[ForwardedEvent]):
+    """How a vendor takes events. One for each analytics connector, as `Connector.forwarder`."""
+
+    key: ClassVar[str] = "forward_events"
+    label: ClassVar[str] = "Forward event"
+    replays = frozenset({Replay.KEY, Replay.NATURAL, Replay.NEVER})  # KEY: the vendor recognises an event's id
+    browser: ClassVar[frozenset[str]] = frozenset()  # names of the values of an event's context that it wants
+    check_at: ClassVar[str] = ""  # where a person looks whether an event arrived
+
+    @property
+    def repeat_in_words(self) -> str:
+        """What becomes of events whose answer was lost, as the connector's page says it."""
+        if self.replay is Replay.NEVER:
+            return "Not repeated: an event whose answer was lost is given up, since it might be counted twice."
+        return "Sent again when an answer was lost: a repeat is recognised, and counts once."
+
+    def wants_visitor(self, settings: Values) -> bool:
+        """Whether the visitor's address and browser are kept with an event and sent: the setting `locate`, where there is one."""
+        return bool(settings.get("locate"))
+
+    def name(self, event: ForwardedEvent, settings: Values) -> str:
+        """Return what an event is called at the vendor."""
+        return event_name(event, settings)
+
     def together(self, payload: Json) -> Hashable:
         """Return what must be alike of all events in one request, for a vendor that takes one person's at a time."""
         return None
-
-    def send(self, api: "Api", payloads: Sequence[Json]) -> Sequence[Verdict]:
-        """Send a batch in one request, and return what the vendor said of each event, in their order.
-
-        A sentence holds a value out of the answer. Raises a Failure for what concerns all of them; a batch that is refused
-        for its contents (`Rejected`) is sent again in halves, until the refused event stands alone.
-        """
-        raise NotImplementedError

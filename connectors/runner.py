@@ -92,6 +92,7 @@ class Work:
     may_have_acted: bool = False
     since_first_write: timedelta | None = None
     account: Connection | None = None  # the stored connection, whose limits hold
+    given: Mapping[str, Any] = field(default_factory=dict)  # what `Needs.given` may name
 
 
 @dataclass(frozen=True)
@@ -163,7 +164,7 @@ def run(work: Work, journal: Journal) -> Outcome:
 
     """
     try:
-        user = work.action.needs_with(work.inputs).pick(work.traits)
+        user = work.action.needs_with(work.inputs).pick(work.traits, work.given)
         inputs = clean_inputs(work.action, work.inputs)
     except (Missing, Rejected) as unfit:
         if work.may_have_acted:
@@ -222,7 +223,7 @@ def preview(work: Work) -> Preview:
     """Do what an action would do up to its first write: reads are sent, the write is shown and not sent."""
     journal, instruction = OnlyLooks(), None
     try:
-        user = work.action.needs_with(work.inputs).pick(work.traits)
+        user = work.action.needs_with(work.inputs).pick(work.traits, work.given)
         inputs = clean_inputs(work.action, work.inputs)
         if why := work.action.unavailable(work.settings):
             return Preview(Result.REJECTED, why)

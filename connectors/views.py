@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.generic import TemplateView, View
 
-from connectors import activity, catalogues, connections, forwarded, runner, scripts
+from connectors import activity, catalogues, connections, forwarded, pushes, runner, scripts
 from connectors.base import Action, Category, Connector, ProbeLine
 from connectors.forms import SamplesForm, SettingsForm, SwitchForm, settings_form
 from connectors.journal import spelled_out
@@ -33,6 +33,7 @@ from engage.tenancy.scoped import ConsoleViewMixin
 from engage.vault.fields import Unreadable
 
 HISTORY_SHOWN = 50
+PUSHES_SHOWN = 7
 # unfold would head these pages "Connectors > Connections > ...", which are no words of the console.
 TITLE_ALONE = {"model_admin": None}
 
@@ -334,6 +335,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 pulls_on=bool(row and row.active and way_of(row.settings)),
                 pulls_setting=declared.Settings.base_fields[SETTING].label if declared.pulls else "",
                 by_user_id=bool(row and way_of(row.settings) == BY_USER_ID),
+                push=self._push(),
                 may_preview=declared.several and row is not None and may_manage,
                 problem=connections.last_problem(row)[0] if row else "",
             )
@@ -426,6 +428,20 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 "tells_changes": pull.tells_changes,
                 "last": source.runs.order_by("-pk").first() if source else None,
             }
+
+    def _push(self) -> dict[str, Any] | None:
+        """How traits go to the vendor, and how the last pushes went; None where it takes none."""
+        declared, row = self.declared, self.connection
+        if declared.push is None:
+            return None
+        push = declared.push()
+        return {
+            "push": push,
+            "traits": push.traits(row.settings) if row else (),
+            "nightly": bool(row and row.active and pushes.is_on(push, row.settings)),
+            "label": declared.Settings.base_fields[pushes.SETTING].label,
+            "runs": list(row.push_runs.order_by("-pk")[:PUSHES_SHOWN]) if row else [],
+        }
 
     def _prompts(self) -> Iterator[dict[str, Any]]:
         mine = {"bindings__connection": self.connection} if self.declared.several else {}

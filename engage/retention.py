@@ -19,7 +19,7 @@ from connectors.models import Script
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
 from prompts.models import OPEN, Attempt, Batch, Execution, PromptEvent, Refusal, State
-from sync.models import InboundMessage, RejectedRow, UploadPart
+from sync.models import InboundMessage, PushRun, RejectedRow, UploadPart
 from sync.uploads import FORGOTTEN_AFTER, IDLE
 
 logger = logging.getLogger(__name__)
@@ -85,6 +85,7 @@ RULES = (
     # An instruction is followed within a day of its event, which is kept for as long.
     Rule("replaced scripts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _replaced_scripts),
     Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
+    Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),
     Rule("history", _setting("ENGAGE_KEEP_AUDIT_DAYS"), _oldest(Entry, "at")),
     Rule("schedules' slots", lambda: SLOTS_KEPT, _oldest(Slot, "start", Q(completed_at__isnull=False))),

@@ -202,6 +202,7 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
         execution.may_have_acted,
         since,
         execution.connection,
+        traits.given_of(execution.subscriber, execution.event.received_at),
     )
     if execution.job is not None:
         return follow_up(task, execution.job, journal)

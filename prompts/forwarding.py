@@ -162,11 +162,11 @@ def _one_batch(worker: str, connection_id: UUID) -> bool | None:
             return None
         if target is None or _paused(connection.pk):
             return None
-        found = claim(worker, connection, target.forwarder.most_events)
+        found = claim(worker, connection, target.forwarder.most_items)
         if found is None:
             return None
         batch, rows = found
-        return send(target, batch, rows) or len(rows) == target.forwarder.most_events
+        return send(target, batch, rows) or len(rows) == target.forwarder.most_items
 
 
 def _held_back(connection: Connection, target: Target | None) -> tuple[str, str] | None:
@@ -248,7 +248,7 @@ def send(target: Target, batch: Batch, rows: Sequence[Execution]) -> bool:
         payloads = [payload for _, payload in sending]
         Batch.objects.filter(pk=batch.pk, finished_at=None).update(events=len(sending))
         try:
-            outcomes = forward(target.declared, values, payloads, journal, target.connection)
+            outcomes = forward(target.forwarder, target.declared, values, payloads, journal, target.connection)
         except LostClaim:
             logger.warning("The claim was lost before a write; nothing was sent")
             return False

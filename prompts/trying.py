@@ -17,7 +17,7 @@ from engage.vault.fields import Unreadable
 from prompts import bindings, events
 from prompts.models import Binding, EventSource, Prompt, PromptEvent
 from sync.models import Subscriber
-from sync.traits import traits_of
+from sync.traits import given_of, traits_of
 
 
 def test_subscribers(app: App) -> QuerySet[Subscriber]:
@@ -51,7 +51,9 @@ def preview(binding: Binding, subscriber: Subscriber, answers: Mapping[str, Any]
         return runner.Preview(
             runner.Result.HELD, "The stored secrets cannot be opened. An administrator must enter them again."
         )
-    return runner.preview(runner.Work(connector, action, settings, traits, inputs, account=binding.connection))
+    given = given_of(subscriber, timezone.now())
+    work = runner.Work(connector, action, settings, traits, inputs, account=binding.connection, given=given)
+    return runner.preview(work)
 
 
 @dataclass(frozen=True)

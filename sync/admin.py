@@ -45,6 +45,7 @@ class SourceAdmin(ScopedModelAdmin):
             "test/": ("test_new", views.TestView),
             "cloudformation/": ("cloudformation_new", views.CloudFormationView),
             "read/<uuid:connection>/<slug:pull>/": ("read", views.ReadNowView),
+            "push/<uuid:connection>/": ("push", views.PushNowView),
             "<uuid:source>/cloudformation/": ("cloudformation", views.CloudFormationView),
             "<uuid:source>/change/": ("change", views.SourceView),
             "<uuid:source>/test/": ("test", views.TestView),

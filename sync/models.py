@@ -303,6 +303,51 @@ class UploadPart(models.Model):
         return str(self.number)
 
 
+class PushState(models.TextChoices):
+    """How a push of traits stands."""
+
+    OPEN = "open", "Under way"
+    DONE = "done", "Done"
+    FAILED = "failed", "Failed"
+
+
+class PushRun(models.Model):
+    """Traits of an App's subscribers on their way to a vendor, in the order of their rows. The row is the queue.
+
+    An open one is claimed by a fence and by moving `due_at` to the end of a lease; there is one for a connection.
+    """
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="push_runs", db_index=False)
+    state = models.CharField(max_length=6, choices=PushState.choices, default=PushState.OPEN)
+    message = models.TextField(blank=True)  # why it waits, or failed
+    refusal = models.TextField(blank=True)  # why the first of those who were refused was
+    started_by = models.CharField(max_length=254)
+    asked_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True)
+    changed_since = models.DateTimeField(null=True)  # only who has changed since then; None: everybody
+    pushed_as = models.CharField(max_length=90)  # to which account, by which settings
+    cursor = models.BigIntegerField(default=0)  # the last subscriber's row that is through
+    taken = models.BigIntegerField(default=0)  # people whose traits the vendor has
+    refused = models.BigIntegerField(default=0)
+    due_at = models.DateTimeField(default=timezone.now)
+    fence = models.PositiveIntegerField(default=0)
+    tries = models.PositiveIntegerField(default=0)  # since it last got on
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection"], condition=Q(state="open"), name="push_one_open"),
+        ]
+        indexes = [models.Index(fields=["connection", "-id"], name="push_connection")]
+
+    def __str__(self) -> str:
+        return f"{self.connection}, {self.asked_at:%-d %B %Y}"
+
+    @property
+    def app(self) -> App:
+        """Whose subscribers they are."""
+        return self.connection.app
+
+
 class RejectedRow(models.Model):
     """A line of a file that could not be imported, and why."""
 

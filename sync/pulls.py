@@ -122,7 +122,7 @@ def ask(source: Source, by: str, *, everything: bool = False) -> ImportRun:
     now = timezone.now()
     day = now.astimezone(ZoneInfo(zone_of(source.app.time_zone)))
     pull = pull_of(source)
-    read_as = _read_as(source.connection)
+    read_as = settings_now(source.connection)
     return ImportRun.objects.create(
         app_id=source.app_id,
         source=source,
@@ -137,8 +137,8 @@ def ask(source: Source, by: str, *, everything: bool = False) -> ImportRun:
     )
 
 
-def _read_as(connection: Connection | None) -> str:
-    """Name the account and its settings: with others, rows may find other people, so everything is read."""
+def settings_now(connection: Connection | None) -> str:
+    """Name the account and its settings, as far as a difference means that everything is read or pushed anew."""
     if connection is None:
         return ""
     settings = json.dumps(connection.settings, sort_keys=True)
@@ -196,7 +196,7 @@ class Reading:
             raise StorageProblem("This version of Engage does not read this any more.")
         if not connection.active:
             raise StorageProblem(f"{connection} is switched off, so it was not read. {NOTHING_MERGED}")
-        if run.read_as != _read_as(connection) or not way_of(connection.settings):
+        if run.read_as != settings_now(connection) or not way_of(connection.settings):
             raise StorageProblem(f"The settings of {connection} were changed since. {NOTHING_MERGED}")
         try:
             self._values = connection.everything()
@@ -250,4 +250,4 @@ class Reading:
     def _is_same_account(self) -> bool:
         """Whether what was read still belongs to the connection as it is now."""
         now = Connection.objects.filter(pk=self._connection.pk).first()
-        return _read_as(now) == self._run.read_as
+        return settings_now(now) == self._run.read_as

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from connectors import catalogues
-from sync import inbound, reports, retyping, schedule
+from sync import inbound, pushes, reports, retyping, schedule
 
 
 @shared_task(name="sync.tick")
@@ -14,12 +14,19 @@ def tick() -> None:
     reports.tell_of_missing_files(timezone.now())
     catalogues.refresh_due(timezone.now())
     inbound.sweep()
+    pushes.tick(timezone.now())
 
 
 @shared_task(name=inbound.TASK)
 def process_messages() -> None:
     """Read what vendors have told."""
     inbound.work()
+
+
+@shared_task(name=pushes.TASK)
+def push_traits() -> None:
+    """Push traits to vendors."""
+    pushes.work()
 
 
 @shared_task(name="sync.import_source")

@@ -17,7 +17,7 @@ from django.db.models import Count, Q, QuerySet
 from django.dispatch import Signal
 from django.utils import timezone
 
-from connectors.base import Needs
+from connectors.base import ANSWERED_AT, USER_ID, Needs
 from engage.tenancy.models import App
 from sync.models import Source, Subscriber, Trait, TraitColumn, TraitType
 
@@ -46,6 +46,11 @@ class TraitError(ValueError):
 def traits_of(subscriber: Subscriber) -> dict[str, Any]:
     """Return what is known of a subscriber: name -> text, number or bool."""
     return dict(subscriber.traits)
+
+
+def given_of(subscriber: Subscriber, answered_at: datetime) -> dict[str, Any]:
+    """Return what an action may be given of a person besides traits (`connectors.base.Needs.given`)."""
+    return {USER_ID: subscriber.user_id, ANSWERED_AT: answered_at}
 
 
 def known(app: App) -> list[Trait]:

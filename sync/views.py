@@ -17,13 +17,14 @@ from connectors.models import Connection
 from connectors.pulls import way_of
 from connectors.registry import connector, connector_or_none
 from connectors.views import page_url
+from engage import bell
 from engage.audit.models import Entry
 from engage.audit.record import differences, plain, record
 from engage.tenancy import current
 from engage.tenancy.models import User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
-from sync import exports, pulls, rejected, reports, sources, uploads
+from sync import exports, pulls, pushes, rejected, reports, sources, uploads
 from sync.forms import CLEENG_ID_COLUMN, IDENTITY, SECRET, ExportForm, SourceForm, external_id_of
 from sync.imports import layout_of
 from sync.models import Access, Content, ImportRun, MailWhen, RunState, Source, Subscriber
@@ -283,6 +284,29 @@ class ReadNowView(ConsoleViewMixin, View):
             request, pulls.source_of(connection, kwargs["pull"]), everything=request.POST.get("everything") == "yes"
         )
         return redirect(f"{page_url(declared, connection)}#traits")
+
+
+class PushNowView(ConsoleViewMixin, View):
+    """*Push now* on a connector's page: push the subscribers' traits to its vendor."""
+
+    title = "Push now"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Note it, and ring for a worker."""
+        rows = Connection.objects.filter(app=current.current_app(request)).select_related("app")
+        connection = get_object_or_404(rows, pk=kwargs["connection"])
+        found = pushes.push_of(connection)
+        if found is None:
+            raise Http404
+        if why := pushes.unwanted(connection):
+            messages.error(request, f"Nothing was pushed. {why}")
+        else:
+            run = pushes.ask(connection, who(request), everything=request.POST.get("everything") == "yes")
+            record("asked for", run, {"everything": [None, run.changed_since is None]}, request=request)
+            bell.ring_on_commit(pushes.TASK)
+            messages.success(request, f"Traits are being pushed to {connection}.")
+        return redirect(f"{page_url(found[0], connection)}#push")
 
 
 def read_now(request: HttpRequest, source: Source, *, everything: bool = False) -> None:

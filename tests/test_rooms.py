@@ -73,9 +73,11 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
     """One vendor, one file: no database, no console, no other vendor."""
     vocabulary = (
         "base",
+        "custom_events",
         "forwarders",
         "inbound",
         "pulls",
+        "pushes",
         "failures",
         "auth",
         "http",

@@ -19,7 +19,7 @@ import pytest
 from django.conf import settings as django_settings
 from pytest_django.fixtures import Settings
 
-from connectors.base import RESOLVED, Action, Connector, Pending, Replay, SecretField
+from connectors.base import RESOLVED, USER_ID, Action, Connector, Pending, Replay, SecretField
 from connectors.bodies import Body
 from connectors.failures import Failure
 from connectors.http import Api, secret_values
@@ -56,6 +56,8 @@ class Scenario:
         probe: the requests of a passing *Test connection*.
         job: what is kept of a job that the vendor accepted (`Pending.job`).
         instruction: what the client is told (`HandedOver.instruction`).
+        given: what the action is given of the person (`Needs.given`).
+        also_yes: the names of those of MEANINGLESS that this vendor documents as its yes.
 
     """
 
@@ -74,6 +76,8 @@ class Scenario:
     probe: tuple[Call, ...] = ()
     job: Mapping[str, Any] | None = None
     instruction: Mapping[str, Any] | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    also_yes: frozenset[str] = frozenset()
 
     @property
     def tokens(self) -> tuple[str, ...]:
@@ -82,7 +86,8 @@ class Scenario:
 
     def work(self, **differences: Any) -> Work:
         """Return what `run()` takes."""
-        told = {"settings": self.settings, "traits": self.traits, "inputs": self.inputs, **differences}
+        told: dict[str, Any] = {"settings": self.settings, "traits": self.traits, "inputs": self.inputs}
+        told |= {"given": self.given, **differences}
         return Work(self.connector(), self.action(), **told)
 
 
@@ -266,7 +271,7 @@ class ActionContract:
         faults = {
             "unanswered": UNANSWERED,
             "never_arrived": NEVER_ARRIVED,
-            "meaningless": MEANINGLESS,
+            "meaningless": tuple(way for way in MEANINGLESS if way.name not in scenario.also_yes),
             "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE, *((FORBIDDEN,) if is_bad_key else ())),
             "refused": (*REFUSED, *(() if is_bad_key else (FORBIDDEN,))),
         }
@@ -298,6 +303,8 @@ class ActionContract:
                 for name in getattr(scenario, kind)
                 for value in HOSTILE
             ]
+            ids = [value for value in HOSTILE if isinstance(value, str)]  # a user id is always a text
+            values += [("given", USER_ID, value) for value in ids if USER_ID in scenario.given]
             metafunc.parametrize("hostile", values, ids=[f"{name}={str(value)[:20]!r}" for _, name, value in values])
 
     # --- whether the scenario proves what it seems to prove ---------------------------------------------------------
@@ -331,7 +338,7 @@ class ActionContract:
         if action.replay is not Replay.CHECK:
             pytest.skip("it does not look")
         inputs = clean_inputs(action, scenario.inputs)
-        user = action.needs_with(inputs).pick(scenario.traits)
+        user = action.needs_with(inputs).pick(scenario.traits, scenario.given)
         player.point_at(scenario.connector, secret_values(scenario.connector(), scenario.settings))
         for calls, is_done in ((scenario.calls[: scenario.looks], False), (scenario.looks_done, True)):
             player.vendor.expect(*calls)
@@ -575,8 +582,10 @@ class ActionContract:
             assert outcome.result is scenario.result, outcome
             header = scenario.connector.idempotency_header
             if replay is Replay.KEY:
-                keys = [heard.header(header) for heard in later]
-                assert keys[: len(earlier)] == [heard.header(header) for heard in earlier]
+                # Without a header it is the body that holds the key, and `calls` says that it is the same.
+                keys = [heard.header(header) if header else str(heard.body) for heard in later]
+                if header:
+                    assert keys[: len(earlier)] == [heard.header(header) for heard in earlier]
                 assert None not in keys
                 assert len(set(keys)) == len(keys)
 
@@ -586,7 +595,7 @@ class _Shapes:
 
     def __init__(self, scenario: Scenario) -> None:
         self._calls = (*scenario.calls, *scenario.looks_done, *scenario.probe)
-        values = [*scenario.traits.values(), *scenario.inputs.values()]
+        values = [*scenario.traits.values(), *scenario.inputs.values(), *scenario.given.values()]
         self._variable = {quote(str(value), safe="") for value in values}
 
     def __call__(self, heard: Heard) -> Call | None:

@@ -1,8 +1,8 @@
-"""The contract that every forwarder keeps, whatever its vendor.
+"""The contract that everything keeps that goes out in batches, whatever its vendor: events, and people's traits.
 
-A forwarder's test says what goes over the wire for two events when all is well (a `ForwardScenario`); `ForwarderContract`
-plays it over a real connection, breaks every call in every way, and judges each event's outcome by what the forwarder
-declares (`replay`).
+A forwarder's test says what goes over the wire for two events when all is well (a `ForwardScenario`), one of a push for two
+people (a `PushScenario`); `ForwarderContract` and `PushContract` play it over a real connection, break every call in every way,
+and judge each outcome by what is declared (`replay`).
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,8 +13,9 @@ import pytest
 
 from connectors.base import Connector, Json, Replay
 from connectors.batches import forward, payload_of
-from connectors.forwarders import EVENT_WORDS, ForwardedEvent, Forwarder, size_of
+from connectors.forwarders import EVENT_WORDS, Batched, Forwarder, size_of
 from connectors.http import secret_values
+from connectors.pushes import TraitPush
 from connectors.runner import Outcome, Result
 from tests.connectors.contract import (
     HOSTILE,
@@ -40,42 +41,63 @@ UNFIT = (
 
 
 @dataclass(frozen=True)
-class ForwardScenario:
-    """What a forwarder does with two events of two people when all is well.
+class BatchScenario:
+    """What becomes of two events, or of the traits of two people, when all is well.
 
     Args:
         calls: the requests in order, with their answers.
-        counts: the number of the call that carries the events.
-        messages: what is said of each event.
+        counts: the number of the call that carries them.
+        messages: what is said of each.
         signed: for each call, the headers by which it is signed, exactly.
+        also_yes: the names of those of MEANINGLESS that this vendor documents as its yes.
 
     """
 
     connector: type[Connector]
-    events: tuple[ForwardedEvent, ForwardedEvent]
+    items: tuple[Any, Any]
     calls: tuple[Call, ...]
     counts: int
     messages: tuple[str, str]
     settings: Mapping[str, Any]
     signed: tuple[Mapping[str, str], ...] = field(default_factory=tuple)
+    also_yes: frozenset[str] = frozenset()
 
     @property
-    def forwarder(self) -> Forwarder:
+    def batched(self) -> Batched[Any]:
         """The declaration."""
-        assert self.connector.forwarder is not None
-        return self.connector.forwarder()
+        raise NotImplementedError
 
-    def payload(self, event: ForwardedEvent) -> Json:
-        """Return what goes to the vendor for an event that fits."""
-        payload = payload_of(self.forwarder, event, self.settings)
+    def payload(self, item: Any) -> Json:
+        """Return what goes to the vendor for an event or a person that fits."""
+        payload = payload_of(self.batched, item, self.settings)
         assert not isinstance(payload, Outcome), payload
         return payload
 
 
-class ForwarderContract:
-    """What every forwarder is held to. A subclass in the vendor's test sets `scenario`."""
+class ForwardScenario(BatchScenario):
+    """Two events of two people."""
 
-    scenario: ClassVar[ForwardScenario]
+    @property
+    def batched(self) -> Forwarder:
+        """The forwarder."""
+        assert self.connector.forwarder is not None
+        return self.connector.forwarder()
+
+
+class PushScenario(BatchScenario):
+    """The traits of two people."""
+
+    @property
+    def batched(self) -> TraitPush:
+        """The push."""
+        assert self.connector.push is not None
+        return self.connector.push()
+
+
+class BatchContract:
+    """What both are held to."""
+
+    scenario: ClassVar[BatchScenario]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
         """Break every call in every way."""
@@ -85,7 +107,7 @@ class ForwarderContract:
         faults: dict[str, tuple[Broken, ...]] = {
             "unanswered": UNANSWERED,
             "never_arrived": NEVER_ARRIVED,
-            "meaningless": MEANINGLESS,
+            "meaningless": tuple(way for way in MEANINGLESS if way.name not in scenario.also_yes),
             "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE),
         }
         for name, ways in faults.items():
@@ -100,11 +122,11 @@ class ForwarderContract:
     ) -> list[Outcome]:
         """Send a batch once; no secret may come out."""
         scenario, vendor = self.scenario, player.vendor
-        payloads = [scenario.payload(event) for event in scenario.events] if payloads is None else payloads
+        payloads = [scenario.payload(item) for item in scenario.items] if payloads is None else payloads
         journal = journal or MemoryJournal()
         secrets = secret_values(scenario.connector(), scenario.settings)
         player.point_at(scenario.connector, secrets)
-        outcomes = forward(scenario.connector(), scenario.settings, payloads, journal)
+        outcomes = forward(scenario.batched, scenario.connector(), scenario.settings, payloads, journal)
         player.keeps(secrets, f"{outcomes} {[exchange.as_json() for exchange in journal.exchanges]}")
         for heard in vendor.heard:
             came = {name.lower() for name, _ in heard.headers}
@@ -126,34 +148,26 @@ class ForwarderContract:
         for signed, heard in zip(scenario.signed, player.vendor.heard, strict=True):
             assert {name: heard.header(name) for name in signed} == dict(signed)
 
-    def test_the_same_event_makes_the_same_payload(self) -> None:
-        event = self.scenario.events[0]
-        assert self.scenario.payload(event) == self.scenario.payload(replace(event))
-
-    @pytest.mark.parametrize("interaction", EVENT_WORDS)
-    def test_every_interaction_has_a_payload_of_its_own(self, interaction: str) -> None:
-        event = self.scenario.events[0]
-        others = [self.scenario.payload(replace(event, interaction=other)) for other in EVENT_WORDS]
-        assert others.count(self.scenario.payload(replace(event, interaction=interaction))) == 1
+    def test_the_same_makes_the_same_payload(self) -> None:
+        one = self.scenario.items[0]
+        assert self.scenario.payload(one) == self.scenario.payload(replace(one))
 
     def test_a_payload_holds_no_credentials(self) -> None:
         secrets = secret_values(self.scenario.connector(), self.scenario.settings)
         assert secrets
-        assert not any(secret in str(self.scenario.payload(self.scenario.events[0])) for secret in secrets)
-
-    def test_an_event_that_is_too_large_is_refused_before_it_is_sent(self) -> None:
-        scenario = self.scenario
-        event = replace(scenario.events[0], prompt_name="x" * scenario.forwarder.largest_event)
-        outcome = payload_of(scenario.forwarder, event, scenario.settings)
-        fits = isinstance(outcome, dict) and size_of(outcome) <= scenario.forwarder.largest_event
-        assert fits or (isinstance(outcome, Outcome) and outcome.result is Result.REJECTED)
+        assert not any(secret in str(self.scenario.payload(self.scenario.items[0])) for secret in secrets)
 
     @pytest.mark.parametrize("value", HOSTILE, ids=lambda value: str(value)[:20])
     def test_hostile_values_make_a_payload_or_a_reason(self, value: Any) -> None:
-        event = self.scenario.events[0]
-        spoilt = replace(event, traits=dict.fromkeys(event.traits, value), browser=dict.fromkeys(event.browser, value))
-        found = payload_of(self.scenario.forwarder, spoilt, self.scenario.settings)
-        assert isinstance(found, dict) or (found.result in {Result.REJECTED, Result.SKIPPED} and found.message)
+        for spoilt in self.spoilt(value):
+            found = payload_of(self.scenario.batched, spoilt, self.scenario.settings)
+            assert isinstance(found, dict) or (found.result in {Result.REJECTED, Result.SKIPPED} and found.message)
+
+    def spoilt(self, value: Any) -> list[Any]:
+        """Return things that hold a hostile value."""
+        one = self.scenario.items[0]
+        found = [replace(one, traits=dict.fromkeys(one.traits, value))]
+        return found + ([replace(one, user_id=value)] if isinstance(value, str) else [])
 
     # --- when a call goes wrong -------------------------------------------------------------------------------------
 
@@ -172,7 +186,7 @@ class ForwarderContract:
         self._lost(outcomes)
 
     def _lost(self, outcomes: list[Outcome]) -> None:
-        never = self.scenario.forwarder.replay is Replay.NEVER
+        never = self.scenario.batched.replay is Replay.NEVER
         assert {outcome.result for outcome in outcomes} == {Result.GAVE_UP if never else Result.WAITING}
         assert not any(outcome.may_have_acted for outcome in outcomes)
 
@@ -215,3 +229,33 @@ class ForwarderContract:
     def alone(self, place: int) -> tuple[Call, ...]:
         """Return the calls for one of the two events alone."""
         raise NotImplementedError
+
+
+class ForwarderContract(BatchContract):
+    """What every forwarder is held to. A subclass in the vendor's test sets `scenario`."""
+
+    scenario: ClassVar[ForwardScenario]
+
+    def spoilt(self, value: Any) -> list[Any]:
+        """Return events that hold a hostile value, one of them in what the browser says."""
+        event = self.scenario.items[0]
+        return [*super().spoilt(value), replace(event, browser=dict.fromkeys(event.browser, value))]
+
+    @pytest.mark.parametrize("interaction", EVENT_WORDS)
+    def test_every_interaction_has_a_payload_of_its_own(self, interaction: str) -> None:
+        event = self.scenario.items[0]
+        others = [self.scenario.payload(replace(event, interaction=other)) for other in EVENT_WORDS]
+        assert others.count(self.scenario.payload(replace(event, interaction=interaction))) == 1
+
+    def test_an_event_that_is_too_large_is_refused_before_it_is_sent(self) -> None:
+        scenario = self.scenario
+        event = replace(scenario.items[0], prompt_name="x" * scenario.batched.largest_item)
+        outcome = payload_of(scenario.batched, event, scenario.settings)
+        fits = isinstance(outcome, dict) and size_of(outcome) <= scenario.batched.largest_item
+        assert fits or (isinstance(outcome, Outcome) and outcome.result is Result.REJECTED)
+
+
+class PushContract(BatchContract):
+    """What every push of traits is held to. A subclass in the vendor's test sets `scenario`."""
+
+    scenario: ClassVar[PushScenario]

@@ -11,6 +11,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from connectors.base import (
+    ANSWERED_AT,
+    USER_ID,
     Action,
     CatalogueField,
     Connector,
@@ -20,13 +22,15 @@ from connectors.base import (
     SecretField,
     TemplateField,
     all_of,
+    given,
     one_of,
 )
 from connectors.failures import Missing
 from connectors.forwarders import EXAMPLE, Forwarder, size_of
 from connectors.registry import CONNECTORS
+from sync.traits import wrong_name
 from tests.connectors.contract import Scenario
-from tests.connectors.forwarder_contract import ForwardScenario
+from tests.connectors.forwarder_contract import ForwardScenario, PushScenario
 from tests.connectors.throwaway import SendGift
 from tests.contracts.scenarios import scenarios
 
@@ -46,10 +50,10 @@ def test_every_action_is_held_to_the_contract(declared: type[Connector]) -> None
 
 
 @pytest.mark.parametrize("declared", VENDORS, ids=lambda declared: declared.key)
-def test_every_forwarder_is_held_to_the_contract(declared: type[Connector]) -> None:
+def test_everything_that_goes_out_in_batches_is_held_to_the_contract(declared: type[Connector]) -> None:
     module = importlib.import_module(f"tests.connectors.vendors.test_{declared.key}")
-    cases = [getattr(each, "scenario", None) for each in vars(module).values()]
-    assert any(isinstance(case, ForwardScenario) for case in cases) is bool(declared.forwarder)
+    cases = {type(getattr(each, "scenario", None)) for each in vars(module).values()}
+    assert (ForwardScenario in cases, PushScenario in cases) == (bool(declared.forwarder), bool(declared.push))
 
 
 class TestAPatternField:
@@ -75,6 +79,18 @@ class TestNeeds:
         assert needs.traits == ("a", "b", "c")
         assert needs.in_words == "a or b, and c"
 
+    def test_what_is_given_is_no_trait_and_cannot_be_one(self) -> None:
+        needs = all_of("a") & given(USER_ID) & given(USER_ID, ANSWERED_AT)
+        known = {USER_ID: "ann", ANSWERED_AT: EXAMPLE.time, "more": 1}
+        assert needs.pick({"a": 1, USER_ID: "a trait"}, known) == {
+            "a": 1,
+            USER_ID: "ann",
+            ANSWERED_AT: EXAMPLE.time,
+        }
+        assert (needs.traits, needs.in_words) == (("a",), "a")
+        assert wrong_name(USER_ID)
+        assert wrong_name(ANSWERED_AT)
+
     @pytest.mark.parametrize("empty", ["", None])
     def test_an_empty_trait_is_none(self, empty: str | None) -> None:
         with pytest.raises(Missing, match="No a or b is known"):
@@ -97,7 +113,7 @@ class TestNeeds:
 
 
 class TestForwarders:
-    LIMITS = {"most_events": 10, "most_bytes": 1000, "largest_event": 500}
+    LIMITS = {"most_items": 10, "most_bytes": 1000, "largest_item": 500}
 
     def test_one_that_does_not_say_what_a_repeat_does_is_refused(self) -> None:
         for said in ({}, {"replay": Replay.CHECK, "replay_proof": "x"}):

@@ -168,7 +168,7 @@ def test_where_to_look_is_told_where_a_lost_answer_matters() -> None:
 
 def test_a_forwarder_that_says_nothing_and_does_nothing_is_told_of() -> None:
     declared, _ = whole()
-    limits = {"most_events": 1, "most_bytes": 1, "largest_event": 1}
+    limits = {"most_items": 1, "most_bytes": 1, "largest_item": 1}
     said = {"replay": Replay.NEVER, "replay_proof": "Every POST counts.", **limits}
     declared.forwarder = type("Empty", (Forwarder,), said)
     assert ids(declared) == {"engage.E022", "engage.E023"}

@@ -21,7 +21,7 @@ from connectors import connections, registry
 from connectors.auth import HeaderKey
 from connectors.base import Category, Connector, Json, ProbeLine, Replay, SecretField, Values
 from connectors.failures import Missing, Rejected
-from connectors.forwarders import ForwardedEvent, Forwarder, TraitNames, Verdict, size_of, trait_names
+from connectors.forwarders import ForwardedEvent, Forwarder, TraitNames, Verdict, milliseconds, size_of, trait_names
 from connectors.http import Api
 from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
@@ -43,7 +43,7 @@ class Tallies(Forwarder):
 
     description = "Every event."
     replay, replay_proof = Replay.KEY, "The tests' vendor counts a key once."
-    most_events, most_bytes, largest_event = 5, 2000, 1500
+    most_items, most_bytes, largest_item = 5, 2000, 1500
     browser = frozenset({"shelf"})
 
     def traits(self, settings: Values) -> tuple[str, ...]:
@@ -55,7 +55,12 @@ class Tallies(Forwarder):
     def payload(self, event: ForwardedEvent, settings: Values) -> Json:
         if event.browser.get("shelf") == "none":
             raise Missing("No shelf is known.")
-        payload: Json = {"key": event.key, "what": event.interaction, "who": event.user_id, "at": event.milliseconds}
+        payload: Json = {
+            "key": event.key,
+            "what": event.interaction,
+            "who": event.user_id,
+            "at": milliseconds(event.time),
+        }
         more = {"traits": dict(event.traits), "browser": dict(event.browser), "address": event.address}
         return payload | {name: value for name, value in more.items() if value}
 

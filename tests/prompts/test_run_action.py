@@ -7,11 +7,15 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 
+from connectors.forwarders import milliseconds
 from engage.celery import app as celery_app
 from prompts import executions
 from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber
+from tests import factories
+from tests.connectors.fake_vendor import Call, fake_vendor
 from tests.prompts.conftest import SUBSCRIPTION, House
 
 pytestmark = pytest.mark.django_db
@@ -178,3 +182,27 @@ def test_an_app_without_the_connection_is_told_where_to_set_it_up(house: House) 
     house.connection.delete()
     with pytest.raises(CommandError, match="Settings > Actions"):
         call_command("run_action", "cleeng", "apply_coupon", "--app=streamly", "--user=ann", "--input=coupon=SAVE20")
+
+
+def test_an_action_is_given_the_user_id_and_the_time_of_the_answer(
+    house: House, capsys: pytest.CaptureFixture[str], settings: Settings
+) -> None:
+    secrets = {"service_account_password": "a-password-of-the-tests", "project_token": "a-token-of-the-tests"}
+    kept = {"region": "us", "project_id": "7", "service_account": "a.b.mp-service-account"}
+    factories.ConnectionFactory(app=house.app, connector="mixpanel", settings=kept, secrets=secrets)
+    asked = ("mixpanel", "track_custom_event", "--app", "streamly", "--user", "somebody new", "--input", "event=Taken")
+    answer, _ = run(capsys, *asked, "--dry-run")
+    assert answer["requests"][-1]["body"][0]["properties"]["distinct_id"] == "somebody new"
+    assert not Subscriber.objects.filter(user_id="somebody new").exists()
+    with fake_vendor() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"mixpanel": vendor.url}
+        vendor.by_shape = lambda heard: Call(heard.method, heard.path, {"num_records_imported": 1})
+        assert run(capsys, *asked)[1] == 0
+    [sent] = vendor.heard[-1].body
+    event, execution = PromptEvent.objects.get(), Execution.objects.get()
+    assert sent["properties"] == {
+        "time": milliseconds(event.received_at),
+        "distinct_id": "somebody new",
+        "$insert_id": str(execution.pk),
+        "ip": "0",
+    }

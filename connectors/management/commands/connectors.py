@@ -55,5 +55,6 @@ def with_table(page: str) -> str:
 
 
 def _row(declared: Connector) -> str:
-    what = ", ".join(action.label for action in declared.actions) or declared.description
+    forwards = ["Gets every impression and answer"] if declared.forwarder else []
+    what = ", ".join([*forwards, *(action.label for action in declared.actions)]) or declared.description
     return f"| {declared.label} | {what} | {declared.support.label} |"

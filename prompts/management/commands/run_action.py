@@ -7,6 +7,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from connectors import runner
 from connectors.base import Action, Connector
@@ -20,7 +21,7 @@ from prompts.api import waiting
 from prompts.models import EventSource, Execution, State
 from prompts.states import sentence
 from sync.models import Subscriber
-from sync.traits import TraitError, traits_of
+from sync.traits import TraitError, given_of, traits_of
 
 SUCCESS = frozenset({State.DONE, State.PENDING, State.HANDED_OVER})
 WOULD_SUCCEED = frozenset({"would_write", *SUCCESS})
@@ -86,16 +87,17 @@ class Command(BaseCommand):
         inputs: dict[str, str],
     ) -> tuple[dict[str, Any], bool]:
         """Send the reads, show the first write; nothing is stored, not even a subscriber."""
-        subscriber = Subscriber.objects.filter(app=app, user_id=user_id).first()
+        found = Subscriber.objects.filter(app=app, user_id=user_id).first()
+        subscriber = found or Subscriber(app=app, user_id=user_id)
         try:
             settings = connection.everything() if connection else {}
         except Unreadable as unreadable:
             raise wrong(str(unreadable)) from None
-        known = traits_of(subscriber) if subscriber else {}
-        work = runner.Work(connector, action, settings, known, inputs, account=connection)
-        found = runner.preview(work)
-        answer = {"outcome": str(found.outcome), "message": found.message, "dry_run": True, "requests": found.exchanges}
-        return answer, found.outcome in WOULD_SUCCEED
+        known, given = traits_of(subscriber), given_of(subscriber, timezone.now())
+        work = runner.Work(connector, action, settings, known, inputs, account=connection, given=given)
+        shown = runner.preview(work)
+        answer = {"outcome": str(shown.outcome), "message": shown.message, "dry_run": True, "requests": shown.exchanges}
+        return answer, shown.outcome in WOULD_SUCCEED
 
     def carry_out(
         self,

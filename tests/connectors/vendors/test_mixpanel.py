@@ -11,15 +11,18 @@ import mixpanel as official
 import pytest
 from mixpanel.credentials import ServiceAccountCredentials
 
+from connectors.base import ANSWERED_AT, USER_ID
 from connectors.batches import forward, payload_of
 from connectors.forms import settings_form
-from connectors.forwarders import ForwardedEvent
+from connectors.forwarders import ForwardedEvent, milliseconds
+from connectors.pushes import Person
 from connectors.registry import connector
 from connectors.runner import Outcome, Result, probe
-from connectors.vendors.mixpanel import HOSTS, Events, Mixpanel
-from tests.connectors.contract import MemoryJournal, Player
+from connectors.vendors.mixpanel import HOSTS, Mixpanel
+from connectors.vendors.mixpanel.events import Events, TrackCustomEvent
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, Form, fake_vendor
-from tests.connectors.forwarder_contract import ForwarderContract, ForwardScenario
+from tests.connectors.forwarder_contract import ForwarderContract, ForwardScenario, PushContract, PushScenario
 
 ACCOUNT, PASSWORD = "engage.a1b2c3.mp-service-account", "the-service-accounts-password"
 TOKEN = "0123456789abcdef0123456789abcdef"
@@ -80,6 +83,17 @@ PROFILE = {
     "$distinct_id": "ann",
     "$set": {"plan": "Premium", "$email": "ann@example.com"},
 }
+BOBS_PROFILE = {"$token": TOKEN, "$distinct_id": "bob", "$set": {"plan": "Basic"}}
+TABLES = Call("GET", "/lookup-tables", {"code": 200, "status": "OK", "results": []}, {"project_id": "2195193"})
+PARTLY = {
+    "code": 400,
+    "error": "some data points in the request failed validation",
+    "status": "Bad Request",
+    "num_records_imported": 1,
+    "failed_records": [
+        {"index": 1, "insert_id": BOB.key, "field": "properties.time", "message": "must be specified as seconds"}
+    ],
+}
 ENGAGE = Call("POST", "/engage", {"status": 1, "error": None}, {"ip": "0", "verbose": "1", "strict": "1"}, [PROFILE])
 
 
@@ -91,7 +105,7 @@ def imported(*events: Any, answer: Any = None, status: int = 200) -> Call:
 class TestEvents(ForwarderContract):
     scenario = ForwardScenario(
         connector=Mixpanel,
-        events=(ANN, BOB),
+        items=(ANN, BOB),
         calls=(ENGAGE, imported(ANNS, BOBS)),
         counts=1,
         messages=("Mixpanel imported it, in a batch of 2",) * 2,
@@ -104,12 +118,75 @@ class TestEvents(ForwarderContract):
         return (ENGAGE, imported(ANNS)) if place == 0 else (imported(BOBS),)
 
 
+class TestProfiles(PushContract):
+    scenario = PushScenario(
+        connector=Mixpanel,
+        items=(
+            Person("ann", {"plan": "Premium", "email_address": "ann@example.com"}),
+            Person("bob", {"plan": "Basic"}),
+        ),
+        calls=(replace(ENGAGE, body=[PROFILE, BOBS_PROFILE]),),
+        counts=0,
+        messages=("Mixpanel has set the profile",) * 2,
+        settings=SETTINGS,
+        signed=({"Content-Type": "application/json"},),
+    )
+
+    def alone(self, place: int) -> tuple[Call, ...]:
+        """Return the call for one of them."""
+        return (replace(ENGAGE, body=[(PROFILE, BOBS_PROFILE)[place]]),)
+
+
+class TestTrackCustomEvent(ActionContract):
+    scenario = Scenario(
+        Mixpanel,
+        TrackCustomEvent,
+        calls=(
+            imported(
+                {
+                    "event": "Offer taken",
+                    "properties": {
+                        "offer": "SAVE20",
+                        "plan": "Premium",
+                        "time": 1772368215250,
+                        "distinct_id": "ann",
+                        "$insert_id": "execution-1",
+                        "ip": "0",
+                    },
+                }
+            ),
+        ),
+        result=Result.DONE,
+        message="Mixpanel imported 1 event, “Offer taken”",
+        settings=SETTINGS,
+        traits={"plan": "Premium"},
+        given={USER_ID: "ann", ANSWERED_AT: AT},
+        inputs={"event": "Offer taken", "properties": '{"offer": "SAVE20"}', "traits": "plan, city"},
+        signed=BASIC,
+        probe=(TABLES,),
+    )
+
+    def test_a_refused_event_is_told_in_the_vendors_words(self, player: Player) -> None:
+        refusal = {
+            **PARTLY,
+            "num_records_imported": 0,
+            "failed_records": [{"index": 0, "field": "event", "message": "?"}],
+        }
+        player.vendor.expect(replace(self.scenario.calls[0], answer=refusal, status=400))
+        outcome, _ = player.play(self.scenario)
+        assert (outcome.result, outcome.message) == (Result.REJECTED, "Mixpanel refused: event: ?")
+
+    def test_nested_properties_are_refused(self) -> None:
+        form = TrackCustomEvent.Inputs({"event": "x", "properties": '{"a": {"b": 1}}'})
+        assert set(form.errors) == {"properties"}
+
+
 def sent(player: Player, *events: ForwardedEvent, **differences: Any) -> list[Outcome]:
     settings = {**SETTINGS, **differences}
     player.point_at(Mixpanel, ())
     payloads = [payload_of(Events(), event, settings) for event in events]
     assert all(isinstance(payload, dict) for payload in payloads)
-    return forward(Mixpanel(), settings, payloads, MemoryJournal())  # type: ignore[arg-type]
+    return forward(Events(), Mixpanel(), settings, payloads, MemoryJournal())  # type: ignore[arg-type]
 
 
 def test_profiles_are_set_without_the_service_account(player: Player) -> None:
@@ -130,17 +207,6 @@ def test_a_persons_profile_is_set_once_in_a_batch_as_it_was_last(player: Player)
     )
     sent(player, ANN, later)
     player.vendor.assert_played()
-
-
-PARTLY = {
-    "code": 400,
-    "error": "some data points in the request failed validation",
-    "status": "Bad Request",
-    "num_records_imported": 1,
-    "failed_records": [
-        {"index": 1, "insert_id": BOB.key, "field": "properties.time", "message": "must be specified as seconds"}
-    ],
-}
 
 
 def test_of_a_batch_that_was_imported_in_part_only_the_named_events_are_refused(player: Player) -> None:
@@ -238,14 +304,12 @@ def test_the_prefix_is_the_connections() -> None:
 
 
 def test_the_largest_batch_stays_below_the_vendors_limits() -> None:
-    assert Events.most_events <= 2000
+    assert Events.most_items <= 2000
     assert Events.most_bytes <= 2_097_152
-    assert Events.largest_event < 1_048_576
+    assert Events.largest_item < 1_048_576
 
 
 # --- the account ------------------------------------------------------------------------------------------------------------
-
-TABLES = Call("GET", "/lookup-tables", {"code": 200, "status": "OK", "results": []}, {"project_id": "2195193"})
 
 
 def test_the_test_reads_and_says_what_it_cannot_tell(player: Player) -> None:
@@ -309,7 +373,7 @@ def of_form(body: Form) -> tuple[Any, dict[str, str]]:
 
 def test_an_event_beside_the_official_clients(recorder: FakeVendor, player: Player) -> None:
     more = {name: value for name, value in ANNS["properties"].items() if name not in {"time", "distinct_id"}}  # type: ignore[attr-defined]
-    official_client(recorder).import_data(None, "ann", ANNS["event"], ANN.milliseconds, more)
+    official_client(recorder).import_data(None, "ann", ANNS["event"], milliseconds(ANN.time), more)
     player.vendor.expect(imported(ANNS))
     sent(player, replace(ANN, traits={}))
     [theirs], [ours] = recorder.heard, player.vendor.heard

@@ -1,0 +1,44 @@
+"""A custom event of an analytics vendor as an action: its name and properties are the designer's, its person the subscriber."""
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from connectors.base import ANSWERED_AT, USER_ID, Action, Json, Needs, ObjectField, Values, given, if_known, object_in
+from connectors.forwarders import TraitNames, trait_names
+
+
+class CustomEvent(Action):
+    """Sends an event of the designer's; a subclass for each vendor says how."""
+
+    needs = given(USER_ID, ANSWERED_AT)
+
+    class Inputs(forms.Form):
+        """What the event is called, and what goes with it."""
+
+        event = forms.CharField(label="Event name", max_length=255, help_text="What it is called in reports.")
+        properties = ObjectField(
+            label="Properties",
+            required=False,
+            example='{"offer": "SAVE20"}',
+            help_text="What goes with the event: names, and texts, numbers or true and false.",
+        )
+        traits = TraitNames(
+            help_text="Names of traits with commas between them. They become properties, where they are known."
+        )
+
+        def clean_properties(self) -> str:
+            """Refuse what is nested: not every vendor takes it, and reports show one level."""
+            text: str = self.cleaned_data["properties"]
+            if text and not all(isinstance(value, (str, int, float)) for value in object_in(text).values()):
+                raise ValidationError("A property is a text, a number, true or false.")
+            return text
+
+    def needs_with(self, inputs: Values) -> Needs:
+        """Add the traits that become properties."""
+        return super().needs_with(inputs) & if_known(*trait_names(inputs.get("traits")))
+
+
+def custom_properties(user: Json, inputs: Values) -> Json:
+    """Return the properties of a custom event: those that the designer wrote, and traits."""
+    told = object_in(inputs["properties"]) if inputs["properties"] else {}
+    return told | {name: user[name] for name in trait_names(inputs["traits"]) if name in user}
