@@ -14,14 +14,14 @@ import threading
 import time
 import urllib.request
 from base64 import urlsafe_b64encode
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from chaos.fleet import ROOT, Fleet, kill_evenly
-from chaos.servers import HOST, NotThere, Postgres, Redis, environment, free_port, servers, wait_for
+from chaos.servers import HOST, NotThere, embedded, free_port, servers, wait_for
 
-TIME_SCALE = 20
 BETWEEN_KILLS = 2.5  # seconds: what was killed lives for a while before its turn comes again
 SHOWN = 10
 
@@ -38,6 +38,9 @@ def options() -> argparse.Namespace:
     parser.add_argument("--events", type=int, default=10_000, help="answers, of two actions each")
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--seed", type=int, default=1, help="of what goes wrong, and when")
+    parser.add_argument("--scale", type=float, default=20, help="the engine's times are divided by it")
+    parser.add_argument("--faults", type=int, default=3, help="so many requests to one address may go wrong")
+    parser.add_argument("--embedded", action="store_true", help="SQLite and a broker in a folder, which nobody kills")
     parser.add_argument(
         "--minutes", type=float, default=60, help="it takes no longer; what is not settled then is lost"
     )
@@ -46,10 +49,10 @@ def options() -> argparse.Namespace:
 
 
 @contextmanager
-def vendors(seed: int, logs: Path) -> Iterator[str]:
+def vendors(seed: int, faults: int, logs: Path) -> Iterator[str]:
     """Run the vendors in a process that nobody kills; yields their URL."""
     port = free_port()
-    command = [sys.executable, "-m", "chaos.vendor", str(port), str(seed)]
+    command = [sys.executable, "-m", "chaos.vendor", str(port), str(seed), str(faults)]
     with (logs / "vendors.log").open("ab") as log:
         process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, start_new_session=True)  # noqa: S603
     try:
@@ -60,18 +63,18 @@ def vendors(seed: int, logs: Path) -> Iterator[str]:
         process.wait()
 
 
-def set_up(postgres: Postgres, redis: Redis, sandbox: str, web: int, folder: Path) -> None:
+def set_up(ground: Mapping[str, str], scale: float, sandbox: str, web: int, folder: Path) -> None:
     """Let this process and its children be Engage on these servers, whatever the shell or `.env` says."""
     os.environ.update(
         {
-            **environment(postgres, redis),
+            **ground,
             "DJANGO_SETTINGS_MODULE": "engage.settings",
             "SECRET_KEY": secrets.token_urlsafe(48),
             "FIELD_ENCRYPTION_KEY": urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "ENGAGE_VAR_DIR": str(folder),
             "ENGAGE_BASE_URL": f"http://{HOST}:{web}",
             "ENGAGE_VENDOR_URLS": json.dumps({key: f"{sandbox}/{key}" for key in ("cleeng", "api")}),
-            "ENGAGE_TIME_SCALE": str(TIME_SCALE),
+            "ENGAGE_TIME_SCALE": str(scale),
             "ENGAGE_API_RATE": "1000000/min",
             "ENGAGE_API_APP_RATE": "1000000/min",
             "ENGAGE_CRASH_AT": "",
@@ -106,10 +109,11 @@ def drain(out_of_time: Callable[[], bool]) -> None:
         time.sleep(2)
 
 
-def effects(sandbox: str) -> list[tuple[str, str]]:
-    """Ask the vendors what happened, and to whom."""
-    with urllib.request.urlopen(f"{sandbox}/_sandbox/effects", timeout=60) as answer:  # noqa: S310 - our own
-        return [(effect["what"], effect["whom"]) for effect in json.load(answer)]
+def recorded(sandbox: str, what: str) -> list[dict[str, Any]]:
+    """Ask the vendors what they wrote down: "effects" or "requests"."""
+    with urllib.request.urlopen(f"{sandbox}/_sandbox/{what}", timeout=300) as answer:  # noqa: S310 - our own
+        found: list[dict[str, Any]] = json.load(answer)
+        return found
 
 
 def drill(chosen: argparse.Namespace, folder: Path) -> int:
@@ -121,16 +125,18 @@ def drill(chosen: argparse.Namespace, folder: Path) -> int:
         return time.monotonic() > ends
 
     web = free_port()
-    with servers() as (postgres, redis), vendors(chosen.seed, folder) as sandbox:
-        set_up(postgres, redis, sandbox, web, folder)
+    ground = embedded(folder) if chosen.embedded else servers()
+    with ground as (urls, mortal), vendors(chosen.seed, chosen.faults, folder) as sandbox:
+        set_up(urls, chosen.scale, sandbox, web, folder)
+        from django.conf import settings
         from django.db import connections
 
         from chaos import crowd
-        from chaos.verdict import judge
+        from chaos.verdict import judge, lost_answers
 
         api_key = crowd.settle_in(chosen.events, sandbox)
         connections.close_all()
-        with Fleet(postgres, redis, os.environ, web, folder) as fleet:
+        with Fleet(mortal, os.environ, web, folder) as fleet:
             lasts = chosen.kills * BETWEEN_KILLS
             people = crowd.Crowd(chosen.events, lasts, chosen.seed, f"http://{HOST}:{web}", api_key)
             answering = threading.Thread(target=people.answer, args=(out_of_time,))
@@ -139,8 +145,14 @@ def drill(chosen: argparse.Namespace, folder: Path) -> int:
             answering.join()
             say(f"{len(people.accepted)} answers accepted, killed: {dict(fleet.kills)}")
             drain(out_of_time)
-        verdict = judge(people.accepted, effects(sandbox))
+        verdict = judge(people.accepted, [(effect["what"], effect["whom"]) for effect in recorded(sandbox, "effects")])
+        injected = lost_answers(recorded(sandbox, "requests"))
         connections.close_all()
+    # What a kill takes with it: one answer for each thread of a worker.
+    at_most = fleet.kills.total() * settings.ENGAGE_WORKER_THREADS + injected.total()
+    say(
+        f"Answers to writes that the vendors lost: {dict(injected)}. A person is asked about: {dict(verdict.uncertain)}"
+    )
     for name in ("lost", "doubled", "unfounded"):
         for line in getattr(verdict, name)[:SHOWN]:
             say(f"{name}: {line}")
@@ -150,11 +162,13 @@ def drill(chosen: argparse.Namespace, folder: Path) -> int:
         "kills": fleet.kills.total(),
         "lost": len(verdict.lost) + chosen.events - len(people.accepted),
         "doubled": len(verdict.doubled),
-        "uncertain": verdict.uncertain,
+        "uncertain": verdict.uncertain.total(),
+        "uncertain_at_most": at_most,
         "seconds": round(time.monotonic() - began, 1),
     }
     sys.stdout.write(json.dumps(result) + "\n")
-    return int(bool(result["lost"] or result["doubled"] or verdict.unfounded))
+    too_many = verdict.uncertain.total() > at_most
+    return int(bool(result["lost"] or result["doubled"] or verdict.unfounded or too_many))
 
 
 def main() -> int:

@@ -13,17 +13,16 @@ from pathlib import Path
 from random import Random
 from typing import Self
 
-from chaos.servers import HOST, Postgres, Redis
+from chaos.servers import HOST, Server
 
 ROOT = Path(__file__).resolve().parents[1]
-VICTIMS = ("worker 1", "worker 2", "web", "beat", "broker", "database")
 LOOK_EVERY = 0.5  # seconds between two looks whether a process ended by itself
 
 
 class Fleet:
     """Web, beat and two workers. What ends is begun again, as a service manager does it. Use as a context manager."""
 
-    def __init__(self, postgres: Postgres, redis: Redis, environment: Mapping[str, str], web: int, logs: Path) -> None:
+    def __init__(self, servers: Mapping[str, Server], environment: Mapping[str, str], web: int, logs: Path) -> None:
         celery = [sys.executable, "-m", "celery", "-A", "engage"]
         granian = str(Path(sys.executable).with_name("granian"))
         worker = [*celery, "worker", "-P", "threads", "--without-gossip", "--without-mingle", "-n"]
@@ -36,7 +35,8 @@ class Fleet:
                 "engage.wsgi:application",
             ],
         }  # fmt: skip
-        self.servers = {"database": postgres, "broker": redis}
+        self.servers = servers
+        self.victims = (*self.commands, *servers)
         self.environment, self.logs = environment, logs
         self.kills: Counter[str] = Counter()
         self._running: dict[str, subprocess.Popen[bytes]] = {}
@@ -57,7 +57,7 @@ class Fleet:
             self._end(name)
 
     def kill(self, name: str) -> None:
-        """Kill one of `VICTIMS`, without any warning, and begin it again."""
+        """Kill one of the `victims`, without any warning, and begin it again."""
         self.kills[name] += 1
         if name in self.servers:
             self.servers[name].crash()
@@ -88,11 +88,11 @@ class Fleet:
 
 
 def kill_evenly(fleet: Fleet, kills: int, seconds: float, seed: int, ended: Callable[[], bool]) -> None:
-    """Kill so many times in so many seconds, each time one of `VICTIMS`: each as often as the others, in any order."""
+    """Kill so many times in so many seconds, each time one of its victims: each as often as the others, in any order."""
     random = Random(seed)  # noqa: S311 - to be repeated, not to keep a secret
     order: list[str] = []
     while len(order) < kills:
-        order += random.sample(VICTIMS, len(VICTIMS))
+        order += random.sample(fleet.victims, len(fleet.victims))
     began = time.monotonic()
     for number, name in enumerate(order[:kills]):
         time.sleep(max(0.0, began + seconds * (number + 0.5) / kills - time.monotonic()))

@@ -4,6 +4,7 @@ They belong to this process and end with it; servers that the machine has are ne
 """
 
 import os
+import random
 import shutil
 import signal
 import socket
@@ -12,11 +13,13 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 HOST = "127.0.0.1"
 PATIENCE = 60.0  # seconds that a server may take to begin
+PORTS = range(20_000, 32_000)
+"""Below those that a system gives out by itself, so that nobody is given one while its server is begun again."""
 
 
 class NotThere(Exception):
@@ -25,9 +28,11 @@ class NotThere(Exception):
 
 def free_port() -> int:
     """Return a port that nobody uses."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
+    while True:
+        port = random.choice(PORTS)  # noqa: S311 - to be free, not secret
+        with socket.socket() as sock, suppress(OSError):
+            sock.bind((HOST, port))
+            return port
 
 
 def wait_for(port: int, process: "subprocess.Popen[bytes]") -> None:
@@ -156,8 +161,8 @@ class Redis(Server):
 
 
 @contextmanager
-def servers() -> Iterator[tuple[Postgres, Redis]]:
-    """Run both for a while.
+def servers() -> Iterator[tuple[dict[str, str], dict[str, Server]]]:
+    """Run both for a while; yields what tells Engage to use them, and the servers, which may be crashed.
 
     Raises:
         NotThere: one is not installed, or does not begin.
@@ -169,24 +174,30 @@ def servers() -> Iterator[tuple[Postgres, Redis]]:
         stack.callback(postgres.stop)
         redis = Redis(folders[1])
         stack.callback(redis.stop)
-        yield postgres, redis
+        urls = {
+            "DATABASE_URL": postgres.url,
+            "CELERY_BROKER_URL": redis.url("redis", 1),
+            "CACHE_URL": redis.url("rediscache", 2),
+        }
+        yield urls, {"broker": redis, "database": postgres}
 
 
-def environment(postgres: Postgres, redis: Redis) -> dict[str, str]:
-    """Return what tells Engage to use them."""
-    return {
-        "DATABASE_URL": postgres.url,
-        "CELERY_BROKER_URL": redis.url("redis", 1),
-        "CACHE_URL": redis.url("rediscache", 2),
+@contextmanager
+def embedded(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, Server]]]:
+    """Yield the same for an Engage that needs no server: there is none to crash."""
+    urls = {
+        "DATABASE_URL": f"sqlite:///{folder / 'engage.sqlite3'}",
+        "CELERY_BROKER_URL": "filesystem://",
+        "CACHE_URL": "locmemcache://engage",
     }
+    yield urls, {}
 
 
 def main() -> int:
     """Run a command with both; returns its exit status."""
     try:
-        with servers() as (postgres, redis):
-            variables = {**os.environ, **environment(postgres, redis)}
-            return subprocess.run(sys.argv[1:], env=variables, check=False).returncode  # noqa: S603 - what it was told
+        with servers() as (urls, _):
+            return subprocess.run(sys.argv[1:], env={**os.environ, **urls}, check=False).returncode  # noqa: S603 - what it was told
     except NotThere as problem:
         sys.stderr.write(f"{problem}\n")
         return 1

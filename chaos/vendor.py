@@ -1,7 +1,7 @@
-"""The sandbox, misbehaving by a plan: `python -m chaos.vendor PORT SEED`. It counts in its own memory what happened.
+"""The sandbox, misbehaving by a plan: `python -m chaos.vendor PORT SEED FAULTS`. It counts in its own memory what happened.
 
 The plan follows from the seed, the address and how often that was asked, so a run can be repeated. An address answers
-properly from its fourth request on: what keeps failing for ever is another drill.
+properly after its first few requests (FAULTS): what keeps failing for ever is another drill.
 """
 
 import random
@@ -16,7 +16,6 @@ from connectors.sandbox.store import Store
 
 SHARE = 0.3
 """Of the requests that go wrong."""
-MOST = 3
 PAGE = "<html><body><h1>Bad Gateway</h1></body></html>"
 TROUBLE = Fault(status=500, body={"message": "internal error"})
 GATEWAY = Fault(status=502, raw=PAGE, content_type="text/html")
@@ -36,11 +35,11 @@ FAULTS: tuple[tuple[int, Fault], ...] = (
 
 
 class Unruly(Sandbox):
-    """A sandbox in which requests go wrong by themselves."""
+    """A sandbox in which requests go wrong by themselves: of those to one address the first `faults` at most."""
 
-    def __init__(self, seed: int, port: int) -> None:
+    def __init__(self, seed: int, faults: int, port: int) -> None:
         super().__init__(Store(), port=port)
-        self.seed = seed
+        self.seed, self.faults = seed, faults
         self._asked: Counter[str] = Counter()
         self._counting = threading.Lock()
 
@@ -51,12 +50,13 @@ class Unruly(Sandbox):
             self._asked[address] += 1
             count = self._asked[address]
         plan = random.Random(f"{self.seed} {address} {count}")  # noqa: S311 - to be repeated, not to keep a secret
-        if count > MOST or plan.random() > SHARE:
+        if count > self.faults or plan.random() > SHARE:
             return None
-        weights, faults = zip(*FAULTS, strict=True)
-        chosen: Fault = plan.choices(faults, weights)[0]
+        weights, kinds = zip(*FAULTS, strict=True)
+        chosen: Fault = plan.choices(kinds, weights)[0]
         return chosen
 
 
 if __name__ == "__main__":
-    Unruly(int(sys.argv[2]), int(sys.argv[1])).serve_forever()
+    port, seed, faults = map(int, sys.argv[1:])
+    Unruly(seed, faults, port).serve_forever()

@@ -3,9 +3,16 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Any
 
 from chaos import crowd
 from prompts.models import Attempt, AttemptBody, Execution, State
+
+Exchange = dict[str, Any]
+KILLED = "what came back is not stored"
+NO_ANSWER = "no answer"
+TROUBLE = "an error of the vendor's"
+PAGE = "a page in place of data"
 
 
 @dataclass
@@ -13,7 +20,8 @@ class Verdict:
     """What became of the accepted answers' actions."""
 
     executions: int = 0
-    uncertain: int = 0
+    uncertain: Counter[str] = field(default_factory=Counter)
+    """How many executions a person is asked about, by why nobody knows."""
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     unfounded: list[str] = field(default_factory=list)
@@ -50,21 +58,51 @@ def judge(accepted: Iterable[int], effects: Iterable[tuple[str, str]]) -> Verdic
                     f"{effect[0]} {effect[1]}: {row.state} ({row.reason}), happened {happened[effect]} times"
                 )
     for row in Execution.objects.filter(state=State.UNCERTAIN):
-        verdict.uncertain += 1
-        if not _is_unknown(row):
+        why = _why_unknown(row)
+        verdict.uncertain[why or "unfounded"] += 1
+        if why is None:
             verdict.unfounded.append(f"{row}: {row.message}")
     return verdict
 
 
-def _is_unknown(execution: Execution) -> bool:
-    """Whether an attempt began a write, and no answer is stored that says what came of it."""
-    begun = Attempt.objects.filter(execution=execution, write_begun_at__isnull=False)
-    bodies = AttemptBody.objects.filter(attempt__in=begun)
-    return begun.exists() and not any(_says(exchange) for body in bodies for exchange in body.exchanges)
+def lost_answers(requests: Iterable[Exchange]) -> Counter[str]:
+    """Count the writes whose answer the vendors kept to themselves or spoilt, by how.
+
+    Args:
+        requests: as the sandbox wrote them down, each with the `fault` that it met.
+
+    """
+    found: Counter[str] = Counter()
+    for request in requests:
+        if (fault := request.get("fault")) and request["method"] != "GET":
+            silent = fault["then"] != "answer"
+            found[NO_ANSWER if silent else _what_is_wrong(fault["status"], fault["raw"] or fault["body"])] += 1
+    del found[""]  # a 429 says that nothing happened
+    return found
 
 
-def _says(exchange: dict[str, object]) -> bool:
-    """Whether an exchange is a write with an answer that counts: data, and not an error of the server."""
-    status = exchange["status"]
-    is_data = isinstance(exchange["answer"], dict)
-    return exchange["kind"] == "write" and isinstance(status, int) and 200 <= status < 300 and is_data
+def _why_unknown(execution: Execution) -> str | None:
+    """Return why nobody knows what came of an execution; None where its attempts say it, or never began a write."""
+    begun = Attempt.objects.filter(execution=execution, write_begun_at__isnull=False).order_by("-pk")
+    bodies = dict(AttemptBody.objects.filter(attempt__in=begun).values_list("attempt", "exchanges"))
+    reasons: list[str] = []
+    for attempt in begun:
+        writes = [exchange for exchange in bodies.get(attempt.pk, []) if exchange["kind"] == "write"]
+        if any(_says(write) for write in writes):
+            return None
+        reasons += [_what_is_wrong(write["status"], write["answer"]) for write in writes] or [KILLED]
+    return next(filter(None, reasons), None)
+
+
+def _says(exchange: Exchange) -> bool:
+    """Whether it has an answer that counts: data, and not an error of the server."""
+    return exchange["status"] is not None and 200 <= exchange["status"] < 300 and isinstance(exchange["answer"], dict)
+
+
+def _what_is_wrong(status: int | None, answer: object) -> str:
+    """Return what an answer to a write does not say; empty where it says that nothing happened."""
+    if status is None:
+        return NO_ANSWER
+    if status >= 500:
+        return TROUBLE
+    return PAGE if status < 300 and not isinstance(answer, dict) else ""

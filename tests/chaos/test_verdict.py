@@ -1,16 +1,19 @@
 """What the drill calls lost, doubled and unfounded; and that its plan can be repeated."""
 
+from dataclasses import asdict
+
 import pytest
 from django.utils import timezone
 
 from chaos import crowd
-from chaos.vendor import MOST, Unruly
-from chaos.verdict import Verdict, judge
+from chaos.vendor import FAULTS, Unruly
+from chaos.verdict import KILLED, NO_ANSWER, PAGE, TROUBLE, Verdict, judge, lost_answers
 from connectors.sandbox.http import Fault, Request
 from engage.tenancy.models import App
 from prompts.models import Attempt, AttemptBody, Execution, State
 from tests import factories
 
+MOST = 3
 PERSON = 0  # a coupon (looked for first), then a gift (never repeated)
 
 
@@ -69,28 +72,41 @@ def test_what_waits_behind_a_persons_word_is_not_lost(two: list[Execution]) -> N
 
 
 @pytest.mark.parametrize(
-    ("answer", "status", "founded"),
+    ("answer", "status", "why"),
     [
-        (None, None, True),
-        ("<h1>Bad Gateway</h1>", 502, True),
-        ("<h1>Hello</h1>", 200, True),
-        ({"ok": True}, 200, False),
+        (None, None, NO_ANSWER),
+        ("<h1>Bad Gateway</h1>", 502, TROUBLE),
+        ({"message": "internal error"}, 500, TROUBLE),
+        ("<h1>Hello</h1>", 200, PAGE),
+        ({"ok": True}, 200, "unfounded"),
+        ({"message": "slow down"}, 429, "unfounded"),
     ],
 )
 def test_a_person_is_asked_only_where_no_answer_says_what_happened(
-    two: list[Execution], answer: object, status: int | None, founded: bool
+    two: list[Execution], answer: object, status: int | None, why: str
 ) -> None:
     be(two[1], State.UNCERTAIN)
     assert len(verdict(COUPON).unfounded) == 1, "no write had begun"
     now = timezone.now()
     tried = Attempt.objects.create(execution=two[1], number=1, fence=1, started_at=now, write_begun_at=now)
+    found = verdict(COUPON)
+    assert (found.uncertain, found.unfounded) == ({KILLED: 1}, [])
     AttemptBody.objects.create(attempt=tried, exchanges=[{"kind": "write", "status": status, "answer": answer}])
     found = verdict(COUPON)
-    assert (found.uncertain, not found.unfounded) == (1, founded)
+    assert (found.uncertain, len(found.unfounded)) == ({why: 1}, why == "unfounded")
+
+
+def test_answers_that_the_vendors_lost_are_counted_by_how() -> None:
+    seen = [
+        {"method": method, "fault": fault and asdict(fault)}
+        for method in ("GET", "POST")
+        for fault in (None, *(fault for _, fault in FAULTS))
+    ]
+    assert lost_answers(seen) == {NO_ANSWER: 4, TROUBLE: 4, PAGE: 1}
 
 
 def planned(seed: int) -> list[Fault | None]:
-    unruly = Unruly(seed, 0)
+    unruly = Unruly(seed, MOST, 0)
     try:
         asked = [Request("POST", f"/gifts/c{person}", "", {}, b"{}") for person in range(50) for _ in range(MOST + 1)]
         return [unruly.fault_for("api", request) for request in asked]
