@@ -151,17 +151,22 @@ class OnTickets(Action):
             )
         )
 
+    def nothing_left(self, requester: str, inputs: Values) -> str:
+        """Say that all is as wished."""
+        return f"{self.what(inputs)}: user {requester} has no ticket that it is left to be done to"
+
     def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
         """Nothing is left to do."""
         requester = user_of(api, user)
-        if self.left(api, requester, self.wish(inputs)):
-            return None
-        return f"{self.what(inputs)}: user {requester} has no ticket that it is left to be done to"
+        left = self.left(api, requester, self.wish(inputs))
+        return None if left else self.nothing_left(requester, inputs)
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> Pending:
+    def perform(self, api: Api, user: Json, inputs: Values) -> str | Pending:
         """Ask for it. Zendesk answers with jobs."""
         requester, wish = user_of(api, user), self.wish(inputs)
         left = self.left(api, requester, wish)
+        if not left:
+            return self.nothing_left(requester, inputs)
         jobs = []
         for first in range(0, len(left), TICKETS_AT_ONCE):
             ids = left[first : first + TICKETS_AT_ONCE]

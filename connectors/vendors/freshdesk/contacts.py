@@ -1,0 +1,96 @@
+"""Freshdesk's contacts: who is meant, and whether somebody is deleted."""
+
+from typing import ClassVar
+
+from connectors.answers import Answer
+from connectors.base import DesiredState, Json, Values, one_of
+from connectors.choosing import email_in, only_one, whole_number_in
+from connectors.failures import AlreadyDone, Rejected, Undocumented
+from connectors.http import Api, or_none
+
+DOCS = "https://developers.freshdesk.com/api"
+REQUESTER = one_of("freshdesk_id", "email_address")
+
+
+def known_id(user: Json) -> str:
+    """Return the id that is known of a person."""
+    return whole_number_in(user, "freshdesk_id", "id of Freshdesk's, which are whole numbers")
+
+
+def contact_of(api: Api, user: Json, *, deleted_too: bool = False) -> str:
+    """Return a person's id at Freshdesk: the known one, or that of the one contact with exactly this address.
+
+    Args:
+        deleted_too: where no other contact has the address, deleted ones count; a list has them only when it is asked for them.
+
+    Raises:
+        Rejected: there is none, or several.
+
+    """
+    if "freshdesk_id" in user:
+        return known_id(user)
+    address = email_in(user)
+    for state in ({}, {"state": "deleted"})[: 1 + deleted_too]:
+        rows = api.pages("contacts", params={"email": address, **state})
+        if exact := [row for row in rows if str(row.get("email", "")).casefold() == address.casefold()]:
+            break
+    return only_one(api, exact, whose=address, what="contact", named=lambda row: row.fill("{id}")).fill("{id}")
+
+
+class Deletion(DesiredState):
+    """Whether a contact is deleted. Nothing is lost: a deleted contact can be restored."""
+
+    needs = REQUESTER
+    replay_proof = f"{DOCS}/#view_contact: `deleted` shows it"
+    check_at = "In Freshdesk, open Contacts and search for the address, among all and among the deleted contacts."
+    deleted: ClassVar[bool]
+
+    def find(self, api: Api, user: Json, inputs: Values) -> Answer:
+        """Read the contact itself."""
+        number = contact_of(api, user, deleted_too=True)
+        contact = or_none(api.get, "contacts", number)
+        if contact is None:
+            raise Rejected(f"Freshdesk knows no contact {number}.")
+        contact["id"]
+        return contact
+
+    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
+        """The contact says so; "this attribute will only be present for deleted contacts"."""
+        return self._told(thing) if bool(thing.get("deleted")) is self.deleted else None
+
+    def _told(self, contact: Answer) -> str:
+        return contact.fill("Contact {id} is deleted" if self.deleted else "Contact {id} is there")
+
+
+class SoftDeleteContact(Deletion):
+    """Somebody to the deleted contacts."""
+
+    key, label, deleted = "soft_delete_contact", "Soft-delete contact", True
+    description = "Deletes the contact; an agent, or “Restore contact”, brings it back. Its tickets stay."
+
+    def change(self, api: Api, thing: Answer, inputs: Values) -> str:
+        """Delete it. "Updating or deleting a contact that has been blocked or deleted will now return a 405"."""
+        try:
+            return shown_by_status(api.delete("contacts", thing.fill("{id}")), self._told(thing))
+        except Rejected as no:
+            if no.status != 405:
+                raise
+            raise AlreadyDone(thing.fill("Freshdesk says that contact {id} is deleted or blocked already.")) from None
+
+
+class RestoreContact(Deletion):
+    """The reverse."""
+
+    key, label, deleted = "restore_contact", "Restore contact", False
+    description = "Brings a deleted contact back."
+
+    def change(self, api: Api, thing: Answer, inputs: Values) -> str:
+        """Restore it."""
+        return shown_by_status(api.put("contacts", thing.fill("{id}"), "restore"), self._told(thing))
+
+
+def shown_by_status(answer: Answer, done: str) -> str:
+    """Return the sentence where the answer is the one that is documented: "HTTP Status: 204 No Content"."""
+    if answer.status != 204:
+        raise Undocumented("Freshdesk accepted the request, and does not answer as documented.")
+    return done
