@@ -162,6 +162,7 @@ class PushJournal:
 
     def __init__(self, run: PushRun) -> None:
         self.tag = f"push-{run.pk}"
+        self.person = ""  # a batch is of many
         self._run = run
         self._ends = time.monotonic() + settings.ENGAGE_ATTEMPT_TIMEOUT
 
