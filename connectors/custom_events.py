@@ -7,38 +7,51 @@ from connectors.base import ANSWERED_AT, USER_ID, Action, Json, Needs, ObjectFie
 from connectors.forwarders import TraitNames, trait_names
 
 
-class CustomEvent(Action):
-    """Sends an event of the designer's; a subclass for each vendor says how."""
+class Properties(forms.Form):
+    """What goes with an event or a message."""
 
-    needs = given(USER_ID, ANSWERED_AT)
+    properties = ObjectField(
+        label="Properties",
+        required=False,
+        example='{"offer": "SAVE20"}',
+        help_text="What goes with it: names, and texts, numbers or true and false.",
+    )
+    traits = TraitNames(
+        help_text="Names of traits with commas between them. They become properties, where they are known."
+    )
 
-    class Inputs(forms.Form):
-        """What the event is called, and what goes with it."""
+    def clean_properties(self) -> str:
+        """Refuse what is nested: not every vendor takes it, and reports show one level."""
+        text: str = self.cleaned_data["properties"]
+        if text and not all(isinstance(value, (str, int, float)) for value in object_in(text).values()):
+            raise ValidationError("A property is a text, a number, true or false.")
+        return text
 
-        event = forms.CharField(label="Event name", max_length=255, help_text="What it is called in reports.")
-        properties = ObjectField(
-            label="Properties",
-            required=False,
-            example='{"offer": "SAVE20"}',
-            help_text="What goes with the event: names, and texts, numbers or true and false.",
-        )
-        traits = TraitNames(
-            help_text="Names of traits with commas between them. They become properties, where they are known."
-        )
 
-        def clean_properties(self) -> str:
-            """Refuse what is nested: not every vendor takes it, and reports show one level."""
-            text: str = self.cleaned_data["properties"]
-            if text and not all(isinstance(value, (str, int, float)) for value in object_in(text).values()):
-                raise ValidationError("A property is a text, a number, true or false.")
-            return text
+class WithProperties(Action):
+    """An action whose inputs are `Properties`, besides its own; `custom_properties()` returns them."""
+
+    class Inputs(Properties):
+        """What goes with it."""
 
     def needs_with(self, inputs: Values) -> Needs:
         """Add the traits that become properties."""
         return super().needs_with(inputs) & if_known(*trait_names(inputs.get("traits")))
 
 
+class CustomEvent(WithProperties):
+    """Sends an event of the designer's; a subclass for each vendor says how."""
+
+    needs = given(USER_ID, ANSWERED_AT)
+
+    class Inputs(Properties):
+        """What the event is called, and what goes with it."""
+
+        event = forms.CharField(label="Event name", max_length=255, help_text="What it is called in reports.")
+        field_order = ("event", "properties", "traits")
+
+
 def custom_properties(user: Json, inputs: Values) -> Json:
-    """Return the properties of a custom event: those that the designer wrote, and traits."""
+    """Return the properties that the designer wrote, and the traits that become some."""
     told = object_in(inputs["properties"]) if inputs["properties"] else {}
     return told | {name: user[name] for name in trait_names(inputs["traits"]) if name in user}

@@ -9,6 +9,7 @@ from connectors.models import Connection
 from connectors.vendors import (
     activecampaign,
     braintree,
+    braze,
     builtin,
     cleeng,
     freshdesk,
@@ -32,6 +33,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     WebsiteActions,
     activecampaign.ActiveCampaign,
     braintree.Braintree,
+    braze.Braze,
     cleeng.Cleeng,
     freshdesk.Freshdesk,
     google_play.GooglePlay,
