@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.models import Connection, Health
+from engage.alerts.models import Alert, Kind
 from engage.tenancy import current
 from engage.tenancy.models import ApiKey, App, DeliveryMode, KeyKind
 from engage.tenancy.roles import Right
@@ -126,7 +127,9 @@ def needs(app: App) -> list[Need]:
     connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
     imports = ImportRun.objects.filter(app=app, state=RunState.FAILED, started_at__gte=since).count()
     live = "prompts_execution_changelist"
+    alerts = Alert.objects.filter(app=app, closed_at=None, kind__in=[Kind.OVERDUE, Kind.PAUSED]).count()
     waiting = [
+        (alerts, "notifications_active", "alert is open", "alerts are open", _link("alerts_alert_changelist")),
         (
             found["uncertain"],
             "help",

@@ -29,6 +29,7 @@ GROUPS: tuple[tuple[str, tuple[Page, ...]], ...] = (
             Page("Test subscribers", "science", "prompts_test_subscribers", Right.TEST_PROMPTS),
             Page("Live", "monitoring", "prompts_execution_changelist", Right.LOOK),
             Page("Lookup", "person_search", "prompts_lookup", Right.LOOK),
+            Page("Alerts", "notifications", "alerts_alert_changelist", Right.LOOK),
         ),
     ),
     (

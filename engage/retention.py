@@ -16,6 +16,7 @@ from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from connectors.models import Script
+from engage.alerts.models import Alert
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
 from prompts.models import OPEN, Attempt, Batch, Execution, PromptEvent, Refusal, State
@@ -87,6 +88,7 @@ RULES = (
     Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
     Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),
+    Rule("alerts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(Alert, "closed_at")),
     Rule("history", _setting("ENGAGE_KEEP_AUDIT_DAYS"), _oldest(Entry, "at")),
     Rule("schedules' slots", lambda: SLOTS_KEPT, _oldest(Slot, "start", Q(completed_at__isnull=False))),
 )

@@ -83,6 +83,7 @@ INSTALLED_APPS = [
     "engage.tenancy",
     "engage.audit",
     "engage.schedules",
+    "engage.alerts",
     "connectors",
     "sync",
     "prompts",
@@ -181,7 +182,7 @@ CELERY_TIMEZONE = "UTC"
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BEAT_SCHEDULER = "django_celery_beat.schedulers:DatabaseScheduler"
+CELERY_BEAT_SCHEDULER = "engage.beat:Scheduler"
 CELERY_BEAT_MAX_LOOP_INTERVAL = 5
 if CELERY_BROKER_URL.startswith("filesystem:"):
     _queue = VAR_DIR / "broker"
@@ -219,6 +220,8 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "options": {"expire_seconds": 600},
     },
     "engage: purge": {"task": "engage.purge", "schedule": schedule(3600), "options": {"expire_seconds": 1800}},
+    # Beat carries this one out itself (engage/beat.py).
+    "engage: watch": {"task": "engage.watch", "schedule": schedule(30), "options": {"expire_seconds": 30}},
     "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30), "options": {"expire_seconds": 30}},
 }
 

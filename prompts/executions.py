@@ -453,7 +453,7 @@ def sweep() -> int:
     Returns how many executions are due, as far as threads can do them.
     """
     breaker.tell_again()
-    expired = Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now(), is_forward=False)
+    expired = left_behind().filter(is_forward=False)
     for execution in expired.select_related("event", "connection"):
         _return_lease(execution)
     for execution in Execution.objects.filter(state=State.HANDED_OVER, due_at__lt=Now()):
@@ -548,11 +548,21 @@ def oldest_overdue() -> float:
     """Return for how many seconds the execution that waits longest has been due; 0 when none is. Computed when asked."""
     moments: Iterable[datetime | None] = [
         due().order_by("due_at").values_list("due_at", flat=True).first(),
-        Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now())
-        .order_by("lease_until")
-        .values_list("lease_until", flat=True)
-        .first(),
-        forwarding.oldest_due(),
+        left_behind().order_by("lease_until").values_list("lease_until", flat=True).first(),
+        forwarding.all_due().order_by("due_at").values_list("due_at", flat=True).first(),
     ]
     waiting = [(timezone.now() - moment).total_seconds() for moment in moments if moment]
     return max([0.0, *waiting])
+
+
+def overdue_apps(seconds: float) -> set[int]:
+    """Return the Apps in which work has been due for longer than `seconds`."""
+    before = Now() - Value(timedelta(seconds=seconds))
+    late = (due().filter(due_at__lt=before), left_behind().filter(lease_until__lt=before))
+    rows = (*late, forwarding.all_due().filter(due_at__lt=before))
+    return {app for each in rows for app in each.order_by().values_list("app", flat=True).distinct()}
+
+
+def left_behind() -> QuerySet[Execution]:
+    """The executions whose worker died."""
+    return Execution.objects.filter(state=State.RUNNING, lease_until__lt=Now())

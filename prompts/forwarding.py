@@ -11,7 +11,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -405,9 +405,9 @@ def _give_up_for_lost(batch: Batch) -> None:
     logger.warning("A batch's lease expired; its worker stopped")
 
 
-def oldest_due() -> datetime | None:
-    """Return since when the event that waits longest has been due, of connections that could take it."""
+def all_due() -> QuerySet[Execution]:
+    """The events that wait to be forwarded now, of connections that could take them."""
     ready = Connection.objects.filter(active=True).exclude(health=Health.ATTENTION)
     paused = Batch.objects.filter(connection=OuterRef("connection"), pause_until__gt=Now())
     rows = Execution.objects.filter(~Exists(paused), is_forward=True, state__in=DUE, due_at__lte=Now())
-    return rows.filter(connection__in=ready).order_by("due_at").values_list("due_at", flat=True).first()
+    return rows.filter(connection__in=ready)

@@ -9,8 +9,10 @@ from django.contrib import admin
 from django.db import models
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from connectors.models import Connection
+from engage.alerts.models import Alert, Kind
 from engage.audit.models import Entry
 from engage.audit.record import record
 from engage.tenancy.models import ApiKey, App, KeyKind, Membership
@@ -32,6 +34,7 @@ def make(model: type[models.Model], app: App) -> Any:
         ApiKey: lambda: ApiKey.make(app, KeyKind.SECRET)[0],
         Membership: lambda: Membership.objects.get(user=factories.person(app, Role.READ_ONLY)),
         Entry: lambda: record("changed", app, actor="test"),
+        Alert: lambda: Alert.objects.create(app=app, kind=Kind.OVERDUE, text="Overdue", opened_at=timezone.now()),
         Connection: lambda: factories.ConnectionFactory(app=app),
         Subscriber: lambda: factories.SubscriberFactory(app=app, is_test=True),
         Trait: lambda: factories.TraitFactory(app=app),

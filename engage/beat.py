@@ -1,0 +1,50 @@
+"""Beat's schedule, from the database; and the watch, which beat keeps itself."""
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from django.db import close_old_connections
+from django.utils import timezone
+from django_celery_beat.schedulers import DatabaseScheduler
+
+from engage.alerts.watch import watch
+
+logger = logging.getLogger(__name__)
+
+WATCH = "engage.watch"
+"""What stands in the schedule for it; no worker has such a task."""
+
+
+class Scheduler(DatabaseScheduler):  # type: ignore[misc]
+    """Sends what is due to workers, except the watch: it tells when no worker runs, or the broker is away.
+
+    It has a thread of its own, so that a mail server that hangs delays no tick.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="watch")
+        self._watching: Future[None] | None = None
+        super().__init__(*args, **kwargs)
+
+    def apply_async(self, entry: Any, *args: Any, **kwargs: Any) -> Any:
+        """Send an entry, or keep the watch, unless the last one still lasts."""
+        if entry.task != WATCH:
+            return super().apply_async(entry, *args, **kwargs)
+        if self._watching is None or self._watching.done():
+            self._watching = self._thread.submit(self._watch)
+        return None
+
+    def _watch(self) -> None:
+        close_old_connections()
+        try:
+            watch(timezone.now())
+        except Exception:
+            logger.exception("The watch failed; the next one is in half a minute")
+        finally:
+            close_old_connections()
+
+    def close(self) -> None:
+        """Write what is to be written, and wait for the watch."""
+        super().close()
+        self._thread.shutdown()
