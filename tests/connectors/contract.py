@@ -284,7 +284,6 @@ class ActionContract:
                 for number, call in enumerate(scenario.calls)
                 for way in ways
                 if not (way is EMPTY_LIST and call.kind == "read" and isinstance(call.answer, list))  # it says: none
-                if not (way.raw == "[]" and isinstance(call.answer, list))  # of a list, an empty one is documented
                 for acted in ((False, True) if _tells_acts_apart(scenario, name, number) else (False,))
             ]
             if "acted" in metafunc.fixturenames:
