@@ -1,6 +1,7 @@
 """The door, over real connections: where it goes, how long it waits, what it sends, reads, keeps and remembers."""
 
 import gzip
+import ipaddress
 import json
 import socket
 import ssl
@@ -19,9 +20,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from django import forms
+from hypothesis import given
+from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 from requests.auth import AuthBase
 
+from connectors.addresses import is_public
 from connectors.answers import Answer, query_of, words_of
 from connectors.auth import HeaderKey, NoAuth
 from connectors.base import Category, Connector, SecretField, Values, busy
@@ -174,6 +178,104 @@ class TestWhereItGoes:
         with api("https://rebinding.example") as door:
             assert isinstance(outcome_of(lambda: door.get("x")), Temporary)
         assert (asked, called) == (["rebinding.example"], [("8.8.8.8", 443)])
+
+    # Parsers disagree on where the host is in such an address; whatever ours takes for it, it is checked.
+    @pytest.mark.parametrize(
+        "address",
+        [
+            *("http://127.0.0.1", "http://vendor.example@127.0.0.1", "http://vendor.example:80@127.0.0.1:22"),
+            *("http://127.0.0.1:0", "http://127.0.0.1:99999", "http://127.0.0.1:-1", "http://127.0.0.1:80:80"),
+            *(
+                "http://127.0.0.1\\@vendor.example",
+                "http://vendor.example\\@127.0.0.1",
+                "http://127.0.0.1#@vendor.example",
+            ),
+            *(
+                "http://127.0.0.1?@vendor.example",
+                "http://vendor.example#@127.0.0.1",
+                "http:///127.0.0.1",
+                "http:127.0.0.1",
+            ),
+            *(
+                "http://127%2e0%2e0%2e1",
+                "http://%31%32%37.0.0.1",
+                "http://127.0.0.1%00.vendor.example",
+                "http://127.0.0.1.",
+            ),
+            *("http://127\u30020\u30020\u30021", "http://\uff11\uff12\uff17.0.0.1", "http://\u2460\u2461\u2466.0.0.1"),
+            *(
+                "http://loc\u00adalhost",
+                "HTTP://LOCALHOST",
+                "http://localhost.",
+                "http://\tlocalhost",
+                "http://local\nhost",
+            ),
+            *(
+                "http://[::ffff:7f00:1]",
+                "http://[::1%25lo]",
+                "http://[::]",
+                "http://[fd00::1]",
+                "http://0",
+                "http://0x7f.1",
+            ),
+            *("ws://127.0.0.1", "ldap://127.0.0.1", "dict://127.0.0.1:11211", "http+unix://%2Fvar%2Frun%2Fdocker.sock"),
+            *("jar:http://127.0.0.1!/", "javascript:alert(1)", "data:,x", "//127.0.0.1", "\\\\127.0.0.1\\x"),
+        ],
+    )
+    def test_however_an_address_is_spelled_only_a_public_one_is_called(
+        self, monkeypatch: pytest.MonkeyPatch, settings: Settings, address: str
+    ) -> None:
+        settings.ENGAGE_PRIVATE_HOSTS, settings.ENGAGE_VENDOR_URLS = [], {}
+        called: list[str] = []
+        real = socket.getaddrinfo
+
+        def resolving(host: str, port: int, *rest: Any) -> Any:
+            public = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("8.8.8.8", port))]
+            return public if host == "vendor.example" else real(host, port, *rest)
+
+        def connecting(place: tuple[str, int], *_: Any) -> socket.socket:
+            called.append(place[0])
+            raise ConnectionRefusedError
+
+        monkeypatch.setattr(socket, "getaddrinfo", resolving)
+        monkeypatch.setattr(socket, "create_connection", connecting)
+        with api(address) as door:
+            assert not getattr(outcome_of(lambda: door.get("x")), "sent", False)
+        assert all(is_public(ipaddress.ip_address(each)) for each in called)
+
+    @given(
+        st.lists(
+            st.lists(
+                st.one_of(
+                    st.ip_addresses(), st.sampled_from(["127.0.0.1", "10.1.2.3", "169.254.169.254", "::1", "8.8.8.8"])
+                ),
+                max_size=3,
+            ),
+            min_size=1,
+            max_size=3,
+        )
+    )
+    def test_whatever_a_resolver_says_from_one_moment_to_the_next_only_public_addresses_are_called(
+        self, answers: list[list[Any]]
+    ) -> None:
+        called: list[str] = []
+        asked = iter([*answers, []])
+
+        def resolving(host: str, port: int, *_: Any) -> Any:
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (str(each), port)) for each in next(asked, [])]
+
+        def connecting(place: tuple[str, int], *_: Any) -> socket.socket:
+            called.append(place[0])
+            raise ConnectionRefusedError
+
+        with pytest.MonkeyPatch.context() as patch, api("https://rebinding.example") as door:
+            patch.setattr(socket, "getaddrinfo", resolving)
+            patch.setattr(socket, "create_connection", connecting)
+            for _ in answers:
+                outcome_of(lambda: door.get("x"))
+        public = [str(each) for found in answers for each in found if is_public(ipaddress.ip_address(str(each)))]
+        all_public = [found for found in answers if all(str(each) in public for each in found)]
+        assert called == [address for found in all_public for address in dict.fromkeys(map(str, found))]
 
     def test_every_address_of_a_name_is_tried(
         self, monkeypatch: pytest.MonkeyPatch, vendor: FakeVendor, listed: Callable[[int], str]
