@@ -33,7 +33,7 @@ from connectors.failures import (
     Temporary,
     Undocumented,
 )
-from connectors.journal import Exchange, Journal, Kind
+from connectors.journal import Exchange, Journal, Kind, OnlyLooks
 from connectors.limits import Gate, pause
 from connectors.models import Connection
 from connectors.transport import Deadline, checked_session, within
@@ -202,6 +202,11 @@ class Api:
     def person(self) -> str:
         """A name of the person that says nothing of who it is, always the same, for vendors that show it with a purchase."""
         return self.journal.person
+
+    @property
+    def only_looks(self) -> bool:
+        """Whether this is a preview: what is handed over then must be worth nothing to whoever sees it."""
+        return isinstance(self.journal, OnlyLooks)
 
     def get(self, *segments: Segment, params: Params = None) -> Answer:
         """Read. Returns the JSON answer; raises a Failure for everything else."""

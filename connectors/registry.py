@@ -8,6 +8,7 @@ from connectors.base import Action, Connector
 from connectors.models import Connection
 from connectors.vendors import (
     activecampaign,
+    apple,
     braintree,
     braze,
     builtin,
@@ -33,6 +34,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     ApiActions,
     WebsiteActions,
     activecampaign.ActiveCampaign,
+    apple.Apple,
     braintree.Braintree,
     braze.Braze,
     chargify.Chargify,

@@ -11,6 +11,7 @@ BY_OTHER_MEANS = {
     "builtin",  # there is no vendor
     "braintree",  # its official SDK builds every request and reads every answer
     "mixpanel",  # test_mixpanel.py: batches and profiles
+    "apple",  # test_apple.py: its own library sends the same, and the payloads for the app
     "google_play",  # test_google.py: requests, and the payloads for the app
     "shopify",  # test_shopify.py: every GraphQL document, with its variables
 }

@@ -1,0 +1,654 @@
+import json
+import time
+from base64 import b64decode, b64encode
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from typing import Any
+
+import jwt
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from connectors.base import Action
+from connectors.failures import Rejected
+from connectors.forms import settings_form
+from connectors.http import Api
+from connectors.registry import connector
+from connectors.runner import Outcome, Result, Work, follow_up, preview, probe
+from connectors.vendors.apple import Apple, offers, products, signing
+from connectors.vendors.apple.buying import Downgrade, Purchase, Upgrade
+from connectors.vendors.apple.extending import Extend
+from sync.models import MessageState
+from tests.connectors.contract import SECONDS, ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.fake_vendor import Broken, Call
+from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
+
+BUNDLE, APP_ID, ISSUER = "com.example.streamly", "1234567890", "57246542-96fe-1a63-e053-0824d011072a"
+ORIGINAL, BOUGHT = "2000000100000001", "2000000100000009"
+YEAR, MONTH = "com.example.year", "com.example.month"
+ACCOUNT = MemoryJournal().person
+EXPIRES = datetime(2027, 1, 15, 12, tzinfo=UTC)
+
+
+# --- an Apple of our own ------------------------------------------------------------------------------
+
+
+@cache
+def iap_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+def pem_of(key: Any) -> str:
+    kind = serialization.PrivateFormat.PKCS8
+    return str(key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode())
+
+
+class Authority:
+    """A root, an intermediate and a leaf as Apple's are; `marks` are the extensions by which Apple's are known."""
+
+    def __init__(self, marks: tuple[str, str] = ("1.2.840.113635.100.6.2.1", "1.2.840.113635.100.6.11.1")) -> None:
+        keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+        names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Root", "Middle", "Leaf")]
+        now = datetime.now(UTC)
+        self.chain: list[x509.Certificate] = []
+        for level, (key, name) in enumerate(zip(keys, names, strict=True)):
+            above = max(level - 1, 0)
+            usage = dict.fromkeys(
+                (
+                    "content_commitment",
+                    "key_encipherment",
+                    "data_encipherment",
+                    "key_agreement",
+                    "encipher_only",
+                    "decipher_only",
+                ),
+                False,
+            )
+            is_authority = level < 2
+            built = (
+                x509.CertificateBuilder()
+                .subject_name(name)
+                .issuer_name(names[above])
+                .public_key(key.public_key())
+                .serial_number(x509.random_serial_number())
+                .not_valid_before(now - timedelta(days=30))
+                .not_valid_after(now + timedelta(days=30))
+                .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+                .add_extension(
+                    x509.KeyUsage(
+                        digital_signature=not is_authority, key_cert_sign=is_authority, crl_sign=is_authority, **usage
+                    ),
+                    critical=True,
+                )
+                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+                .add_extension(
+                    x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[above].public_key()), critical=False
+                )
+            )
+            if level:
+                mark = x509.UnrecognizedExtension(x509.ObjectIdentifier(marks[level - 1]), b"\x05\x00")
+                built = built.add_extension(mark, critical=False)
+            self.chain.insert(0, built.sign(keys[above], hashes.SHA256()))
+        self.leaf = keys[2]
+
+    @property
+    def root(self) -> bytes:
+        return self.chain[-1].public_bytes(serialization.Encoding.DER)
+
+    def sign(self, payload: Any, **headers: Any) -> str:
+        """Return a JWS as Apple makes one; `payload` may be bytes that are no JSON."""
+        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
+        chain = [b64encode(one.public_bytes(serialization.Encoding.DER)).decode() for one in self.chain]
+        return jwt.PyJWS().encode(raw, self.leaf, "ES256", headers={"x5c": chain, **headers})
+
+
+@cache
+def apple() -> Authority:
+    return Authority()
+
+
+@pytest.fixture(autouse=True)
+def _roots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whom we believe here."""
+    monkeypatch.setattr(signing, "ROOTS", [apple().root])
+
+
+def millis(at: datetime) -> int:
+    return int(at.timestamp() * 1000)
+
+
+def transaction(**differences: Any) -> dict[str, Any]:
+    return {
+        "transactionId": BOUGHT,
+        "originalTransactionId": ORIGINAL,
+        "bundleId": BUNDLE,
+        "productId": YEAR,
+        "type": "Auto-Renewable Subscription",
+        "appAccountToken": ACCOUNT,
+        "quantity": 1,
+        "expiresDate": millis(EXPIRES),
+        "offerIdentifier": "winback50",
+        "environment": "Production",
+        "signedDate": millis(datetime.now(UTC)),
+        **differences,
+    }
+
+
+def renewal(**differences: Any) -> dict[str, Any]:
+    now = millis(datetime.now(UTC))
+    told = {"autoRenewProductId": YEAR, "autoRenewStatus": 1, "environment": "Production", "signedDate": now}
+    return {"originalTransactionId": ORIGINAL, **told, **differences}
+
+
+def shown(status: Any = 1, last: Any = None, then: Any = None) -> Call:
+    row = {
+        "originalTransactionId": ORIGINAL,
+        "status": status,
+        "signedTransactionInfo": apple().sign(transaction(**(last or {}))),
+        "signedRenewalInfo": apple().sign(renewal(**(then or {}))),
+    }
+    answer = {"environment": "Production", "bundleId": BUNDLE, "data": [{"lastTransactions": [row]}]}
+    return Call("GET", f"/inApps/v1/subscriptions/{ORIGINAL}", answer)
+
+
+def told(number: str = BOUGHT, **differences: Any) -> Call:
+    signed = apple().sign(transaction(**differences))
+    return Call("GET", f"/inApps/v1/transactions/{number}", {"signedTransactionInfo": signed})
+
+
+class Signed(str):
+    """A header with a token of ours that Apple would believe."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        claims = jwt.decode(
+            str(other).removeprefix("Bearer "), iap_key().public_key(), ["ES256"], audience="appstoreconnect-v1"
+        )
+        head = jwt.get_unverified_header(str(other).removeprefix("Bearer "))
+        return (head["kid"], claims["iss"], claims.get("bid")) == ("IAPKEY1234", ISSUER, BUNDLE) and claims[
+            "exp"
+        ] - claims["iat"] == 300
+
+    __hash__ = str.__hash__
+
+
+UNKNOWN = {"errorCode": 4040010, "errorMessage": "Transaction id not found."}
+SETTINGS = {
+    "environment": "live",
+    "bundle_id": BUNDLE,
+    "app_apple_id": APP_ID,
+    "issuer_id": ISSUER,
+    "iap_key_id": "IAPKEY1234",
+    "iap_private_key": pem_of(iap_key()),
+    "products": f"subscription {YEAR} Premium\n\nproduct com.example.coins\npromotional {YEAR} winback50",
+}
+COMMON: dict[str, Any] = {
+    "connector": Apple,
+    "settings": SETTINGS,
+    "signed": {"Authorization": Signed("a token")},
+    "probe": (Call("GET", "/inApps/v1/transactions/0", UNKNOWN, status=404),),
+}
+KNOWN = {"apple_original_transaction_id": ORIGINAL}
+
+
+# --- what the app carries out -------------------------------------------------------------------------
+
+
+def handed(product: str = YEAR, **differences: Any) -> dict[str, Any]:
+    apple = {"sku": product, "quantity": 1, "appAccountToken": ACCOUNT}
+    return {
+        "kind": "purchase",
+        "store": "apple",
+        "operation": "purchase",
+        "environment": "Production",
+        "bundle_id": BUNDLE,
+        "purchase": {"type": "Subs", "requestSubscription": {"apple": apple}},
+        "original_transaction_id": ORIGINAL,
+        "expires_at": None,
+        "report": {"fields": ["signedTransactionInfo"]},
+        **differences,
+    }
+
+
+CHOSEN = {"product": f"subs/{YEAR}", "offer": "", "introductory": ""}
+PROMOTIONAL = {**CHOSEN, "offer": f"promotional/{YEAR}/winback50"}
+CLIENT: dict[str, Any] = {
+    "calls": (),
+    "result": Result.HANDED_OVER,
+    "message": f"To be bought in the app: {YEAR}",
+    "traits": KNOWN,
+    **COMMON,
+}
+
+
+def apple_part(outcome: Outcome) -> Any:
+    assert outcome.instruction is not None, outcome
+    return outcome.instruction["purchase"]["requestSubscription"]["apple"]
+
+
+class TestPurchase(ActionContract):
+    scenario = Scenario(action=Purchase, inputs={**CHOSEN, "quantity": None}, instruction=handed(), **CLIENT)
+
+    def test_an_offer_is_signed_for_this_person_and_moment(self, player: Player) -> None:
+        outcome, _ = player.play(self.scenario, inputs=PROMOTIONAL)
+        told, public = apple_part(outcome), iap_key().public_key()
+        jws = told["promotionalOfferJWS"]["jws"]
+        claims = jwt.decode(jws, public, ["ES256"], audience="promotional-offer", issuer=ISSUER)
+        assert jwt.get_unverified_header(jws)["kid"] == "IAPKEY1234"
+        del claims["iat"], claims["nonce"]
+        assert claims == {
+            "iss": ISSUER,
+            "bid": BUNDLE,
+            "aud": "promotional-offer",
+            "productId": YEAR,
+            "offerIdentifier": "winback50",
+            "transactionId": ORIGINAL,
+        }
+        older = told["withOffer"]
+        parts = [BUNDLE, "IAPKEY1234", YEAR, "winback50", ACCOUNT, older["nonce"], str(older["timestamp"])]
+        public.verify(b64decode(older["signature"]), "\u2063".join(parts).encode(), ec.ECDSA(hashes.SHA256()))
+        assert outcome.instruction is not None
+        until = datetime.fromisoformat(outcome.instruction["expires_at"])
+        assert abs(until.timestamp() - older["timestamp"] / 1000 - 86_400) < 2
+        again, _ = player.play(self.scenario, inputs=PROMOTIONAL)
+        assert apple_part(again)["withOffer"]["nonce"] != older["nonce"]
+
+    def test_a_preview_signs_nothing(self) -> None:
+        seen = preview(Work(Apple(), Purchase(), SETTINGS, KNOWN, PROMOTIONAL))
+        assert seen.instruction is not None
+        apple = seen.instruction["purchase"]["requestSubscription"]["apple"]
+        assert apple["withOffer"]["signature"] == apple["promotionalOfferJWS"]["jws"] == "made when it is handed over"
+
+    def test_other_offers(self, player: Player) -> None:
+        outcome, _ = player.play(self.scenario, inputs={**CHOSEN, "offer": f"winback/{YEAR}/back30"})
+        assert apple_part(outcome)["winBackOffer"] == {"offerId": "back30"}
+        outcome, _ = player.play(self.scenario, inputs={**CHOSEN, "introductory": "deny"})
+        claims = jwt.decode(
+            apple_part(outcome)["compactJWS"],
+            iap_key().public_key(),
+            ["ES256"],
+            audience="introductory-offer-eligibility",
+        )
+        assert (claims["allowIntroductoryOffer"], claims["transactionId"]) == (False, ORIGINAL)
+
+    @pytest.mark.parametrize(
+        ("inputs", "traits"),
+        [
+            ({"offer": f"promotional/{MONTH}/winback50"}, KNOWN),
+            ({"offer": f"promotional/{YEAR}/winback50", "introductory": "allow"}, KNOWN),
+            ({"introductory": "allow"}, {}),
+            ({"product": "inapp/com.example.coins", "offer": "promotional/com.example.coins/x"}, KNOWN),
+            ({"quantity": 2}, KNOWN),
+        ],
+    )
+    def test_what_cannot_be_bought_so(self, player: Player, inputs: Any, traits: Any) -> None:
+        outcome, _ = player.play(self.scenario, inputs={**CHOSEN, **inputs}, traits=traits)
+        assert outcome.result is Result.REJECTED
+
+    def test_a_consumable_has_a_quantity(self, player: Player) -> None:
+        inputs = {**CHOSEN, "product": "inapp/com.example.coins", "quantity": 3}
+        outcome, _ = player.play(self.scenario, inputs=inputs, traits={})
+        assert outcome.instruction is not None
+        apple = {"sku": "com.example.coins", "quantity": 3, "appAccountToken": ACCOUNT}
+        assert outcome.instruction["purchase"] == {"type": "InApp", "requestPurchase": {"apple": apple}}
+        job = Purchase().claimed(outcome.instruction, {"transactionId": BOUGHT})
+        assert job == {**JOB, "type": "inapp", "product": "com.example.coins", "quantity": 3, "original": None}
+
+
+class TestUpgrade(ActionContract):
+    scenario = Scenario(action=Upgrade, inputs=CHOSEN, instruction=handed(operation="upgrade"), **CLIENT)
+
+
+class TestDowngrade(ActionContract):
+    scenario = Scenario(action=Downgrade, inputs=CHOSEN, instruction=handed(operation="downgrade"), **CLIENT)
+
+
+# --- what the app reports -----------------------------------------------------------------------------
+
+JOB = {
+    "type": "subs",
+    "transaction": BOUGHT,
+    "product": YEAR,
+    "quantity": 1,
+    "account": ACCOUNT,
+    "original": ORIGINAL,
+}
+ANYBODY = {**JOB, "original": None}
+LEARNED = {
+    "apple_original_transaction_id": ORIGINAL,
+    "apple_product_id": YEAR,
+    "apple_subscription_status": "active",
+    "apple_expires_date": "2027-01-15T12:00:00Z",
+    "apple_auto_renew": True,
+    "apple_auto_renew_product_id": YEAR,
+    "apple_offer_identifier": "winback50",
+    "apple_environment": "Production",
+}
+
+
+def asked(player: Player, action: type[Action], job: Any, *calls: Call, **options: Any) -> Outcome:
+    """Ask once what became of a job."""
+    player.point_at(Apple, (SETTINGS["iap_private_key"],))
+    player.vendor.expect(*calls, **options)
+    outcome = follow_up(Work(Apple(), action(), SETTINGS, {}, {}), job, MemoryJournal())
+    player.vendor.assert_played()
+    return outcome
+
+
+def test_a_report_is_what_apple_is_asked_about() -> None:
+    forged = jwt.encode({"transactionId": BOUGHT, "productId": "anything"}, "x" * 40, "HS256")
+    for detail in ({"signedTransactionInfo": forged}, {"transactionId": BOUGHT}):
+        assert Purchase().claimed(handed(), detail) == JOB
+    for unfit in ({}, {"transactionId": 7}, {"transactionId": "../1"}, {"signedTransactionInfo": "x"}):
+        with pytest.raises(Rejected):
+            Purchase().claimed(handed(), dict(unfit))
+
+
+def test_a_purchase_is_done_once_apple_shows_it(player: Player) -> None:
+    outcome = asked(player, Purchase, ANYBODY, told(), shown())
+    assert (outcome.result, outcome.message) == (Result.DONE, f"{YEAR} is bought.")
+    assert outcome.confirmed is not None
+    assert outcome.confirmed.traits == LEARNED
+    assert (outcome.confirmed.subject, outcome.confirmed.receipt) == (f"subscription {ORIGINAL}", BOUGHT)
+
+
+def test_a_downgrade_is_done_and_says_when(player: Player) -> None:
+    others: dict[str, Any] = {"productId": MONTH, "appAccountToken": None}
+    outcome = asked(player, Downgrade, JOB, told(**others), shown(last=others))
+    assert (outcome.result, outcome.message) == (Result.DONE, f"{YEAR} takes effect on 15 January 2027.")
+    assert outcome.confirmed is not None
+    assert outcome.confirmed.receipt == ""
+
+
+ONCE = {**ANYBODY, "type": "inapp"}
+
+
+@pytest.mark.parametrize(
+    ("job", "calls", "result"),
+    [
+        (ANYBODY, (told(), shown(4)), Result.DONE),
+        (ANYBODY, (told(appAccountToken=ACCOUNT.upper()), shown()), Result.DONE),
+        (ANYBODY, (told(), shown(2)), Result.REJECTED),
+        (ANYBODY, (told(), shown(5)), Result.REJECTED),
+        (ANYBODY, (told(), shown(9)), Result.PENDING),
+        (ANYBODY, (told(revocationDate=1),), Result.REJECTED),
+        (
+            ANYBODY,
+            (told(productId=MONTH), shown(last={"productId": MONTH}, then={"autoRenewProductId": MONTH})),
+            Result.REJECTED,
+        ),
+        (
+            ANYBODY,
+            (told(appAccountToken="x"), shown(last={"appAccountToken": None}, then={"appAccountToken": "y"})),
+            Result.REJECTED,
+        ),
+        (ANYBODY, (told(bundleId="com.example.another"),), Result.PENDING),
+        (ANYBODY, (told(environment="Sandbox"),), Result.PENDING),
+        (ANYBODY, (told(transactionId="7"),), Result.PENDING),
+        (ONCE, (told(),), Result.DONE),
+        (ONCE, (told(appAccountToken=None),), Result.REJECTED),
+        (ONCE, (told(quantity=2),), Result.REJECTED),
+        (ONCE, (told(productId=MONTH),), Result.REJECTED),
+    ],
+)
+def test_only_what_apple_shows_is_done(player: Player, job: Any, calls: tuple[Call, ...], result: Result) -> None:
+    assert asked(player, Purchase, job, *calls).result is result
+
+
+def test_a_purchase_in_the_sandbox_counts_for_no_production(player: Player) -> None:
+    missing = Call("GET", f"/inApps/v1/transactions/{BOUGHT}", UNKNOWN, status=404)
+    there = replace(told(), path=f"/sandbox{told().path}")
+    outcome = asked(player, Purchase, ANYBODY, missing, there)
+    assert outcome.result is Result.REJECTED
+    assert "sandbox" in outcome.message
+    outcome = asked(player, Purchase, ANYBODY, missing, replace(missing, path=there.path))
+    assert (outcome.result, outcome.message) == (Result.REJECTED, "Apple App Store refused: Transaction id not found.")
+
+
+def test_what_is_signed_by_somebody_else_shows_nothing(player: Player) -> None:
+    another, unmarked = Authority(), Authority(("1.2.3.4", "1.2.3.5"))
+    for signed in (
+        another.sign(transaction()),
+        unmarked.sign(transaction()),
+        apple().sign(transaction(), x5c=[]),
+        jwt.encode(transaction(), "x" * 40, "HS256"),
+        apple().sign(b"no JSON"),
+    ):
+        outcome = asked(player, Purchase, ANYBODY, replace(told(), answer={"signedTransactionInfo": signed}))
+        assert outcome.result is Result.PENDING
+        assert outcome.confirmed is None
+
+
+# --- free days ----------------------------------------------------------------------------------------
+
+
+def extends(days: float = 7, **differences: Any) -> Call:
+    answer = {
+        "originalTransactionId": ORIGINAL,
+        "success": True,
+        "effectiveDate": millis(EXPIRES + timedelta(days=days)),
+        **differences,
+    }
+    body = {"extendByDays": 7, "extendReasonCode": 1, "requestIdentifier": "execution-1"}
+    return Call("PUT", f"/inApps/v1/subscriptions/extend/{ORIGINAL}", answer, body=body)
+
+
+DAYS = {"days": 7, "reason": 1}
+EXTENSION = {"original": ORIGINAL, "transaction": BOUGHT, "until": (EXPIRES + timedelta(days=7)).isoformat()}
+
+
+class TestExtend(ActionContract):
+    scenario = Scenario(
+        action=Extend,
+        calls=(shown(), extends()),
+        result=Result.DONE,
+        message=f"{YEAR} renews on 22 January 2027",
+        traits=KNOWN,
+        inputs=DAYS,
+        **COMMON,
+    )
+
+    def test_a_lost_answer(self, player: Player, number: int, unanswered: Broken, acted: bool) -> None:
+        if number == 0:
+            super().test_a_lost_answer(player, number, unanswered, acted)
+            return
+        # Nothing is sent again: what came of it shows in the date.
+        player.vendor.expect(*self.scenario.calls, broken={number: unanswered})
+        outcome, _ = player.play(self.scenario, MemoryJournal(1.0 if unanswered.then == "hang" else SECONDS))
+        player.vendor.assert_played()
+        assert (outcome.result, outcome.job) == (Result.PENDING, EXTENSION)
+
+    @pytest.mark.parametrize(
+        ("last", "result"),
+        [
+            ({"expiresDate": millis(EXPIRES + timedelta(days=7))}, Result.DONE),
+            ({}, Result.PENDING),
+            ({"expiresDate": millis(EXPIRES + timedelta(days=30)), "transactionId": "7"}, Result.PENDING),
+        ],
+    )
+    def test_a_lost_answer_is_looked_for_in_the_date(self, player: Player, last: Any, result: Result) -> None:
+        assert asked(player, Extend, EXTENSION, shown(last=last)).result is result
+
+    @pytest.mark.parametrize("answer", [extends(6), extends(success=False), extends(originalTransactionId="7")])
+    def test_a_renewal_that_did_not_move_is_not_done(self, player: Player, answer: Call) -> None:
+        player.vendor.expect(shown(), answer)
+        assert player.play(self.scenario)[0].result is Result.UNCERTAIN
+
+    def test_only_what_is_active_is_extended(self, player: Player) -> None:
+        player.vendor.expect(shown(4))
+        assert player.play(self.scenario)[0].result is Result.REJECTED
+
+    @pytest.mark.parametrize(("value", "seconds"), [(30.0, 30), (-5, 0), (10**7, 86_400)])
+    def test_too_many_requests_are_waited_for_until_a_moment(
+        self, player: Player, value: float, seconds: float
+    ) -> None:
+        moment = str(int((time.time() + value) * 1000))
+        busy = Broken("429", 429, '{"errorCode": 4290000}', headers={"Retry-After": moment})
+        player.vendor.expect(shown(), broken={0: busy})
+        outcome, _ = player.play(self.scenario)
+        assert outcome.result is Result.WAITING
+        assert outcome.after is not None
+        assert seconds - 20 <= outcome.after <= seconds
+
+    def test_what_is_not_found_yet_is_asked_for_again(self, player: Player) -> None:
+        later = Broken("later", 404, '{"errorCode": 4040002, "errorMessage": "Account not found. Please try again."}')
+        player.vendor.expect(shown(), broken={0: later})
+        assert player.play(self.scenario)[0].result is Result.WAITING
+
+
+# --- notifications ------------------------------------------------------------------------------------
+
+
+def notice(kind: str = "DID_RENEW", **differences: Any) -> bytes:
+    data = {"bundleId": BUNDLE, "environment": "Production", "signedTransactionInfo": apple().sign(transaction())}
+    told = {"notificationType": kind, "notificationUUID": "9ad56bd2-0bc6-42e0-af24-fd996d87a1e6", "version": "2.0"}
+    return json.dumps({**told, "signedDate": millis(datetime.now(UTC)), "data": data, **differences}).encode()
+
+
+def send(tells: bytes, app_id: str, at: datetime) -> Sent:
+    """What Apple sends of it about the app with this id; what is no notification is signed as it is."""
+    try:
+        payload = json.loads(tells)
+        payload["data"]["appAppleId"] = int(app_id or 0)
+    except (ValueError, TypeError, KeyError, RecursionError):
+        payload = tells
+    return Sent(json.dumps({"signedPayload": apple().sign(payload)}).encode())
+
+
+class TestNotifications(InboundContract):
+    scenario = InboundScenario(
+        Apple,
+        tells=notice(),
+        sign=send,
+        known={**KNOWN, "apple_subscription_status": "expired"},
+        learned=LEARNED,
+        calls=(shown(),),
+        settings={name: SETTINGS[name] for name in ("environment", "bundle_id", "issuer_id", "iap_key_id")},
+        secrets={"iap_private_key": SETTINGS["iap_private_key"]},
+        event_id="9ad56bd2-0bc6-42e0-af24-fd996d87a1e6",
+        type="DID_RENEW",
+        unread=notice("TEST", notificationUUID="another"),
+        dated=False,  # a repeat after three days is signed as it was
+        rotates=False,
+        signs_body=False,  # the signature is within it
+        names_account=True,
+        secret=APP_ID,
+        other="9876543210",
+    )
+
+    def test_only_what_leads_to_apples_root_counts(self, house: House) -> None:
+        payload = json.loads(self.scenario.now().body)["signedPayload"]
+        claims = jwt.decode(payload, options={"verify_signature": False})
+        head, body, signature = payload.split(".")
+        other = apple().sign({**claims, "notificationType": "REFUND"}).split(".")[1]
+        chain = jwt.get_unverified_header(payload)["x5c"]
+        sandbox = {**claims, "data": {**claims["data"], "environment": "Sandbox"}}
+        forged = {
+            "another root": Authority().sign(claims),
+            "no marks": Authority(("1.2.3.4", "1.2.3.5")).sign(claims),
+            "another's chain": Authority().sign(claims, x5c=chain),
+            "two certificates": apple().sign(claims, x5c=chain[:2]),
+            "no chain": apple().sign(claims, x5c=None),
+            "another body": f"{head}.{other}.{signature}",
+            "no signature": f"{head}.{body}.",
+            "a secret": jwt.encode(claims, "x" * 40, "HS256", headers={"x5c": chain}),
+            "the sandbox": apple().sign(sandbox),
+            "Xcode": apple().sign({**claims, "data": {**claims["data"], "environment": "Xcode"}}),
+            "another bundle": apple().sign({**claims, "data": {**claims["data"], "bundleId": "com.example.x"}}),
+        }
+        for why, signed in forged.items():
+            assert house.send(Sent(json.dumps({"signedPayload": signed}).encode())).status_code == 401, why
+        assert house.is_untouched()
+
+    def test_another_product_asks_nothing(self, house: House) -> None:
+        coins = apple().sign(transaction(type="Consumable"))
+        data = {"bundleId": BUNDLE, "environment": "Production", "signedTransactionInfo": coins}
+        assert house.send(self.scenario.now(notice("REFUND", data=data))).status_code == 200
+        house.work()
+        assert (house.message().state, house.vendor.heard) == (MessageState.IGNORED, [])
+
+
+def test_apples_root_is_the_one_that_apple_publishes() -> None:
+    certificate = x509.load_der_x509_certificate(signing.apple_root())
+    assert certificate.subject.rfc4514_string().startswith("C=US,O=Apple Inc.")
+    assert certificate.not_valid_after_utc.year == 2039
+
+
+# --- settings and catalogues ----------------------------------------------------------------------------
+
+
+def test_a_key_may_have_lost_its_line_ends(settings: Any) -> None:
+    flat = SETTINGS["iap_private_key"].replace("\n", "")
+    form = settings_form(None, connector("apple"), {**SETTINGS, "iap_private_key": flat})
+    assert form.is_valid(), form.errors
+    assert form.cleaned_data["iap_private_key"] == SETTINGS["iap_private_key"]
+    other = pem_of(ec.generate_private_key(ec.SECP384R1()))
+    for wrong in (other, "x", flat[:60] + flat[80:]):
+        assert not settings_form(None, connector("apple"), {**SETTINGS, "iap_private_key": wrong}).is_valid()
+    for line in (f"offer {YEAR} x", f"promotional {YEAR}", "subscription", f"winback {YEAR} two words"):
+        assert not settings_form(None, connector("apple"), {**SETTINGS, "products": line}).is_valid()
+
+
+@pytest.fixture
+def listing(player: Player) -> Iterator[Api]:
+    settings = {**SETTINGS, "asc_key_id": "ASCKEY1234", "asc_private_key": pem_of(iap_key())}
+    player.point_at(Apple, (SETTINGS["iap_private_key"],))
+    with Api(Apple(), settings, MemoryJournal()) as api:
+        yield api
+    player.vendor.assert_played()
+
+
+def listed(path: str, *rows: Any, following: str = "", **query: str) -> Call:
+    links = {"links": {"next": following}} if following else {}
+    data = [{"type": "x", "id": number, "attributes": attributes} for number, attributes in rows]
+    return Call("GET", f"/catalogue/v1/{path}", {"data": data, **links}, {"limit": "200", **query})
+
+
+def test_what_is_for_sale_is_offered(player: Player, listing: Api) -> None:
+    month = {"productId": MONTH, "name": "Monthly", "state": "APPROVED"}
+    draft = {"productId": "com.example.draft", "name": "Draft", "state": "MISSING_METADATA"}
+    of_groups = (
+        listed(
+            f"apps/{APP_ID}/subscriptionGroups", ("g1", {}), following="https://elsewhere.invalid/x?cursor=c2&limit=200"
+        ),
+        listed("subscriptionGroups/g1/subscriptions", ("s1", month), ("s2", draft)),
+    )
+    rest = listed(f"apps/{APP_ID}/subscriptionGroups", cursor="c2")
+    coins = {"productId": "com.example.gems", "name": "Gems", "state": "APPROVED"}
+    player.vendor.expect(*of_groups, rest, listed(f"apps/{APP_ID}/inAppPurchasesV2", ("i1", coins)))
+    assert [(row.key, row.label) for row in products(listing)] == [
+        (f"subs/{YEAR}", f"Premium ({YEAR})"),
+        (f"subs/{MONTH}", f"Monthly ({MONTH})"),
+        ("inapp/com.example.coins", "com.example.coins"),
+        ("inapp/com.example.gems", "Gems (com.example.gems)"),
+    ]
+    player.vendor.expect(
+        *of_groups,
+        listed("subscriptions/s1/promotionalOffers", ("o1", {"offerCode": "half"})),
+        listed("subscriptions/s1/winBackOffers", ("o2", {"offerId": "back"})),
+        rest,
+    )
+    assert [(row.key, row.within) for row in offers(listing)] == [
+        (f"promotional/{YEAR}/winback50", (f"subs/{YEAR}",)),
+        (f"promotional/{MONTH}/half", (f"subs/{MONTH}",)),
+        (f"winback/{MONTH}/back", (f"subs/{MONTH}",)),
+    ]
+
+
+@pytest.mark.parametrize(("number", "passes"), [(APP_ID, True), ("999999", False)])
+def test_the_other_key_is_tested_too(player: Player, number: str, passes: bool) -> None:
+    player.point_at(Apple, (SETTINGS["iap_private_key"],))
+    query = {"filter[bundleId]": BUNDLE, "limit": "1"}
+    there = Call("GET", "/catalogue/v1/apps", {"data": [{"id": number}]}, query)
+    player.vendor.expect(*COMMON["probe"], there)
+    settings = {**SETTINGS, "asc_key_id": "ASCKEY1234", "asc_private_key": pem_of(iap_key())}
+    assert probe(Apple(), settings).passed is passes
+    token = str(player.vendor.heard[-1].header("Authorization")).removeprefix("Bearer ")
+    claims = jwt.decode(token, iap_key().public_key(), ["ES256"], audience="appstoreconnect-v1")
+    assert (jwt.get_unverified_header(token)["kid"], "bid" in claims) == ("ASCKEY1234", False)
