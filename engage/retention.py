@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
@@ -63,6 +64,10 @@ def _replaced_scripts(before: datetime) -> Iterator[QuerySet[Any]]:
     yield Script.objects.filter(replaced_at__lt=before).order_by("replaced_at")
 
 
+def _sessions(before: datetime) -> Iterator[QuerySet[Any]]:
+    yield Session.objects.filter(expire_date__lt=before).order_by("expire_date")
+
+
 def _oldest(model: type[models.Model], moment: str, *only: Q) -> Callable[[datetime], Iterator[QuerySet[Any]]]:
     """Rows whose keys rise with time: they are found by their keys."""
     manager: Any = model._default_manager  # noqa: SLF001 - Django's public name for it
@@ -89,6 +94,7 @@ RULES = (
     Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),
     Rule("alerts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(Alert, "closed_at")),
+    Rule("sessions", timedelta, _sessions),
     Rule("history", _setting("ENGAGE_KEEP_AUDIT_DAYS"), _oldest(Entry, "at")),
     Rule("schedules' slots", lambda: SLOTS_KEPT, _oldest(Slot, "start", Q(completed_at__isnull=False))),
 )

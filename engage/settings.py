@@ -254,10 +254,16 @@ AXES_USERNAME_CALLABLE = "engage.tenancy.lockout.username"
 # The time that the e-mail names holds, whatever is tried meanwhile.
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = False
+# Who signed in is in our history; axes would keep it for ever.
+AXES_DISABLE_ACCESS_LOG = True
 # axes keeps what was sent with a failure, without these.
 AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "code"]
 SESSION_COOKIE_AGE = 60 * 60 * 12
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+# By this prefix a browser keeps the cookies of other hosts of the domain, and of plain HTTP, from taking their place.
+_prefix = "__Host-" if HTTPS else ""
+SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = f"{_prefix}sessionid", f"{_prefix}csrftoken"
+CSRF_COOKIE_HTTPONLY = True  # our scripts take the token from the page
 # A proxy in front that ends TLS needs ENGAGE_BEHIND_PROXY=true as well, or every request would be redirected for ever.
 SECURE_SSL_REDIRECT = strict_bool("SECURE_SSL_REDIRECT", default=HTTPS)
 SECURE_REDIRECT_EXEMPT = [r"^healthz$", r"^readyz$"]

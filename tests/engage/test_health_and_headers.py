@@ -1,5 +1,6 @@
 """Health checks and security headers."""
 
+import json
 import os
 import subprocess
 import sys
@@ -77,7 +78,28 @@ def test_console_pages_run_no_inline_script_and_load_nothing_from_elsewhere(cons
         assert b"onclick=" not in answer.content
 
 
-def test_check_deploy_finds_nothing_with_an_https_address(tmp_path: Path) -> None:
+PRODUCTION = """
+import json
+import django
+django.setup()
+from django.core.management import call_command
+from django.conf import settings
+from django.test import Client
+call_command("check", deploy=True, fail_level="WARNING")
+visitor = Client(headers={"host": "engage.example"})
+page, plain = visitor.get("/console/login/", secure=True), visitor.get("/console/login/")
+token = page.cookies[settings.CSRF_COOKIE_NAME]
+names = ("NAME", "SECURE", "HTTPONLY", "SAMESITE", "PATH", "DOMAIN")
+print(json.dumps({
+    "headers": dict(page.headers),
+    "token": [token.key, token["secure"], token["httponly"], token["samesite"], token["path"], token["domain"]],
+    "session": [getattr(settings, f"SESSION_COOKIE_{name}") for name in names],
+    "plain": [plain.status_code, plain["Location"]],
+}))
+"""
+
+
+def test_with_an_https_address_check_deploy_finds_nothing_and_cookies_are_for_that_host_alone(tmp_path: Path) -> None:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "engage.settings",
@@ -86,8 +108,20 @@ def test_check_deploy_finds_nothing_with_an_https_address(tmp_path: Path) -> Non
         "ENGAGE_VAR_DIR": str(tmp_path),
         "ALLOWED_HOSTS": "",
     }
-    command = [sys.executable, "manage.py", "check", "--deploy", "--fail-level", "WARNING"]
     done = subprocess.run(
-        command, cwd=settings.BASE_DIR, env=environment, capture_output=True, text=True, timeout=60, check=False
+        [sys.executable, "-c", PRODUCTION],
+        cwd=settings.BASE_DIR,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["token"] == ["__Host-csrftoken", True, True, "Lax", "/", ""]
+    assert found["session"] == ["__Host-sessionid", True, True, "Lax", "/", None]
+    assert found["headers"]["Strict-Transport-Security"] == "max-age=31536000; includeSubDomains; preload"
+    assert found["headers"]["Cross-Origin-Opener-Policy"] == "same-origin"
+    assert "no-store" in found["headers"]["Cache-Control"]
+    assert found["plain"] == [301, "https://engage.example/console/login/"]

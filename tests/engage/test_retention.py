@@ -5,6 +5,7 @@ from io import StringIO
 from typing import Any
 
 import pytest
+from django.contrib.sessions.models import Session
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, connections
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from engage import retention
 from engage import settings as engage_settings
+from engage.alerts.models import Alert, Kind
 from engage.audit.models import Entry
 from engage.retention import count, purge
 from engage.schedules.models import Slot
@@ -225,3 +227,15 @@ def test_webhooks_go_once_they_are_at_their_end() -> None:
         )
     assert purged()["webhooks"] == 1
     assert set(InboundMessage.objects.values_list("event_id", flat=True)) == {"1", "2"}
+
+
+def test_a_session_goes_when_it_has_expired_and_an_alert_long_after_it_was_over() -> None:
+    for hours in (-1, 1):
+        Session.objects.create(session_key=f"key{hours}", session_data="", expire_date=ago(hours=hours))
+    app = AppFactory()
+    for kind, closed in ((Kind.OVERDUE, ago(days=91)), (Kind.GAVE_UP, ago(days=89)), (Kind.UNCERTAIN, None)):
+        Alert.objects.create(app=app, kind=kind, opened_at=ago(days=92), closed_at=closed)
+    gone = purged()
+    assert (gone["sessions"], gone["alerts"]) == (1, 1)
+    assert Session.objects.get().session_key == "key-1"
+    assert set(Alert.objects.values_list("kind", flat=True)) == {Kind.GAVE_UP, Kind.UNCERTAIN}
