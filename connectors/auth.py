@@ -31,6 +31,18 @@ class HeaderKey(AuthBase):
         return request
 
 
+class QueryKey(AuthBase):
+    """Puts a key into the query, for vendors that want it there. What is kept of a request has it masked."""
+
+    def __init__(self, name: str, key: str) -> None:
+        self.name, self.key = name, key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request, signed."""
+        request.prepare_url(str(request.url), {self.name: self.key})
+        return request
+
+
 class NoAuth(AuthBase):
     """For connectors without credentials: without it, requests would look for some in `~/.netrc`."""
 

@@ -1,9 +1,10 @@
-"""A custom event of an analytics vendor as an action: its name and properties are the designer's, its person the subscriber."""
+"""Actions that analytics vendors share: an event of the designer's own, and traits. A subclass for each vendor says how."""
 
 from django import forms
 from django.core.exceptions import ValidationError
 
 from connectors.base import ANSWERED_AT, USER_ID, Action, Json, Needs, ObjectField, Values, given, if_known, object_in
+from connectors.failures import Missing
 from connectors.forwarders import TraitNames, trait_names
 
 
@@ -28,15 +29,19 @@ class Properties(forms.Form):
         return text
 
 
-class WithProperties(Action):
+class NamesTraits(Action):
+    """An action with the input `traits`, the names of those that go along where they are known."""
+
+    def needs_with(self, inputs: Values) -> Needs:
+        """Add the traits that are named."""
+        return super().needs_with(inputs) & if_known(*trait_names(inputs.get("traits")))
+
+
+class WithProperties(NamesTraits):
     """An action whose inputs are `Properties`, besides its own; `custom_properties()` returns them."""
 
     class Inputs(Properties):
         """What goes with it."""
-
-    def needs_with(self, inputs: Values) -> Needs:
-        """Add the traits that become properties."""
-        return super().needs_with(inputs) & if_known(*trait_names(inputs.get("traits")))
 
 
 class CustomEvent(WithProperties):
@@ -51,7 +56,38 @@ class CustomEvent(WithProperties):
         field_order = ("event", "properties", "traits")
 
 
+class SendTraits(NamesTraits):
+    """Sends traits of the person; a subclass for each vendor says how."""
+
+    needs = given(USER_ID, ANSWERED_AT)
+
+    class Inputs(forms.Form):
+        """Which traits."""
+
+        traits = TraitNames(
+            required=True,
+            help_text="Names of traits with commas between them, e.g. plan, city. Those that are known are sent.",
+        )
+
+
 def custom_properties(user: Json, inputs: Values) -> Json:
     """Return the properties that the designer wrote, and the traits that become some."""
     told = object_in(inputs["properties"]) if inputs["properties"] else {}
-    return told | {name: user[name] for name in trait_names(inputs["traits"]) if name in user}
+    return told | named_traits(user, inputs)
+
+
+def named_traits(user: Json, inputs: Values) -> Json:
+    """Return the traits that are named and known."""
+    return {name: user[name] for name in trait_names(inputs["traits"]) if name in user}
+
+
+def chosen_traits(user: Json, inputs: Values) -> Json:
+    """Return the traits that are named and known, one at least.
+
+    Raises:
+        Missing: none of them is.
+
+    """
+    if known := named_traits(user, inputs):
+        return known
+    raise Missing(Needs.lacking(trait_names(inputs["traits"])))

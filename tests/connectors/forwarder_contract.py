@@ -30,10 +30,8 @@ from tests.connectors.contract import (
 )
 from tests.connectors.fake_vendor import Broken, Call
 
-FORBIDDEN = (
-    Broken("403", 403, '{"message": "not for {secret}"}'),
-    Broken("gone", 410, "<h1>gone</h1>", "text/html"),
-)
+FORBIDDEN = Broken("403", 403, '{"message": "not for {secret}"}')
+GONE = Broken("gone", 410, "<h1>gone</h1>", "text/html")
 UNFIT = (
     Broken("a refusal", 422, '{"message": "no", "errors": [1, {"x": null}]}'),
     Broken("too large", 413, "<h1>Too large</h1>", "text/html"),
@@ -104,11 +102,12 @@ class BatchContract:
         scenario = getattr(metafunc.cls, "scenario", None)
         if scenario is None:
             return
+        is_bad_key = scenario.connector.forbidden_is_bad_credentials
         faults: dict[str, tuple[Broken, ...]] = {
             "unanswered": UNANSWERED,
             "never_arrived": NEVER_ARRIVED,
             "meaningless": tuple(way for way in MEANINGLESS if way.name not in scenario.also_yes),
-            "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE),
+            "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE, *((FORBIDDEN,) if is_bad_key else ())),
         }
         for name, ways in faults.items():
             if name in metafunc.fixturenames:
@@ -203,8 +202,10 @@ class BatchContract:
         player.vendor.assert_played()
         assert {(outcome.result, outcome.reason) for outcome in outcomes} == {(Result.HELD, "credentials")}
 
-    @pytest.mark.parametrize("forbidden", FORBIDDEN, ids=lambda way: way.name)
+    @pytest.mark.parametrize("forbidden", [FORBIDDEN, GONE], ids=lambda way: way.name)
     def test_a_refusal_of_the_request_is_one_of_every_event(self, player: Player, forbidden: Broken) -> None:
+        if forbidden is FORBIDDEN and self.scenario.connector.forbidden_is_bad_credentials:
+            pytest.skip("it refuses the credentials")
         number = self.scenario.counts
         player.vendor.expect(*self.scenario.calls[: number + 1], broken={number: forbidden})
         outcomes = self.play(player)

@@ -11,6 +11,7 @@ WHERE_FROM = {
     "recurly.yaml": "the OpenAPI description in the GitHub repository recurly/recurly-client-python",
     "stripe.json": "the OpenAPI description (spec3) in the GitHub repository stripe/openapi",
     "mixpanel.yaml": "the OpenAPI description of ingestion in the GitHub repository mixpanel/docs",
+    "mparticle.yaml": "the OpenAPI description of events in the GitHub repository mParticle/docs",
     "google-androidpublisher-v3.json": "the discovery document in the PyPI package google-api-python-client",
     "openiap.graphql": "the schema of the GitHub repository hyodotdev/openiap",
     "shopify.json": "the Storefront API's introspection in the npm package @shopify/hydrogen-react",

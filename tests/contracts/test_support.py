@@ -10,6 +10,7 @@ BY_OTHER_MEANS = {
     "website",  # an administrator's own script
     "builtin",  # there is no vendor
     "braintree",  # its official SDK builds every request and reads every answer
+    "mparticle",  # test_mparticle.py: batches, and the test of a connection
     "mixpanel",  # test_mixpanel.py: batches and profiles
     "apple",  # test_apple.py: its own library sends the same, and the payloads for the app
     "google_play",  # test_google.py: requests, and the payloads for the app
