@@ -5,13 +5,17 @@ INSTALLED := $(VENV)/.installed
 COMPILE := $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 
-.PHONY: demo test lint lock clean install bench-neighbour bench-sync kill-imports crash chaos
+.PHONY: demo test lint lock clean install bench bench-neighbour bench-sync kill-imports crash chaos
 
 demo: $(INSTALLED)  ## start everything; Ctrl-C ends it
 	@exec $(PYTHON) -m engage.demo
 
 test: $(INSTALLED)  ## the whole test suite; the browser's tests need Chromium and skip without it
 	$(PYTHON) -m pytest -n auto
+
+bench: $(INSTALLED)  ## the engine beside the bare thing: embedded, then on a PostgreSQL and a Redis of its own (BENCH="--only ingestion")
+	@$(PYTHON) -m bench.engine $(BENCH)
+	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.engine $(BENCH)
 
 bench-neighbour: $(INSTALLED)  ## does a connection that misbehaves slow down another one?
 	@$(PYTHON) -m bench.neighbour

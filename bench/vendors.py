@@ -1,78 +1,83 @@
-"""Vendors to call: one that answers as Cleeng does, and ones that misbehave. Run as `python -m bench.vendors <port>`.
+"""Vendors to call: ones that answer, and ones that misbehave. Run as `python -m bench.vendors <port>`.
 
-/good/...     Cleeng's subscriptions: every one is active and without a coupon, until it is changed
-/hang/...     never answers
-/500/...      answers at once that it has a problem
-/trickle/...  sends a drop of its headers every half second
+/good/...      Cleeng's subscriptions: every one is active and without a coupon, until it is changed
+/after/50/...  answers {"ok": true} after so many milliseconds, and notes when each request came
+/hang/...      never answers
+/500/...       answers at once that it has a problem
+/trickle/...   sends a drop of its headers every half second
+
+`GET /heard` returns the noted times, in seconds since 1970 by path, and forgets them.
 """
 
+import asyncio
 import json
 import sys
 import time
-from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 FOR_EVER = 120.0  # seconds; longer than any attempt
 
-
-class Handler(BaseHTTPRequestHandler):
-    """Answers by the first part of the path."""
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-
-    def parse_request(self) -> bool:
-        """Answer every method alike."""
-        if not super().parse_request():
-            return False
-        self.body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-        with suppress(OSError):
-            self.answer(self.path.split("/")[1])
-        return False
-
-    def answer(self, kind: str) -> None:
-        """Answer, or not."""
-        match kind:
-            case "hang":
-                time.sleep(FOR_EVER)
-            case "trickle":
-                self.wfile.write(b"HTTP/1.1 200 OK\r\n")
-                for _ in range(int(FOR_EVER * 2)):
-                    self.wfile.write(b"X-Drop: 1\r\n")
-                    time.sleep(0.5)
-            case "500":
-                self.send(500, {"errors": [{"message": "internal error"}]})
-            case _:
-                number = int(self.path.partition("?")[0].rsplit("/", 1)[1])
-                subscription = {"subscriptionId": number, "status": "active", "offerId": "S1_US", "couponCode": None}
-                if self.command == "PATCH":
-                    changed = {**subscription, **json.loads(self.body)}
-                    self.send(200, {"success": True, "subscription": changed})
-                else:
-                    self.send(200, subscription)
-
-    def send(self, status: int, data: Any) -> None:
-        """Send JSON, and hang up."""
-        raw = json.dumps(data).encode()
-        self.send_response(status)
-        self.send_header("Content-Type", "application/json")
-        self.send_header("Content-Length", str(len(raw)))
-        self.send_header("Connection", "close")
-        self.end_headers()
-        self.wfile.write(raw)
-        self.close_connection = True
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-        """Say nothing."""
+heard: dict[str, float] = {}
 
 
-class Server(ThreadingHTTPServer):
-    """Takes many connections that hang."""
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer one request after the other, until the caller hangs up."""
+    try:
+        while True:
+            head = await reader.readuntil(b"\r\n\r\n")
+            method, path, _ = head.split(b"\r\n", 1)[0].decode().split(" ")
+            _, _, rest = head.lower().partition(b"content-length:")
+            body = await reader.readexactly(int(rest.split(b"\r\n", 1)[0] or 0))
+            await answer(writer, method, path, body)
+            await writer.drain()
+    except (asyncio.IncompleteReadError, ConnectionError):
+        pass
+    finally:
+        writer.close()
 
-    daemon_threads = True
-    request_queue_size = 128
+
+async def answer(writer: asyncio.StreamWriter, method: str, path: str, body: bytes) -> None:
+    """Answer by the first part of the path, or not."""
+    match path.split("/")[1:]:
+        case ["hang", *_]:
+            await asyncio.sleep(FOR_EVER)
+        case ["trickle", *_]:
+            writer.write(b"HTTP/1.1 200 OK\r\n")
+            for _ in range(int(FOR_EVER * 2)):
+                writer.write(b"X-Drop: 1\r\n")
+                await writer.drain()
+                await asyncio.sleep(0.5)
+        case ["500", *_]:
+            send(writer, "500 Problem", {"errors": [{"message": "internal error"}]})
+        case ["after", milliseconds, *_]:
+            heard[path] = time.time()
+            if milliseconds != "0":
+                await asyncio.sleep(int(milliseconds) / 1000)
+            send(writer, "200 OK", {"ok": True})
+        case ["heard"]:
+            send(writer, "200 OK", heard)
+            heard.clear()
+        case _:
+            number = int(path.partition("?")[0].rsplit("/", 1)[1])
+            subscription = {"subscriptionId": number, "status": "active", "offerId": "S1_US", "couponCode": None}
+            if method == "PATCH":
+                send(writer, "200 OK", {"success": True, "subscription": {**subscription, **json.loads(body)}})
+            else:
+                send(writer, "200 OK", subscription)
+
+
+def send(writer: asyncio.StreamWriter, status: str, data: Any) -> None:
+    """Send JSON."""
+    raw = json.dumps(data).encode()
+    head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(raw)}\r\n\r\n"
+    writer.write(head.encode() + raw)
+
+
+async def main() -> None:
+    """Listen until killed."""
+    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]), backlog=512)
+    await server.serve_forever()
 
 
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    asyncio.run(main())
