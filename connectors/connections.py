@@ -381,7 +381,8 @@ def last_problem(connection: Connection) -> tuple[str, datetime | None]:
     return "", None
 
 
-def note_success(connection_id: UUID) -> None:
+def note_success(connection: Connection) -> None:
     """Remember that a call of this connection just succeeded; a minute's exactness is enough for people."""
-    stale = Q(last_success_at=None) | Q(last_success_at__lt=timezone.now() - timedelta(minutes=1))
-    Connection.objects.filter(stale, pk=connection_id).update(last_success_at=timezone.now())
+    now = timezone.now()
+    if connection.last_success_at is None or now - connection.last_success_at > timedelta(minutes=1):
+        Connection.objects.filter(pk=connection.pk).update(last_success_at=now)

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 from django.core.exceptions import ValidationError
@@ -88,6 +88,15 @@ class Report:
         return hashlib.sha256(json.dumps(told, sort_keys=True, default=str).encode()).hexdigest()
 
 
+class Recorded(NamedTuple):
+    """An event as it was stored. Where it is new: what was planned for it, and the version whose bindings run."""
+
+    event: PromptEvent
+    is_new: bool
+    planned: list[Execution] | None = None
+    version: PromptVersion | None = None
+
+
 def record(
     app: App,
     report: Report,
@@ -96,8 +105,8 @@ def record(
     reported_by: str = "",
     only: Iterable[Binding] | None = None,
     test: bool = False,
-) -> tuple[PromptEvent, bool]:
-    """Store an event and one execution for each of its bindings, and ring. Returns the event, and whether it is new.
+) -> Recorded:
+    """Store an event and one execution for each of its bindings, and ring.
 
     Args:
         only: these bindings as they are now, instead of the shown version's (*Run for real* in the console).
@@ -114,18 +123,21 @@ def record(
     except (UnknownPrompt, UnknownInteraction, BadInputs):
         # What was stored is the same event still, though its prompt was archived or its inputs were changed since.
         if (known := _known(app, report.event_id, report.digest())) is not None:
-            return known, False
+            return Recorded(known, is_new=False)
         raise
+    version: PromptVersion | None = None
     subscriber = traits.subscriber(app, report.user_id)
 
     def plan(event: PromptEvent) -> list[Execution]:
+        nonlocal version
         if report.interaction == IMPRESSION:
             return []
         event.limit_reached = not test and report.interaction in TAKES_LIMIT and not take_limit(prompt, event)
         if only is not None:
             chosen = [versions.as_kept(binding) for binding in only]
         else:
-            chosen = versions.to_run(prompt, report.version, event.received_at).bindings
+            version = versions.to_run(prompt, report.version, event.received_at)
+            chosen = version.bindings
         return [_planned(event, prompt, kept) for kept in chosen if kept["interaction"] == report.interaction]
 
     event = PromptEvent(
@@ -144,7 +156,8 @@ def record(
     )
     targets = forwarding.targets(app.pk)
     forwarding.keep_visitor(event, report.address, report.user_agent, targets)
-    return _store(event, plan, lambda event: forwarding.planned(event, targets, _not_served(event, prompt)))
+    stored = _store(event, plan, lambda event: forwarding.planned(event, targets, _not_served(event, prompt)))
+    return stored._replace(version=version)
 
 
 def _checked(app: App, report: Report) -> tuple[Prompt, dict[str, Any]]:
@@ -211,7 +224,7 @@ def record_direct(
         "on_error": OnError.STOP,
         "position": 0,
     }
-    stored, _ = _store(event, lambda event: [_planned(event, None, kept)], lambda _: [])
+    stored = _store(event, lambda event: [_planned(event, None, kept)], lambda _: []).event
     return stored, stored.executions.get()
 
 
@@ -249,7 +262,7 @@ def give_limit_back(event_pk: int) -> None:
 Plan = Callable[[PromptEvent], list[Execution]]
 
 
-def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> tuple[PromptEvent, bool]:
+def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> Recorded:
     """Insert event, executions and forwards, or find the event that has the id already."""
     event.mode = event.app.delivery_mode
     event.reference = "".join(secrets.choice(REFERENCE_ALPHABET) for _ in range(8))
@@ -273,8 +286,8 @@ def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> tuple[PromptEvent,
         existing = _known(event.app, event.event_id, event.digest)
         if existing is None:
             raise
-        return existing, False
-    return event, True
+        return Recorded(existing, is_new=False)
+    return Recorded(event, is_new=True, planned=executions)
 
 
 def _planned(event: PromptEvent, prompt: Prompt | None, kept: Mapping[str, Any]) -> Execution:
@@ -405,9 +418,11 @@ FAILED = frozenset({State.REJECTED, State.GAVE_UP, State.SKIPPED, State.NOT_SENT
 SETTLED = frozenset({State.DONE, State.HANDED_OVER, *FAILED})
 
 
-def status_of(event: PromptEvent) -> EventStatus:
-    """Return how an event stands, with one query by its key."""
-    rows = list(event.executions.filter(is_forward=False, reruns=None).order_by("position", "created_at"))
+def status_of(event: PromptEvent, planned: list[Execution] | None = None) -> EventStatus:
+    """Return how an event stands: as it was `planned` just now, or else with one query by its key."""
+    if planned is None:
+        planned = list(event.executions.filter(is_forward=False, reruns=None).order_by("position", "created_at"))
+    rows = planned
     states = {State(row.state) for row in rows}
     settled = states <= SETTLED and not any(row.wants_report for row in rows)
     if not rows:
@@ -419,10 +434,12 @@ def status_of(event: PromptEvent) -> EventStatus:
     return EventStatus(settled, outcome, rows)
 
 
-def shown_version(event: PromptEvent) -> PromptVersion | None:
-    """Return the prompt as this event's person saw it."""
+def shown_version(event: PromptEvent, at_hand: PromptVersion | None = None) -> PromptVersion | None:
+    """Return the prompt as this event's person saw it; without a query where that is the version `at_hand`."""
     if event.prompt_version is None:
         return None
+    if at_hand is not None and at_hand.number == event.prompt_version:
+        return at_hand
     return PromptVersion.objects.filter(prompt=event.prompt_id, number=event.prompt_version).first()
 
 

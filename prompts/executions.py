@@ -109,7 +109,7 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     if row is None:
         return None
     crash.point("claim.made")
-    return Execution.objects.select_related("event", "connection", "subscriber", "app", "binding").get(pk=row[0])
+    return Execution.objects.select_related("connection", "subscriber", "binding").get(pk=row[0])
 
 
 def work(worker: str, first: UUID | None = None) -> int:
@@ -323,8 +323,8 @@ def settle(
     crash.point("settle.committed")
     if asked and outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
         connections.mark_attention(execution.connection_id, outcome.message)
-    elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection_id:
-        connections.note_success(execution.connection_id)
+    elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection:
+        connections.note_success(execution.connection)
     logger.info("Settled as %s", values["state"])
 
 
@@ -417,8 +417,11 @@ def complete(
     Attempt.objects.filter(pk=attempt.pk).update(
         finished_at=Now(), outcome=outcome, message=message, vendor_failed=vendor_failed
     )
-    exchanges = [exchange.as_json() for exchange in journal.exchanges]
-    AttemptBody.objects.update_or_create(attempt=attempt, defaults={"exchanges": exchanges})
+    body = AttemptBody(attempt=attempt, exchanges=[exchange.as_json() for exchange in journal.exchanges])
+    # One statement; a look before it would be five.
+    AttemptBody.objects.bulk_create(
+        [body], update_conflicts=True, unique_fields=["attempt"], update_fields=["exchanges"]
+    )
 
 
 def go_on(event_pk: int, state: State) -> None:

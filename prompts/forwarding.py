@@ -336,7 +336,7 @@ def settle(batch: Batch, outcomes: Sequence[tuple[Execution, Outcome]]) -> None:
     if held is not None:
         connections.mark_attention(batch.connection_id, held.message)
     elif accepted:
-        connections.note_success(batch.connection_id)
+        connections.note_success(batch.connection)
     logger.info("Forwarded %d of %d events", accepted, len(outcomes))
 
 

@@ -123,5 +123,4 @@ def run(
         inputs=dict(answers),
         context={},
     )
-    event, _ = events.record(prompt.app, report, source=EventSource.CONSOLE, reported_by=by, only=rows, test=True)
-    return event
+    return events.record(prompt.app, report, source=EventSource.CONSOLE, reported_by=by, only=rows, test=True).event

@@ -29,7 +29,7 @@ from prompts.api.errors import (
     other_methods,
     unknown_address,
 )
-from prompts.models import Execution, PromptEvent
+from prompts.models import Execution, PromptEvent, PromptVersion
 from prompts.templating import render
 from sync import traits as known_traits
 from sync.models import Subscriber
@@ -73,10 +73,12 @@ OPTIONAL_IDENTITY = {
 }
 
 
-def _answer(request: HttpRequest, event: PromptEvent, status: events.EventStatus) -> Status[Any]:
+def _answer(
+    request: HttpRequest, event: PromptEvent, status: events.EventStatus, version: PromptVersion | None = None
+) -> Status[Any]:
     """Return an event as it stands: 200 when it is settled, else 202. A browser sees no words of a vendor."""
     server = caller_of(request).is_server
-    version = events.shown_version(event)
+    version = events.shown_version(event, version)
     words = version.content.get(f"text_{status.outcome}", "") if version else ""
     body = {
         "event_id": event.event_id,
@@ -119,7 +121,7 @@ def report_event(request: Request, event: schemas.EventIn) -> Status[Any]:
     """Stored before it is answered. 200: every action is at its end; 202: ask `url` again. 409: the id is another event's."""
     speak_for(request, event.user_id, event.identity)
     try:
-        stored, _ = events.record(
+        recorded = events.record(
             caller_of(request).app,
             events.Report(
                 event.event_id,
@@ -145,11 +147,12 @@ def report_event(request: Request, event: schemas.EventIn) -> Status[Any]:
             detail=event.prompt,
             fields={f"inputs.{name}": text for name, text in error.errors.items()},
         ) from None
-    status = events.status_of(stored)
+    stored = recorded.event
+    status = events.status_of(stored, recorded.planned)
     if not status.rests and event.wait:
         waiting.until(lambda: events.status_of(stored).rests, event.wait)
         status = events.status_of(stored)
-    return _answer(request, stored, status)
+    return _answer(request, stored, status, recorded.version)
 
 
 @api.get(

@@ -33,8 +33,7 @@ class Window(SimpleRateThrottle):
         limit, seconds = self._rate()
         key = f"rate:{self.setting}:{who}:{int(time.time() // seconds)}"
         try:
-            cache.add(key, 0, timeout=seconds)
-            return bool(cache.incr(key) <= limit)
+            return _counted(key, seconds) <= limit
         except ValueError:  # it has just expired
             return True
         except Exception:
@@ -49,6 +48,14 @@ class Window(SimpleRateThrottle):
     def _rate(self) -> tuple[int, int]:
         count, seconds = self.parse_rate(getattr(settings, self.setting))
         return int(count or 0), int(seconds or 1)
+
+
+def _counted(key: str, seconds: int) -> int:
+    """Count one more, and return how many there are."""
+    try:
+        return cache.incr(key)
+    except ValueError:  # the first of its window
+        return 1 if cache.add(key, 1, timeout=seconds) else cache.incr(key)
 
 
 class PerAddress(Window):

@@ -358,15 +358,14 @@ def test_connections_that_are_well_or_switched_off_are_not_asked(app: App, other
 
 
 def test_a_success_is_noted_by_the_minute(app: App) -> None:
-    row = ConnectionFactory(app=app)
-    connections.note_success(row.pk)
+    connections.note_success(ConnectionFactory(app=app))
     first = stored().last_success_at
-    connections.note_success(row.pk)
+    connections.note_success(stored())
     assert first is not None
     assert stored().last_success_at == first
 
     Connection.objects.update(last_success_at=timezone.now() - timedelta(minutes=2))
-    connections.note_success(row.pk)
+    connections.note_success(stored())
     second = stored().last_success_at
     assert second is not None
     assert second > first

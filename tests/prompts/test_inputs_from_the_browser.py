@@ -72,7 +72,7 @@ def answered(prompt: Prompt, **inputs: Any) -> Execution:
     """Report an acceptance with what the person typed, and carry it out."""
     prompt.refresh_from_db()
     report = events.Report(uuid4(), prompt.key, "accept", "ann", inputs=inputs)
-    event, _ = events.record(prompt.app, report)
+    event = events.record(prompt.app, report).event
     executions.work("tests")
     return event.executions.get()
 
