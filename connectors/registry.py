@@ -8,6 +8,7 @@ from connectors.base import Action, Connector
 from connectors.models import Connection
 from connectors.vendors import (
     activecampaign,
+    adobe,
     apple,
     braintree,
     braze,
@@ -38,6 +39,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     ApiActions,
     WebsiteActions,
     activecampaign.ActiveCampaign,
+    adobe.Adobe,
     apple.Apple,
     braintree.Braintree,
     braze.Braze,

@@ -47,7 +47,11 @@ def receive(request: HttpRequest, connection: UUID) -> HttpResponse:
             request.method,
             body,
             {name.lower(): value for name, value in request.headers.items()},
-            tuple((name, value) for name, values in request.GET.lists() for value in values),
+            tuple(
+                (inbound.storable(name), inbound.storable(value))
+                for name, values in request.GET.lists()
+                for value in values
+            ),
             timezone.now(),
         )
         try:

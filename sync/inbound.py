@@ -128,7 +128,7 @@ def _rows(
 
 
 def _row(connection: Connection, inbound: Inbound, message: Message, request: Request, number: int) -> InboundMessage:
-    event_id = _text(message.id) or f"{request.fingerprint}/{number}"
+    event_id = storable(message.id) or f"{request.fingerprint}/{number}"
     if len(event_id) > LONGEST_EVENT_ID:
         event_id = Request("", event_id.encode()).fingerprint
     is_read = message.type in inbound.types
@@ -136,7 +136,7 @@ def _row(connection: Connection, inbound: Inbound, message: Message, request: Re
         app_id=connection.app_id,
         connection=connection,
         event_id=event_id,
-        type=_text(message.type)[:LONGEST_TYPE],
+        type=storable(message.type)[:LONGEST_TYPE],
         happened_at=message.happened_at,
         received_at=request.received_at,
         payload=message.payload,
@@ -150,8 +150,8 @@ def _row(connection: Connection, inbound: Inbound, message: Message, request: Re
 NOT_READ = "Events of this type are not used."
 
 
-def _text(value: str) -> str:
-    """Return a text that every database can keep."""
+def storable(value: str) -> str:
+    """Return a text that every database can keep: PostgreSQL takes no NUL in a text, nor in JSON."""
     return value.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
@@ -358,7 +358,7 @@ def _is_newest(connection: Connection, word: Learned, person: Subscriber, as_of:
     """Take note of a word about somebody, unless a newer one came before it; the row is locked until the transaction ends."""
     if not word.subject:
         return True
-    row = {"connection": connection, "subscriber": person, "subject": _text(word.subject)[:LONGEST_SUBJECT]}
+    row = {"connection": connection, "subscriber": person, "subject": storable(word.subject)[:LONGEST_SUBJECT]}
     LastWord.objects.bulk_create([LastWord(**row, as_of=as_of)], ignore_conflicts=True)
     return bool(LastWord.objects.filter(**row, as_of__lte=as_of).update(as_of=as_of))
 
