@@ -285,7 +285,7 @@ def _settle(
     run.cursor = cursor
     progress: Json = {"cursor": cursor, "taken": run.taken, "refused": run.refused, "refusal": run.refusal}
     if outcomes and stopped is not outcomes[0][1]:
-        connections.note_success(connection.pk)
+        connections.note_success(connection)
     if stopped is None:
         _store(run, **progress, message="", tries=0, due_at=Now() + Value(LEASE))
         return True
