@@ -7,7 +7,7 @@ its time, limits an answer's size, keeps a redacted copy of every exchange, and 
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from types import TracebackType
 from typing import Any, ParamSpec, Self, Unpack
@@ -33,7 +33,7 @@ from connectors.failures import (
     Temporary,
     Undocumented,
 )
-from connectors.journal import Exchange, Journal, Kind, OnlyLooks
+from connectors.journal import Exchange, Journal, Kind, OnlyLooks, WouldWrite
 from connectors.limits import Gate, pause
 from connectors.models import Connection
 from connectors.transport import Deadline, checked_session, within
@@ -82,6 +82,7 @@ class Asked:
     body: Body | None
     extra: Mapping[str, str]
     judge: Judge | None = None
+    rehearsal: Params = None
 
 
 @dataclass(frozen=True)
@@ -275,6 +276,7 @@ class Api:
         headers: Mapping[str, str] | None = None,
         judge: Judge | None = None,
         slash: bool = False,
+        rehearsal: Params = None,
         step: str = "write",
         **content: Unpack[Content],
     ) -> Answer:
@@ -284,10 +286,12 @@ class Api:
             headers: of this request alone, without credentials.
             judge: reads this answer in place of `Connector.failure()`; a 2xx may then be another thing than JSON.
             slash: the path ends with one.
+            rehearsal: what makes the vendor say what would happen and do nothing, in the query; a preview then asks for it.
 
         """
         url = self._url(segments) + ("/" if slash else "")
-        return self._write_to(Asked("write", method, url, params, body_of(content), headers or {}, judge), step)
+        asked = Asked("write", method, url, params, body_of(content), headers or {}, judge, rehearsal)
+        return self._write_to(asked, step)
 
     def _url(self, segments: tuple[Segment, ...]) -> str:
         ends_with_slash = bool(segments) and segments[-1] is Ending.SLASH
@@ -321,7 +325,7 @@ class Api:
         header, methods = self.connector.idempotency_header, self.connector.idempotency_methods
         has_key = bool(header) and (not methods or step.method in methods)
         extra = {**wished.extra, **({header: self.journal.idempotency_key(name, step)} if has_key else {})}
-        asked = Asked("write", step.method, step.url, step.query, step.body, extra, wished.judge)
+        asked = Asked("write", step.method, step.url, step.query, step.body, extra, wished.judge, wished.rehearsal)
         prepared = self._prepare(asked)
         try:
             return self._send_write(prepared, asked, repeats=step.repeats and has_key)
@@ -336,7 +340,11 @@ class Api:
     def _send_write(self, prepared: requests.PreparedRequest, asked: Asked, *, repeats: bool) -> Answer:
         exchange = self._exchange(prepared, asked)
         self._wait()
-        self.journal.write_begins(exchange)
+        try:
+            self.journal.write_begins(exchange)
+        except WouldWrite:
+            self._rehearse(asked)
+            raise
         crash.point("write.begun")
         before, self._attempt.may_have_acted = self._attempt.may_have_acted, True
         try:
@@ -351,6 +359,13 @@ class Api:
             raise
         # Refused for its token alone, nothing happened: the same request, under the same key, as if it were the first.
         return self._send_write(self._prepare(asked), asked, repeats=repeats)
+
+    def _rehearse(self, asked: Asked) -> None:
+        """Ask the vendor what a write that is not sent would do, where it can say that. It has no key yet."""
+        if asked.rehearsal:
+            extra = {name: value for name, value in asked.extra.items() if name != self.connector.idempotency_header}
+            query = {**(asked.query or {}), **asked.rehearsal}
+            self._send_read(replace(asked, kind="read", query=query, extra=extra))
 
     def _wait(self) -> None:
         """Wait until the connection may send one more request.

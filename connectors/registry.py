@@ -29,6 +29,7 @@ from connectors.vendors import (
     smtp,
     stripe,
     twilio,
+    vindicia,
     zendesk,
     zuora,
 )
@@ -59,6 +60,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     smtp.Email,
     stripe.Stripe,
     twilio.Twilio,
+    vindicia.Vindicia,
     zendesk.Zendesk,
     zuora.Zuora,
 )

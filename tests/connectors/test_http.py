@@ -1171,6 +1171,30 @@ class TestIdempotencyKeys:
         assert journal.refusals == refusals
 
 
+class TestARehearsal:
+    """What a vendor says that a write would do."""
+
+    class Keyed(Plain):
+        idempotency_header = "Idempotency-Key"
+
+    def test_a_preview_asks_for_it_and_sends_no_write(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/a", {"charge": 5}, {"now": "1", "dry": "1"}, body={"plan": "gold"}, reads=True))
+        journal = OnlyLooks(5)
+        with api(url, journal, connector=self.Keyed) as door, pytest.raises(WouldWrite):
+            door.write("POST", "a", params={"now": "1"}, rehearsal={"dry": "1"}, json={"plan": "gold"})
+        vendor.assert_played()
+        write, rehearsal = journal.exchanges
+        assert (write.kind, write.sent, write.url) == ("write", False, f"{url}/a?now=1")
+        assert (rehearsal.kind, rehearsal.sent, rehearsal.answer) == ("read", True, {"charge": 5})
+        assert vendor.heard[0].header("Idempotency-Key") is None
+
+    def test_an_attempt_does_not(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("POST", "/a", {"charge": 5}, {"now": "1"}, body={"plan": "gold"}))
+        with api(url) as door:
+            door.write("POST", "a", params={"now": "1"}, rehearsal={"dry": "1"}, json={"plan": "gold"})
+        vendor.assert_played()
+
+
 class TestAnswer:
     ANSWER = Answer(
         {"a": {"b": [1, {"c": None}]}, "text": "x", "rows": [{"n": 1}, {"n": 2}], "mixed": [{}, 1]}, where="GET /x"
