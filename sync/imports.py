@@ -26,6 +26,7 @@ from django.db.models import Count, F, Q
 from django.utils import timezone
 
 from engage import crash
+from engage.schedules.slots import Turn
 from sync import pulls, uploads
 from sync.csv_rows import BadFile, BadRow, Layout, Table
 from sync.endpoints import reading_of
@@ -196,8 +197,17 @@ def layout_of(source: Source) -> Layout:
     )
 
 
-def import_source(source: Source, *, started_by: str, progress: Progress | None = None) -> Summary:
+def import_source(
+    source: Source, *, started_by: str, progress: Progress | None = None, turn: Turn | None = None
+) -> Summary:
     """Look for files that were not imported yet and import them, oldest first; go on with one that was interrupted.
+
+    Args:
+        source: where to look.
+        started_by: who asks, for people.
+        progress: hears how it goes.
+        turn: the slot of its schedule that this is for. Nothing is done for one that was carried out; it is looked at and completed
+            while nobody else can be at the source.
 
     Raises:
         Busy: another run of this source is under way.
@@ -205,7 +215,12 @@ def import_source(source: Source, *, started_by: str, progress: Progress | None 
     """
     lease = Lease(source)
     try:
-        return _import(source, lease, started_by, progress or Silent())
+        if turn is not None and not turn.is_open():
+            return Summary(source)
+        summary = _import(source, lease, started_by, progress or Silent())
+        if turn is not None:
+            turn.complete()
+        return summary
     finally:
         lease.give_back()
 

@@ -2,11 +2,11 @@
 
 import logging
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q
-from django.utils import timezone
 
 from engage.schedules import slots
 from sync import pulls, reports
@@ -19,9 +19,9 @@ log = logging.getLogger(__name__)
 SLOT_LEASE = timedelta(minutes=10)
 
 
-def job_of(source: Source) -> str:
+def job_of(source_id: UUID) -> str:
     """Return the name under which a source's slots are claimed."""
-    return f"source:{source.pk}"
+    return f"source:{source_id}"
 
 
 def schedule_of(source: Source) -> slots.Schedule | None:
@@ -59,11 +59,12 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
             log.exception("a schedule cannot be read", extra={"source": str(source.pk)})
             continue
         start = slots.due(schedule, now=now, since=source.schedule_since) if schedule else None
-        if start and slots.claim(job_of(source), start, now=now, lease=SLOT_LEASE):
+        if start and slots.claim(job_of(source.pk), start, now=now, lease=SLOT_LEASE):
             send(str(source.pk), "Schedule", start.isoformat())
             sent += 1
     for pk in left_behind(now):
-        send(str(pk), "Schedule", "")
+        turn = slots.open_turn(job_of(pk))
+        send(str(pk), "Schedule", turn.start.isoformat() if turn else "")
         sent += 1
     return sent
 
@@ -80,14 +81,11 @@ def left_behind(now: datetime) -> list[UUID]:
 def carry_out(source_id: str, started_by: str, slot: str = "") -> None:
     """Import what waits at a source; called by the worker. Completes the slot that it was for.
 
-    A source that is gone, or that another run is at, needs nothing.
+    A source that is gone, or that another run is at, needs nothing; nor does a slot that was carried out.
     """
     source = Source.objects.select_related("app", "connection").filter(pk=source_id).first()
     if source is None:
         return
-    try:
-        reports.tell(import_source(source, started_by=started_by))
-    except (Busy, LostLease):
-        return
-    if slot:
-        slots.complete(job_of(source), datetime.fromisoformat(slot), now=timezone.now())
+    turn = slots.Turn(job_of(source.pk), datetime.fromisoformat(slot)) if slot else None
+    with suppress(Busy, LostLease):
+        reports.tell(import_source(source, started_by=started_by, turn=turn))

@@ -15,6 +15,7 @@ from zoneinfo import ZoneInfo
 from celery.schedules import ParseException, crontab
 from django.db import IntegrityError, transaction
 from django.db.models import Q
+from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
 from engage.schedules.models import Slot
@@ -171,3 +172,25 @@ def complete(job: str, start: datetime, *, now: datetime) -> bool:
     return bool(
         Slot.objects.filter(job=job, start__lte=start, completed_at=None).update(completed_at=now, lease_until=None)
     )
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A slot that somebody is about to carry out, whoever else was told to."""
+
+    job: str
+    start: datetime
+
+    def is_open(self) -> bool:
+        """Whether it is still to be done: a message may come twice, or late."""
+        return not Slot.objects.filter(job=self.job, start=self.start, completed_at__isnull=False).exists()
+
+    def complete(self) -> None:
+        """Say that it was carried out."""
+        complete(self.job, self.start, now=timezone.now())
+
+
+def open_turn(job: str) -> Turn | None:
+    """Return the newest slot of a job that was begun and not completed."""
+    start = Slot.objects.filter(job=job, completed_at=None).order_by("-start").values_list("start", flat=True).first()
+    return Turn(job, start) if start else None

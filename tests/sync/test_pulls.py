@@ -296,7 +296,7 @@ def test_each_night_is_read_once(app: App, connection: Connection) -> None:
     names = set(Source.objects.values_list("name", flat=True))
     assert names == {"Recurly: Subscriptions", "Recurly: Invoices"}
     for source in Source.objects.all():
-        slots.complete(schedule.job_of(source), datetime(2027, 1, 2, tzinfo=UTC), now=timezone.now())
+        slots.complete(schedule.job_of(source.pk), datetime(2027, 1, 2, tzinfo=UTC), now=timezone.now())
     assert tick(2, 0) == 0
     assert tick(2, 2) == 2  # 02:00 in Paris is 01:00 UTC
     assert {slot for _, _, slot in sent} == {"2027-01-02T01:00:00+00:00"}
