@@ -138,11 +138,15 @@ class SQLiteStaging:
         self._size, self._others_until = 1_000, 0.0
         self._insert = _INSERT.format(traits="json_patch('{}', traits)" if shape.clears else "traits")
         # The cursor is written with the rows: what a power cut takes back is done again, so no commit waits for the disk.
-        self._synchronous = None if connection.in_atomic_block else self._set_synchronous("NORMAL")
         connection.ensure_connection()
         connection.connection.create_function("engage_traits", 2, traits_maker(shape))
-        with _temporary() as cursor:
+        with connection.cursor() as cursor:
+            if not connection.in_atomic_block and cursor.execute("PRAGMA synchronous").fetchone()[0]:  # 0 is OFF already
+                cursor.execute("PRAGMA synchronous = NORMAL")
+            # What went wrong in a temporary table is never taken back: the file is read again.
+            cursor.execute("PRAGMA temp.journal_mode = OFF")
             cursor.execute(f"PRAGMA temp.cache_size = -{CACHE_KIB}")
+        with _temporary() as cursor:
             for table, columns in _TABLES.items():
                 cursor.execute(f"DROP TABLE IF EXISTS temp.{table}")
                 cursor.execute(f"CREATE TEMPORARY TABLE {table} ({columns})")
@@ -229,21 +233,9 @@ class SQLiteStaging:
         self._size = max(FEWEST, min(MOST, int(self._size * min(2.0, WRITE_SECONDS / max(seconds, 0.001)))))
 
     def close(self) -> None:
-        """Drop what waits."""
-        if not connection.needs_rollback and connection.connection:
-            with connection.cursor() as cursor:
-                for table in _TABLES:
-                    cursor.execute(f"DROP TABLE IF EXISTS temp.{table}")
-        if self._synchronous is not None:
-            self._set_synchronous(self._synchronous)
-
-    def _set_synchronous(self, level: str) -> str:
-        """Set it for the product's connection; returns what it was."""
-        with connection.cursor() as cursor:
-            before = cursor.execute("PRAGMA synchronous").fetchone()[0]
-            if before:  # 0 is OFF already
-                cursor.execute(f"PRAGMA synchronous = {level}")
-        return str(before)
+        """Let go of the connection, and with it of its temporary file at once: to drop the tables reads all of them."""
+        if not connection.in_atomic_block:
+            connection.close()
 
 
 @contextmanager
@@ -257,9 +249,6 @@ def _temporary() -> Iterator[CursorWrapper]:
         cursor.execute("SAVEPOINT staging")
         try:
             yield cursor
-        except BaseException:
-            cursor.execute("ROLLBACK TO staging")
-            raise
         finally:
             cursor.execute("RELEASE staging")
 
