@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from hashlib import blake2b
+from itertools import chain
 from json.encoder import encode_basestring_ascii
 from typing import Any
 
@@ -26,6 +27,7 @@ from sync.traits import MOST_SUBSCRIBERS
 
 WRITE_SECONDS = 0.04  # aimed at, to stay below 50 ms
 FEWEST, MOST = 50, 10_000
+TOGETHER = 50  # rows that one statement stages, which is a third quicker than one by one
 CACHE_KIB = 8 * 1024  # of the temporary tables
 
 _TABLES = {
@@ -33,6 +35,8 @@ _TABLES = {
     "sync_sorted": "number INTEGER PRIMARY KEY, line INTEGER, user_id TEXT, digest INTEGER",
     "sync_ready": "number INTEGER PRIMARY KEY, app_id INTEGER, user_id TEXT, digest INTEGER, traits TEXT",
 }
+_STAGE = "INSERT INTO sync_staged VALUES (%s, %s, %s, %s, %s, %s)"
+_STAGE_TOGETHER = _STAGE + ", (%s, %s, %s, %s, %s, %s)" * (TOGETHER - 1)
 _SORT = """
     INSERT INTO sync_sorted (line, user_id, digest)
     SELECT line, user_id, digest FROM sync_staged ORDER BY user_id, weight DESC, line DESC
@@ -137,11 +141,12 @@ class SQLiteStaging:
         self._shape, self._after, self._total, self._ready = shape, 0, 0, 0
         self._size, self._others_until = 1_000, 0.0
         self._insert = _INSERT.format(traits="json_patch('{}', traits)" if shape.clears else "traits")
-        # The cursor is written with the rows: what a power cut takes back is done again, so no commit waits for the disk.
         connection.ensure_connection()
         connection.connection.create_function("engage_traits", 2, traits_maker(shape))
         with connection.cursor() as cursor:
-            if not connection.in_atomic_block and cursor.execute("PRAGMA synchronous").fetchone()[0]:  # 0 is OFF already
+            is_off = cursor.execute("PRAGMA synchronous").fetchone()[0] == 0
+            if not (is_off or connection.in_atomic_block):
+                # The cursor is written with the rows: what a power cut takes back is done again, so no commit waits for the disk.
                 cursor.execute("PRAGMA synchronous = NORMAL")
             # What went wrong in a temporary table is never taken back: the file is read again.
             cursor.execute("PRAGMA temp.journal_mode = OFF")
@@ -153,8 +158,11 @@ class SQLiteStaging:
 
     def add(self, rows: Sequence[StagedRow]) -> None:
         """Put rows in."""
+        alone = len(rows) % TOGETHER
         with _temporary() as cursor:
-            cursor.executemany("INSERT INTO sync_staged VALUES (%s, %s, %s, %s, %s, %s)", rows)
+            together = zip(*[iter(rows[alone:])] * TOGETHER, strict=True)
+            cursor.executemany(_STAGE_TOGETHER, [tuple(chain.from_iterable(several)) for several in together])
+            cursor.executemany(_STAGE, rows[:alone])
 
     def sort(self, after: int) -> None:
         """Put all rows in order."""
@@ -260,8 +268,8 @@ def traits_maker(shape: Shape) -> Callable[[str, str], str]:
     left out, or a null where it clears.
     """
     width = len(shape.names)
-    template = ",".join(f'"{name}":"%s"' for name in shape.names)
-    names = [f'"{name}":' for name in shape.names]
+    said = [part for name in shape.names for part in (f'","{name}":"', "")]  # a row's cells come in between
+    empty = [(f',"{name}":""', f',"{name}":null' if shape.clears else "") for name in shape.names]
     separator = encode_basestring_ascii(SEPARATOR)[1:-1]
 
     def traits(texts: str, typed: str) -> str:
@@ -270,14 +278,13 @@ def traits_maker(shape: Shape) -> Callable[[str, str], str]:
         cells = encode_basestring_ascii(texts)[1:-1].split(separator)
         if len(cells) != width:  # a cell holds the very letters of the separator's escape
             cells = [encode_basestring_ascii(cell)[1:-1] for cell in texts.split(SEPARATOR)]
-        if all(cells):
-            members = template % tuple(cells)
-        else:
-            empty = "null" if shape.clears else ""
-            said = (f'{name}"{cell}"' if cell else name + empty for name, cell in zip(names, cells, strict=True))
-            members = ",".join(said if shape.clears else (member for member in said if not member.endswith(":")))
-        if len(typed) == 2:
-            return f"{{{members}}}"
-        return f"{{{members},{typed[1:-1]}}}" if members else typed
+        said[1::2] = cells
+        members = "".join(said)[1:] + '"'
+        if not all(cells):  # no cell holds a quotation mark any more, so these stand where they seem to
+            for member, instead in empty:
+                members = members.replace(member, instead)
+        if len(typed) > 2:
+            members += "," + typed[1:-1]
+        return f"{{{members[1:]}}}"
 
     return traits
