@@ -5,7 +5,7 @@ INSTALLED := $(VENV)/.installed
 COMPILE := $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 
-.PHONY: demo test lint lock clean install bench bench-neighbour bench-sync kill-imports crash chaos
+.PHONY: demo test lint lock clean install bench bench-pages bench-neighbour bench-sync kill-imports crash chaos
 
 demo: $(INSTALLED)  ## start everything; Ctrl-C ends it
 	@exec $(PYTHON) -m engage.demo
@@ -16,6 +16,9 @@ test: $(INSTALLED)  ## the whole test suite; the browser's tests need Chromium a
 bench: $(INSTALLED)  ## the engine beside the bare thing: embedded, then on a PostgreSQL and a Redis of its own (BENCH="--only ingestion")
 	@$(PYTHON) -m bench.engine $(BENCH)
 	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.engine $(BENCH)
+
+bench-pages: $(INSTALLED)  ## pages of Live at ten thousand and at ten million executions (BENCH="--many 1000000")
+	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.pages $(BENCH)
 
 bench-neighbour: $(INSTALLED)  ## does a connection that misbehaves slow down another one?
 	@$(PYTHON) -m bench.neighbour
