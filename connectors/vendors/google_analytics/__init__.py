@@ -102,7 +102,20 @@ class GoogleAnalytics(Connector):
             help_text="Goes with every event, for Google's use of it in advertising.",
         )
         debug_mode = forms.BooleanField(
-            label="Debug mode", required=False, help_text="Events appear in DebugView, and in no report."
+            label="Debug mode", required=False, help_text="Events are shown in DebugView as they arrive."
+        )
+
+        field_order = (
+            "region",
+            "measurement_id",
+            "api_secret",
+            "event_prefix",
+            "traits",
+            "send_user_id",
+            "made_client_ids",
+            "locate",
+            "ad_consent",
+            "debug_mode",
         )
 
         def clean_event_prefix(self) -> str:
