@@ -56,7 +56,7 @@ class History:
         self.client.force_login(administrator, backend="django.contrib.auth.backends.ModelBackend")
         binding = factories.BindingFactory(prompt_id=self.prompts[0], connector="cleeng", connection__app=self.app)
         event = factories.EventFactory(id=1, prompt=binding.prompt, subscriber=self.people[0])
-        self.patterns = event, factories.ExecutionFactory(event=event, binding=binding)
+        self.patterns: tuple[Model, Model] = event, factories.ExecutionFactory(event=event, binding=binding)
         self.count, self.now, self.database = 1, timezone.now(), connection
 
     def grow(self, count: int) -> None:

@@ -248,6 +248,8 @@ class PromptEvent(models.Model):
             models.Index(
                 fields=["app", "-received_at", "-id"], name="event_answers", condition=~Q(interaction="impression")
             ),
+            # Few are: without it a page of them would walk through everybody's.
+            models.Index(fields=["app", "-received_at", "-id"], name="event_test", condition=Q(is_test=True)),
             models.Index(fields=["subscriber", "-received_at", "-id"], name="event_subscriber"),
             models.Index(fields=["prompt", "-received_at", "-id"], name="event_prompt"),
             models.Index(fields=["app", "reference"], name="event_reference"),
