@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
+from urllib.parse import quote
 
 import jwt
 import requests
@@ -40,6 +41,22 @@ class QueryKey(AuthBase):
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Return the request, signed."""
         request.prepare_url(str(request.url), {self.name: self.key})
+        return request
+
+
+PLACE = "{the key}"
+"""Stands in a path where the key goes."""
+
+
+class PathKey(AuthBase):
+    """Puts a key into the path, for a vendor that has no other place for it. Requests are built and noted without."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request with the key in its place."""
+        request.url = str(request.url).replace(quote(PLACE, safe=""), quote(self.key, safe=""))
         return request
 
 

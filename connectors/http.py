@@ -217,6 +217,11 @@ class Api:
         """Read by POST (SOAP, JSON-RPC, GraphQL queries, tokens): changes nothing at the vendor."""
         return self._read("POST", segments, params, body_of(content))
 
+    def text(self, *segments: Segment, params: Params = None) -> Answer:
+        """Read what may be another thing than JSON: then `answer.data` is its text."""
+        judge = self.connector.failure
+        return self._send_read(Asked("read", "GET", self._url(segments), params, None, {}, judge))
+
     def pages(
         self, *segments: Segment, params: Params = None, rows: str = "", most: int = MOST_PAGES
     ) -> Iterator[Answer]:

@@ -2,13 +2,13 @@
 
 Which document is meant, and which key in it, says `Inbound.signed_by`; its host is one that the connector declares. What was
 fetched is kept in this process for as long as the vendor allows. An unknown key makes us look again, since the vendor may
-have begun to use a new one; but not more often than every `APART` seconds, whatever number of requests name unknown keys.
+have begun to use a new one; but a host is not asked more often than every `APART` seconds, whatever requests name.
 """
 
 import re
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Lock
 from typing import Any
 
@@ -22,22 +22,23 @@ from connectors.journal import OnlyLooks
 WITHIN = 4.0
 """Seconds that a fetch may take, while the vendor waits for our answer."""
 APART = 30.0
-"""Seconds between two fetches of a document."""
+"""Seconds between two fetches from a host."""
 SHORTEST, LONGEST = 300.0, 86_400.0
 """Seconds for which a document is kept at least and at most, whatever its Cache-Control says."""
 MOST = 64
-"""Documents that are kept. Each is named by a connector's declaration, so there are few."""
+"""Documents that are kept."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Document:
-    keys: Mapping[str, Any] = field(default_factory=dict)
-    good_until: float = 0.0
-    asked_at: float | None = None
+    keys: Mapping[str, Any]
+    good_until: float
 
 
 kept: dict[str, _Document] = {}
-"""By URL. Only `published_key` changes it."""
+"""By URL; the one that was used last is the last."""
+asked: dict[str, float] = {}
+"""When a host was asked last, by its base URL. Hosts are declared, and no request adds one."""
 _lock = Lock()
 
 
@@ -49,43 +50,48 @@ def published_key(declared: Connector, settings: Values, wanted: Published) -> A
         NoKey: whether it does cannot be known now.
 
     """
-    place = "/".join([base_url(declared, settings, wanted.host), *wanted.path])
-    document = _turn(place, wanted.key_id)
-    if wanted.key_id in document.keys:
-        return document.keys[wanted.key_id]
+    host = base_url(declared, settings, wanted.host)
+    place = "/".join([host, *wanted.path])
+    if (key := _recalled(place, wanted.key_id)) is not None:
+        return key
+    _take_turn(host)
     try:
         with Api(declared, settings, OnlyLooks(WITHIN)) as api:
-            answer = api.at(wanted.host).get(*wanted.path)
+            answer = api.at(wanted.host).text(*wanted.path)
         keys = wanted.keys(answer)
     except Failure as failure:
         raise NoKey(f"The keys that {declared.label} publishes could not be read: {failure.message}") from None
-    good_until = time.time() + _seconds(answer)
     with _lock:
-        kept[place] = _Document(keys, good_until, document.asked_at)
+        kept[place] = _Document(keys, time.time() + _seconds(answer))
+        while len(kept) > MOST:
+            del kept[next(iter(kept))]
     if wanted.key_id not in keys:
         raise Forged(f"It is signed with a key that {declared.label} does not publish.")
     return keys[wanted.key_id]
 
 
-def _turn(place: str, key_id: str) -> _Document:
-    """Return what is kept of a document, if it is good and has the key; else take the turn to fetch it.
+def _recalled(place: str, key_id: str) -> Any:
+    """Return a key of a document that is kept and still good; None where there is none."""
+    with _lock:
+        document = kept.pop(place, None)
+        if document is None or time.time() >= document.good_until:
+            return None
+        kept[place] = document
+        return document.keys.get(key_id)
+
+
+def _take_turn(host: str) -> None:
+    """Take the turn to ask a host.
 
     Raises:
-        NoKey: somebody else has fetched it just now, or is about to.
+        NoKey: it was asked just now.
 
     """
     now = time.time()
     with _lock:
-        document = kept.pop(place, _Document())
-        kept[place] = document  # the last to go
-        while len(kept) > MOST:
-            del kept[next(iter(kept))]
-        if now < document.good_until and key_id in document.keys:
-            return document
-        if document.asked_at is not None and now - document.asked_at < APART:
+        if now - asked.get(host, -APART) < APART:
             raise NoKey("The key is not among those that were read a moment ago, and they are not read again so soon.")
-        document.asked_at = now
-        return _Document(asked_at=now)
+        asked[host] = now
 
 
 def _seconds(answer: Answer) -> float:

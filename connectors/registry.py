@@ -9,6 +9,7 @@ from connectors.models import Connection
 from connectors.vendors import (
     activecampaign,
     adobe,
+    amazon,
     apple,
     braintree,
     braze,
@@ -41,6 +42,7 @@ CONNECTORS: tuple[type[Connector], ...] = (
     WebsiteActions,
     activecampaign.ActiveCampaign,
     adobe.Adobe,
+    amazon.Amazon,
     apple.Apple,
     braintree.Braintree,
     braze.Braze,

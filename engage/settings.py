@@ -377,8 +377,8 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "json", "stream": sys.stderr}},
     "root": {"handlers": ["console"], "level": os.environ.get("LOG_LEVEL", "INFO")},
     "loggers": {
-        # urllib3 writes request paths at DEBUG; a path may carry an id of a person.
-        "urllib3": {"level": "WARNING"},
+        # urllib3 writes request paths at DEBUG, and at WARNING where a header cannot be read; one may carry a person's id or a key.
+        "urllib3": {"level": "ERROR"},
         "botocore": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
         # Its lines name the person who failed to sign in.

@@ -41,6 +41,7 @@ def _empty_cache() -> None:
     """The cache is a process's memory, and so are vendors' published keys: a test begins without."""
     cache.clear()
     published.kept.clear()
+    published.asked.clear()
 
 
 @pytest.fixture

@@ -33,8 +33,8 @@ def names(document: Answer) -> dict[str, str]:
     return {name: f"key {name}" for name in document.texts("names")}
 
 
-def ask(name: str) -> Any:
-    return published_key(Keyed(), {}, Published("keys", ("v1", "set"), name, names))
+def ask(name: str, document: str = "set") -> Any:
+    return published_key(Keyed(), {}, Published("keys", ("v1", document), name, names))
 
 
 @pytest.fixture
@@ -98,6 +98,8 @@ def test_unknown_keys_make_us_look_seldom_and_hide_no_known_one(vendor: FakeVend
             clock.shift(1)
             with pytest.raises((NoKey, Forged)):
                 ask(f"x{number}")
+            with pytest.raises(NoKey):
+                ask("a", f"another-{number}")
             assert ask("a") == "key a"
     assert len(vendor.fetched) == 2
 
@@ -130,7 +132,7 @@ def test_what_cannot_be_read_is_asked_for_again_and_takes_no_key_away(vendor: Fa
 
 def test_few_documents_are_kept(vendor: FakeVendor) -> None:
     for number in range(published.MOST + 5):
-        published.kept[f"https://elsewhere.invalid/{number}"] = published._Document()  # noqa: SLF001 - as others left it
+        published.kept[f"https://elsewhere.invalid/{number}"] = published._Document({}, 0)  # noqa: SLF001 - as others left it
     publishes(vendor, "a")
     assert ask("a") == "key a"
     assert len(published.kept) == published.MOST

@@ -1,0 +1,123 @@
+"""Amazon Appstore: in-app purchases on Fire TV and Fire tablets. Amazon's server API reads, and does nothing else."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from django import forms
+from requests.auth import AuthBase
+
+from connectors.auth import PathKey
+from connectors.base import (
+    Catalogue,
+    Category,
+    Choice,
+    Connector,
+    PatternField,
+    ProbeLine,
+    SecretField,
+    Values,
+    identity,
+    live_or_sandbox,
+)
+from connectors.failures import Rejected, Undocumented
+from connectors.http import Api
+from connectors.vendors.amazon.buying import SKU, Downgrade, Purchase, Upgrade
+from connectors.vendors.amazon.notifications import TOPIC, Notifications, sns_of
+from connectors.vendors.amazon.receipts import GONE, UNKNOWN, WRONG_USER, receipt
+
+DOCS = "https://developer.amazon.com/docs/in-app-purchasing"
+RVS = "https://appstore-sdk.amazon.com"
+NOBODY = "engage-test-of-the-connection"
+
+
+class SkusField(forms.CharField):
+    """SKUs, one a line, each with a name if you wish."""
+
+    def validate(self, value: str) -> None:
+        """Refuse a line that begins with no SKU."""
+        super().validate(value)
+        for number, line in enumerate(value.splitlines(), 1):
+            if line.strip() and not re.fullmatch(rf"{SKU}(\s+\S.*)?", line.strip()):
+                raise forms.ValidationError(f"Line {number}: write a SKU, and a name behind it if you wish.")
+
+
+def products(api: Api) -> Iterator[Choice]:
+    """Return what was typed: Amazon lists nothing."""
+    for line in str(api.settings.get("products") or "").splitlines():
+        if line.strip():
+            sku, _, name = line.strip().partition(" ")
+            yield Choice(sku, f"{name.strip()} ({sku})" if name.strip() else sku)
+
+
+class Amazon(Connector):
+    """In-app purchases of an app in Amazon's Appstore."""
+
+    key, label, category = "amazon", "Amazon Appstore", Category.STORES
+    description = "Sell and change subscriptions in your app for Fire TV and Fire tablets."
+    aliases = ("fire tv", "kindle fire", "in-app purchase", "appstore")
+    docs_url = f"{DOCS}/iap-rvs-for-android-apps.html"
+    actions = (Purchase, Upgrade, Downgrade)
+    base_urls = {"live": RVS, "sandbox": f"{RVS}/sandbox"}
+    catalogues = {"products": Catalogue("Products", products)}
+    inbound = Notifications()
+    setup_steps = (
+        "In the Amazon Developer Console, open Settings > Identity and copy the shared key.",
+        "Enter it with the app's package name, and list the SKUs that you offer: Amazon lists them to nobody.",
+        "Let your app carry out the instructions and report the receipt: see “Put Engage into your app”.",
+        "Test the connection, switch it to Active and save.",
+        "Amazon lets no server cancel, extend or refund, so there are no such actions: people do it at amazon.com.",
+    )
+
+    class Settings(forms.Form):
+        """The app, and the developer's key."""
+
+        environment = live_or_sandbox("The sandbox knows receipts of the App Tester only, and takes any key.")
+        package_name = identity(
+            PatternField(
+                r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+",
+                max_length=150,
+                label="Package name",
+                shape="Like com.example.app.",
+            )
+        )
+        shared_secret = SecretField(label="Shared key", help_text="From Settings > Identity in the Developer Console.")
+        products = SkusField(
+            required=False,
+            max_length=20_000,
+            label="SKUs",
+            widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+            help_text="One a line, e.g. “premium.month Premium, monthly”. Of a subscription, those of its terms.",
+        )
+        rtn_topic_arn = identity(
+            PatternField(
+                TOPIC,
+                required=False,
+                max_length=350,
+                label="Topic of the notifications",
+                shape="Like arn:aws:sns:us-east-1:123456789012:name.",
+                help_text="See the steps under Webhooks.",
+            )
+        )
+
+    def hosts(self, settings: Values) -> Mapping[str, str]:
+        """SNS in the region of the topic that the settings name."""
+        return {"sns": host} if (host := sns_of(str(settings.get("rtn_topic_arn") or ""))) else {}
+
+    def auth(self, settings: Values) -> AuthBase:
+        """The shared key, in the path: Amazon has no other place for it."""
+        return PathKey(settings["shared_secret"])
+
+    def probe(self, api: Api) -> list[ProbeLine]:
+        """Ask for a receipt that nobody has: whoever is told so has the right key."""
+        if self.is_sandbox(api.settings):
+            return [ProbeLine(None, "Amazon's sandbox takes any key, so nothing here can be tested.")]
+        try:
+            receipt(api, NOBODY, NOBODY)
+        except Rejected as no:
+            if no.status not in {UNKNOWN, GONE, WRONG_USER}:
+                raise
+            return [
+                ProbeLine(True, "Amazon accepts the shared key."),
+                ProbeLine(None, "It shows no name of the account."),
+            ]
+        raise Undocumented("Amazon knows a receipt that cannot be.")

@@ -1,0 +1,70 @@
+"""What Amazon shows of a receipt, and what that says of a person: Receipt Verification Service (RVS), version 1.0.
+
+https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from connectors.answers import Answer
+from connectors.auth import PLACE
+from connectors.base import Json
+from connectors.failures import BadCredentials, Rejected, Undocumented
+from connectors.http import Api
+
+ID = r"[A-Za-z0-9_.:=+/~!*@|-]{1,500}"  # Amazon does not say what its ids are made of
+UNKNOWN, GONE, WRONG_KEY, WRONG_USER = 400, 410, 496, 497  # RVS has statuses of its own
+
+
+def receipt(api: Api, user: str, number: str) -> Answer:
+    """Return a receipt of an Amazon user.
+
+    Raises:
+        BadCredentials: the shared key is another developer's.
+        Rejected: it is no receipt of this user and developer, or no longer valid (status 410).
+
+    """
+    try:
+        path = ("version", "1.0", "verifyReceiptId", "developer", PLACE, "user", user, "receiptId", number)
+        found = api.get(*path)
+    except Rejected as no:
+        if no.status == WRONG_KEY:
+            raise BadCredentials("Amazon does not accept the shared key.") from None
+        words = {
+            UNKNOWN: "Amazon knows no such receipt.",
+            GONE: "Amazon shows the receipt as no longer valid.",
+            WRONG_USER: "Amazon knows no such receipt of this user.",
+        }
+        no.message = words.get(no.status, no.message)
+        raise
+    found.shows("receiptId", number)
+    return found
+
+
+def traits_of(shown: Answer, user: str) -> Json:
+    """Return what a receipt says of who has it. What it does not have is None, which takes the trait away."""
+    if shown["productType"] != "SUBSCRIPTION":
+        return {"amazon_user_id": user}
+    return {
+        "amazon_user_id": user,
+        "amazon_receipt_id": shown.text("receiptId"),
+        "amazon_sku": shown.get("termSku") or shown.text("productId"),
+        "amazon_renewal_date": _time(shown.get("renewalDate")),
+        "amazon_cancel_date": _time(shown.get("cancelDate")),
+        "amazon_auto_renewing": shown.get("autoRenewing"),
+        "amazon_deferred_sku": shown.get("deferredSku"),
+    }
+
+
+def subject(number: str) -> str:
+    """Name a receipt, of which the newest word counts."""
+    return f"receipt {number}"
+
+
+def _time(millis: Any) -> str | None:
+    if millis is None:
+        return None
+    try:
+        return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+    except (TypeError, ValueError, OverflowError, OSError):
+        raise Undocumented("Amazon's receipt has a time that is none.") from None
