@@ -4,7 +4,7 @@ import logging
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
-from django.db import close_old_connections
+from django.db import connections
 from django.utils import timezone
 from django_celery_beat.schedulers import DatabaseScheduler
 
@@ -36,13 +36,12 @@ class Scheduler(DatabaseScheduler):  # type: ignore[misc]
         return None
 
     def _watch(self) -> None:
-        close_old_connections()
         try:
             watch(timezone.now())
         except Exception:
             logger.exception("The watch failed; the next one is in half a minute")
         finally:
-            close_old_connections()
+            connections.close_all()
 
     def close(self) -> None:
         """Write what is to be written, and wait for the watch."""
