@@ -1,0 +1,148 @@
+"""Roku: purchases on the device by Roku Pay, and what a server may do with them.
+
+https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-web-service.md
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from urllib.parse import quote
+
+import requests
+from django import forms
+from django.core.validators import RegexValidator
+from requests.auth import AuthBase
+
+from connectors.answers import Answer
+from connectors.base import (
+    WRITING_UNTESTED,
+    Catalogue,
+    Category,
+    Choice,
+    Connector,
+    PatternField,
+    ProbeLine,
+    Rate,
+    SecretField,
+    Values,
+    identity,
+    per_second,
+)
+from connectors.failures import BadCredentials, Failure, Rejected, Undocumented
+from connectors.http import Api
+from connectors.vendors.roku.buying import Downgrade, Purchase, Upgrade
+from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
+from connectors.vendors.roku.purchases import DOCS, PLACE, PRODUCT
+
+HOST = "https://apipub.roku.com/listen/transaction-service.svc"  # there is no other for tests: beta apps and test users
+NOBODYS = "0" * 32  # a transaction id of the right shape
+UNAUTHORIZED = "UNAUTHORIZED"
+
+
+class PartnerKey(AuthBase):
+    """Puts the key where Roku wants it: into the path of what reads, and into the body of what writes."""
+
+    def __init__(self, key: str) -> None:
+        self.key = key
+
+    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+        """Return the request, signed."""
+        if isinstance(request.body, bytes):
+            request.body = json.dumps({"partnerAPIKey": self.key, **json.loads(request.body)}).encode()
+        request.url = str(request.url).replace(quote(PLACE, safe=""), quote(self.key, safe=""), 1)
+        return request
+
+
+class ProductsField(forms.CharField):
+    """Products, one a line: code; product group; name."""
+
+    def validate(self, value: str) -> None:
+        """Refuse a line that begins with no code."""
+        super().validate(value)
+        for number, line in enumerate(value.splitlines(), 1):
+            if line.strip() and not re.fullmatch(PRODUCT, line.split(";")[0].strip()):
+                raise forms.ValidationError(f"Line {number} begins with no product code.")
+
+
+def products(api: Api) -> Iterator[Choice]:
+    """Return what was typed: Roku lists products to nobody but the device."""
+    for line in str(api.settings.get("products") or "").splitlines():
+        code, *more = (part.strip() for part in line.split(";"))
+        if code:
+            yield Choice(code, f"{more[1]} ({code})" if len(more) > 1 and more[1] else code)
+
+
+class Roku(Connector):
+    """Purchases on Roku devices."""
+
+    key, label, category = "roku", "Roku", Category.STORES
+    description = "Sell and change subscriptions on Roku devices; check, cancel and refund them, and give credit."
+    aliases = ("roku pay", "channel store", "in-app purchase", "streaming player")
+    docs_url = DOCS
+    actions = (Purchase, Upgrade, Downgrade, Validate, Cancel, Refund, Credit)
+    catalogues = {"products": Catalogue("Products", products)}
+    setup_steps = (
+        "In Roku's Developer Dashboard, open Roku Pay Web Services and copy the API key; there is one for all your apps.",
+        "If you restrict the addresses that may ask there, allow this server's.",
+        "Enter the key and the app's channel id, and list the products that you offer with their product groups.",
+        "Test the connection, switch it to Active and save. Purchases of test users are made here too: Roku has no sandbox.",
+        "Let your channel carry out the instructions and report the purchase: see “Put Engage into your app”.",
+        "From a server Roku changes and resumes no plan, and no longer moves the next bill: a credit gives free time.",
+    )
+
+    class Settings(forms.Form):
+        """The app, and the developer's key."""
+
+        channel_id = identity(PatternField("[0-9]{1,10}", label="Channel id", shape="Digits.", help_text="Of the app."))
+        partner_api_key = SecretField(
+            label="Roku Pay API key",
+            help_text="Of the developer account.",
+            validators=[RegexValidator(r"\A[0-9A-Za-z]{20,64}\Z", "A key has 20 to 64 letters and digits.")],
+        )
+        products = ProductsField(
+            required=False,
+            max_length=20_000,
+            label="Products",
+            widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+            help_text="One a line: code; product group; name. Like “premium_yearly; films; Premium, yearly”.",
+        )
+
+    def base_url(self, settings: Values) -> str:
+        """One host for everybody."""
+        return HOST
+
+    def rate(self, settings: Values) -> Rate:
+        """As Roku says: 20 requests a second for a key."""
+        return per_second(20)
+
+    def auth(self, settings: Values) -> AuthBase:
+        """The key, in the path or in the body: Roku has no other place for it."""
+        return PartnerKey(settings["partner_api_key"])
+
+    def probe(self, api: Api) -> list[ProbeLine]:
+        """Ask for a transaction that nobody has: whoever is told so has the right key.
+
+        UNVERIFIED: the answers to it. Only UNAUTHORIZED is believed to speak of the key.
+        """
+        try:
+            api.get("validate-transaction", PLACE, NOBODYS).shows("status", 0)
+        except Rejected as no:
+            if no.status != 200:
+                raise
+            return [ProbeLine(True, "Roku accepts the key."), WRITING_UNTESTED]
+        raise Undocumented("Roku knows a transaction that cannot be.")
+
+    def said(self, answer: Answer) -> tuple[str, str]:
+        """Read `{"status": 1, "errorCode", "errorMessage", "errorDetails"}`."""
+        words = answer.get("errorMessage") or answer.get("errorDetails") or ""
+        return str(answer.get("errorCode", "")), str(words) if isinstance(words, str) else ""
+
+    def failure(self, answer: Answer) -> Failure | None:
+        """Read a refusal, which is inside a 200: `status` is 0 in everything else."""
+        status = answer.get("status")
+        if answer.status >= 400 or not isinstance(status, int) or status == 0:
+            return super().failure(answer)
+        code, words = self.said(answer)
+        if words.strip().upper() == UNAUTHORIZED:
+            return BadCredentials("Roku does not accept the key.", code=code)
+        return Rejected(f"Roku refused: {words or code or 'it does not say why'}", code=code)
