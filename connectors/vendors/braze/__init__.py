@@ -20,7 +20,9 @@ from connectors.base import (
     listed,
 )
 from connectors.failures import BadCredentials, Failure, Rejected
+from connectors.forwarders import TraitNames
 from connectors.http import Api
+from connectors.pushes import nightly_choice
 from connectors.vendors.braze import sending, users
 
 # https://www.braze.com/docs/api/basics/#endpoints: every instance has an endpoint of this form
@@ -51,6 +53,7 @@ class Braze(Connector):
         sending.TransactionalEmail,
         users.UpdateAttributes,
     )
+    push = users.Attributes
     # UNVERIFIED: whether `is_api_campaign` is true of campaigns that an API triggers, so none is left out.
     catalogues = {
         "campaigns": Catalogue("Campaigns", listed("campaigns", "list", key="{id}", label="{name}", params=LIST)),
@@ -85,6 +88,11 @@ class Braze(Connector):
             initial=True,
             help_text="Off: a person is meant by the trait braze_external_id, or else by their e-mail address.",
         )
+        traits = TraitNames(
+            help_text="Names of traits with commas between them, e.g. plan, email_address. They become attributes of the "
+            "person's profile at night."
+        )
+        traits_nightly = nightly_choice("Braze")
         app_id = PatternField(
             r"[A-Za-z0-9-]{1,64}",
             label="App identifier",

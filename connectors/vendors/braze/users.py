@@ -3,6 +3,7 @@
 Attributes are an upsert. Events are not deduplicated: each request is one more.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from django import forms
@@ -23,8 +24,10 @@ from connectors.base import (
 )
 from connectors.choosing import email_in, require, text_in
 from connectors.custom_events import CustomEvent, Properties, WithProperties, custom_properties
-from connectors.failures import Missing
+from connectors.failures import Failure, Missing, Rejected
+from connectors.forwarders import Verdict
 from connectors.http import Api
+from connectors.pushes import Person, TraitPush
 
 DOCS = "https://www.braze.com/docs/api/endpoints"
 TRACK = f"{DOCS}/user_data/post_user_track"
@@ -55,6 +58,11 @@ def person(api: Api, user: Json) -> Json:
     if "email_address" in user:
         return {"email": email_in(user)}
     raise Missing(Needs.lacking((EXTERNAL_ID, "email_address")))
+
+
+def attributes_of(known: Mapping[str, Any]) -> Json:
+    """Return what is known of a person under Braze's names, and nothing that would say who is meant."""
+    return {BRAZE_NAMES.get(name, name): value for name, value in known.items() if name not in NO_ATTRIBUTES}
 
 
 def track(api: Api, **one: Json) -> Answer:
@@ -151,7 +159,7 @@ class UpdateAttributes(WithProperties):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Set them. Nobody's name for a person among them counts: who is meant stands last."""
-        known = {BRAZE_NAMES.get(name, name): value for name, value in custom_properties(user, inputs).items()}
+        known = attributes_of(custom_properties(user, inputs))
         if inputs["email_subscribe"]:
             known["email_subscribe"] = inputs["email_subscribe"]
         if group := inputs["subscription_group_id"]:
@@ -159,7 +167,7 @@ class UpdateAttributes(WithProperties):
             known["subscription_groups"] = [{"subscription_group_id": group, "subscription_state": state}]
         require(known, "There is no attribute to set: none is written, and none of the traits is known.")
         who = person(api, user)
-        wish = {name: value for name, value in known.items() if name not in NO_ATTRIBUTES} | who
+        wish = known | who
         return f"{taken(track(api, attributes=wish))}: {len(known)} attributes of {next(iter(who.values()))}"
 
     def check_inputs(self, api: Api, inputs: Values) -> list[str]:
@@ -189,3 +197,45 @@ class TrackEvent(CustomEvent):
         if app := api.settings.get("app_id"):
             event["app_id"] = app
         return f"{taken(track(api, events=event))}: the event “{inputs['event']}”"
+
+
+class Attributes(TraitPush):
+    """The chosen traits of everybody."""
+
+    description = "The traits that you name become attributes of people's profiles in Braze."
+    replay = Replay.NATURAL
+    replay_proof = UpdateAttributes.replay_proof
+    # https://www.braze.com/docs/api/api_limits: 75 objects in a request, and 50 with the plans of 2024 and later
+    most_items, most_bytes, largest_item = 50, 1_000_000, 100_000
+
+    def payload(self, person: Person, settings: Values) -> Json:
+        """The person's attributes, under our own id."""
+        if not settings.get("user_ids", True):
+            raise Rejected("Our user ids are not Braze's external ids, so nobody's traits go there at night.")
+        return {**attributes_of(person.traits), "external_id": person.user_id}
+
+    def send(self, api: Api, payloads: Sequence[Json]) -> Sequence[Verdict]:
+        """Set them all. Braze sets the others where it names some that it leaves out."""
+        try:
+            answer = api.post("users", "track", json={"attributes": list(payloads)})
+        except Rejected as no:
+            return left_out(no, len(payloads))
+        answer.shows("message", "success", "queued")
+        return [taken(answer)] * len(payloads)
+
+
+def left_out(no: Rejected, count: int) -> list[Verdict]:
+    """Read which attributes objects a 2xx leaves out: `errors` have a `type` and an `index`.
+
+    Raises:
+        Rejected: it does not say so of each.
+
+    """
+    rows = no.answer.each("errors") if no.answer is not None and no.status < 300 else []
+    words = {row.get("index"): str(row.get("type") or "it does not say why") for row in rows if isinstance(row, Answer)}
+    if not rows or len(words) != len(rows) or not all(type(index) is int and 0 <= index < count for index in words):
+        raise no
+    told: list[str | Failure] = [f"Braze says “{no.answer['message']}”" if no.answer else ""] * count
+    for index, why in words.items():
+        told[index] = Rejected(f"Braze refused: {why[:500]}")
+    return told

@@ -188,7 +188,7 @@ class OnTickets(Action):
 
     def nothing_left(self, requester: str, inputs: Values) -> str:
         """Say that all is as wished."""
-        return f"{self.what(inputs)}: contact {requester} has no ticket that it is left to be done to"
+        return f"{self.what(inputs)}: nothing is left to do for contact {requester}"
 
     def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
         """Nothing is left to do."""

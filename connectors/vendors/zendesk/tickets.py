@@ -153,7 +153,7 @@ class OnTickets(Action):
 
     def nothing_left(self, requester: str, inputs: Values) -> str:
         """Say that all is as wished."""
-        return f"{self.what(inputs)}: user {requester} has no ticket that it is left to be done to"
+        return f"{self.what(inputs)}: nothing is left to do for user {requester}"
 
     def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
         """Nothing is left to do."""

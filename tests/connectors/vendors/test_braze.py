@@ -8,14 +8,17 @@ import pytest
 
 from connectors import runner
 from connectors.base import ANSWERED_AT, USER_ID
+from connectors.batches import payload_of
 from connectors.http import Api
 from connectors.journal import OnlyLooks
+from connectors.pushes import Person
 from connectors.runner import Outcome, Result
 from connectors.vendors.braze import Braze
 from connectors.vendors.braze.sending import CampaignTrigger, CanvasTrigger, TransactionalEmail
 from connectors.vendors.braze.users import AddEmail, TrackEvent, UpdateAttributes
 from tests.connectors.contract import ActionContract, Player, Scenario
 from tests.connectors.fake_vendor import Call
+from tests.connectors.forwarder_contract import PushContract, PushScenario
 
 KEY = "3c7a1f0e-planted-key-8c2d5e9b4a10"
 SETTINGS = {"base_url": "rest.fra-01.braze.eu", "api_key": KEY, "user_ids": True, "app_id": "app-1"}
@@ -184,6 +187,54 @@ class TestTransactionalEmail(ActionContract):
         inputs={"campaign_id": CAMPAIGN, "properties": '{"offer": "SAVE20"}'},
         **OFTEN,
     )
+
+
+def pushed(*people: Any, **answer: Any) -> Call:
+    told = {"message": "success", "attributes_processed": len(people), **answer}
+    return Call("POST", "/users/track", told, body={"attributes": list(people)}, status=201)
+
+
+ANNS = {"plan": "Premium", "email": ANN, "external_id": "ann"}
+BOBS = {"plan": "Basic", "external_id": "bob"}
+
+
+class TestAttributes(PushContract):
+    scenario = PushScenario(
+        connector=Braze,
+        items=(
+            Person("ann", {"plan": "Premium", "email_address": ANN, "braze_id": "other"}),
+            Person("bob", {"plan": "Basic"}),
+        ),
+        calls=(pushed(ANNS, BOBS),),
+        counts=0,
+        messages=("Braze says “success”",) * 2,
+        settings={**SETTINGS, "traits": "plan, email_address", "traits_nightly": True},
+        signed=({"Authorization": f"Bearer {KEY}"},),
+    )
+
+    def alone(self, place: int) -> tuple[Call, ...]:
+        """Return the call for one of them."""
+        return (pushed((ANNS, BOBS)[place]),)
+
+    def test_whom_braze_names_is_refused_alone(self, player: Player) -> None:
+        errors = [{"type": "'plan' is not valid", "input_array": "attributes", "index": 1}]
+        player.vendor.expect(pushed(ANNS, BOBS, errors=errors))
+        ann, bob = self.play(player)
+        assert (ann.result, bob.result, bob.message) == (
+            Result.DONE,
+            Result.REJECTED,
+            "Braze refused: 'plan' is not valid",
+        )
+
+    @pytest.mark.parametrize("errors", [["no"], [{"type": "no", "index": 2}], [{"type": "no", "index": "1"}], [{}]])
+    def test_errors_that_name_nobody_are_everybodys(self, player: Player, errors: Any) -> None:
+        player.vendor.expect(pushed(ANNS, BOBS, errors=errors))
+        assert {outcome.result for outcome in self.play(player)} == {Result.REJECTED}
+
+    def test_without_our_ids_nobody_is_known(self) -> None:
+        found = payload_of(self.scenario.batched, self.scenario.items[0], BY_ADDRESS)
+        assert isinstance(found, Outcome)
+        assert found.result is Result.REJECTED
 
 
 ADD, EVENT, ATTRIBUTES = TestAddEmail.scenario, TestTrackEvent.scenario, TestUpdateAttributes.scenario

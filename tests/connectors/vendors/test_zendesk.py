@@ -308,7 +308,7 @@ class TestTickets:
         outcome = played(player, PRIORITY, requested(ticket(2, status="closed")))
         assert (outcome.result, outcome.message) == (
             Result.DONE,
-            "Priority high: user 7 has no ticket that it is left to be done to",
+            "Priority high: nothing is left to do for user 7",
         )
 
     def test_too_many_jobs_are_waited_for(self, player: Player) -> None:
