@@ -145,7 +145,7 @@ def test_planted_secrets_are_found_nowhere_but_encrypted(
     secrets["invitation"] = shown_once(invited).rstrip("/").rpartition("/")[2]
     # A second factor; and somebody who has the password types a wrong recovery code.
     mine = reverse("admin:second_factor")
-    client.post(mine, {"do": "begin"})
+    client.post(mine, {"do": "begin", "password": factories.PASSWORD})
     secrets["authenticator's secret"] = Authenticator.objects.get().secrets()["secret"]
     code = totp(base64.b32decode(secrets["authenticator's secret"]))
     confirmed = client.post(mine, {"do": "confirm", "code": f"{code:06d}"}).content.decode()

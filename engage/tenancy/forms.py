@@ -39,6 +39,14 @@ class SignInForm(AuthenticationForm):  # type: ignore[misc]
         return forms.ValidationError(self.error_messages["invalid_login"], code="invalid_login")
 
 
+class PasswordForm(forms.Form):
+    """One's own password, once more."""
+
+    password = forms.CharField(
+        label="Your password", widget=UnfoldAdminPasswordWidget(attrs={"autocomplete": "current-password"})
+    )
+
+
 class CodeForm(forms.Form):
     """A code of an authenticator app, or a recovery code."""
 

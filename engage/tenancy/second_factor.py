@@ -16,6 +16,8 @@ from engage.audit.record import record
 from engage.tenancy.mail import send_in_background
 from engage.tenancy.models import Authenticator, Company, User
 
+TRY_LATER = "Try again later."
+
 
 def factor_of(user: User) -> Authenticator | None:
     """Return the second factor that somebody signs in with."""
@@ -33,23 +35,39 @@ def required_by(user: User) -> QuerySet[Company]:
 
 
 def why_refused(request: HttpRequest, factor: Authenticator, code: str) -> str:
-    """Take a code of the app or a recovery code. Returns "" when it is right, else the sentence for the person.
-
-    Whoever is locked out gets the page that says so in place of the answer (`axes.middleware`).
-    """
-    user = factor.user
-    credentials = {"username": user.email}
-    if not AxesProxyHandler.is_allowed(request, credentials):
-        request.axes_locked_out = True  # type: ignore[attr-defined]
-        return "Try again later."
+    """Take a code of the app or a recovery code. Returns "" when it is right, else the sentence for the person."""
+    if _locked_out(request, factor.user):
+        return TRY_LATER
     allowed, waits = factor.verify_is_allowed()
     if not allowed:
         seconds = round((waits["locked_until"] - timezone.now()).total_seconds()) + 1
         return f"Wait {seconds} seconds after so many wrong codes. Then enter the newest one."
-    if django_otp.verify_token(user, factor.persistent_id, code) is not None:
+    if django_otp.verify_token(factor.user, factor.persistent_id, code) is not None:
         return ""
-    user_login_failed.send(sender=__name__, credentials=credentials, request=request)
+    _count_failure(request, factor.user)
     return "This code is not right. Each code works once, and only for half a minute."
+
+
+def why_not_them(request: HttpRequest, user: User, password: str) -> str:
+    """Take somebody's password once more, before a first factor is set up. Returns "" when it is right, else the sentence."""
+    if _locked_out(request, user):
+        return TRY_LATER
+    if user.check_password(password):
+        return ""
+    _count_failure(request, user)
+    return "This is not your password."
+
+
+def _locked_out(request: HttpRequest, user: User) -> bool:
+    """Whether too much has failed. Then the person gets the page that says so in place of the answer (`axes.middleware`)."""
+    if AxesProxyHandler.is_allowed(request, {"username": user.email}):
+        return False
+    request.axes_locked_out = True  # type: ignore[attr-defined]
+    return True
+
+
+def _count_failure(request: HttpRequest, user: User) -> None:
+    user_login_failed.send(sender=__name__, credentials={"username": user.email}, request=request)
 
 
 def confirm(request: HttpRequest, waiting: Authenticator) -> list[str]:

@@ -17,7 +17,7 @@ from django.views.generic import FormView, TemplateView
 
 from engage.audit.record import record
 from engage.tenancy import current, second_factor
-from engage.tenancy.forms import CodeForm, SignInForm
+from engage.tenancy.forms import CodeForm, PasswordForm, SignInForm
 from engage.tenancy.models import Authenticator, Company, User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
@@ -113,6 +113,7 @@ class SecondFactorView(TemplateView):
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         """What there is, who requires it, and the forms."""
         kwargs.setdefault("form", CodeForm())
+        kwargs.setdefault("password_form", PasswordForm())
         return super().get_context_data(
             **admin.site.each_context(self.request),
             title="Second factor",
@@ -126,7 +127,7 @@ class SecondFactorView(TemplateView):
         what = request.POST.get("do", "")
         factor = second_factor.factor_of(self.user)
         if what == "begin" and factor is None:
-            return self._set_up(Authenticator.make(self.user))
+            return self._begin(PasswordForm(request.POST))
         needed = second_factor.waiting_for(self.user) if what == "confirm" else factor
         if needed is None or what not in {"confirm", "replace", "recovery", "remove"}:
             raise Http404
@@ -137,6 +138,14 @@ class SecondFactorView(TemplateView):
             return self._set_up(needed, form) if what == "confirm" else self._show(form=form, doing=what)
         needed.refresh_from_db()
         return self._carry_out(what, needed)
+
+    def _begin(self, form: PasswordForm) -> HttpResponse:
+        """Whoever finds a session open sets up no factor of their own in it."""
+        if form.is_valid() and (
+            said := second_factor.why_not_them(self.request, self.user, form.cleaned_data["password"])
+        ):
+            form.add_error("password", said)
+        return self._set_up(Authenticator.make(self.user)) if form.is_valid() else self._show(password_form=form)
 
     def _carry_out(self, what: str, factor: Authenticator) -> HttpResponse:
         if what == "confirm":

@@ -21,6 +21,7 @@ from tests import factories
 
 LOGIN, CODE, MINE = "/console/login/", "/console/account/code/", "/console/second-factor/"
 PEOPLE = "/console/tenancy/membership/"
+BEGIN = {"do": "begin", "password": factories.PASSWORD}
 SignedIn = Callable[[User], Client]
 
 
@@ -173,7 +174,7 @@ class TestOnesOwn:
     ) -> None:
         client, elsewhere = signed_in(ada), signed_in(ada)
         assert "your password alone signs nobody in" in client.get(MINE).content.decode()
-        shown = client.post(MINE, {"do": "begin"})
+        shown = client.post(MINE, BEGIN)
         assert "no-store" in shown["Cache-Control"]
         waiting = Authenticator.objects.get()
         secret = waiting.secrets()["secret"]
@@ -197,11 +198,22 @@ class TestOnesOwn:
         assert codes[0] not in later
         assert password(ada).post(CODE, {"code": codes[0]}).status_code == 302
 
+    def test_an_open_session_is_not_enough_to_set_one_up(
+        self, ada: User, signed_in: SignedIn, clock: time_machine.Traveller
+    ) -> None:
+        client = signed_in(ada)
+        for guess in ("", "wrong", "wrong again", "and again", "once more"):
+            page = client.post(MINE, {"do": "begin", "password": guess}).content.decode()
+            assert ("not your password" in page) is bool(guess)
+        assert client.post(MINE, {"do": "begin", "password": "the fifth"}).status_code == 429
+        assert client.post(MINE, BEGIN).status_code == 429
+        assert not Authenticator.objects.exists()
+
     def test_every_visit_makes_another_secret(self, ada: User, signed_in: SignedIn) -> None:
         client = signed_in(ada)
         secrets = set()
         for _ in range(2):
-            client.post(MINE, {"do": "begin"})
+            client.post(MINE, BEGIN)
             secrets.add(Authenticator.objects.get().secrets()["secret"])
         assert len(secrets) == 2
 
@@ -219,7 +231,7 @@ class TestOnesOwn:
         client, elsewhere = verified(ada, factor, clock), verified(ada, factor, clock)
         before = Authenticator.objects.values("pk", "recovery_hashes").get()
         assert "not right" in client.post(MINE, {"do": what, "code": wrong(code_of(factor))}).content.decode()
-        assert client.post(MINE, {"do": "begin"}).status_code == 404
+        assert client.post(MINE, BEGIN).status_code == 404
         assert client.post(MINE, {"do": "confirm", "code": code_of(factor)}).status_code == 404
         assert Authenticator.objects.values("pk", "recovery_hashes").get() == before
         clock.shift(30)
@@ -240,7 +252,7 @@ class TestOnesOwn:
     @pytest.mark.django_db(transaction=True)
     def test_the_person_is_written_to(self, ada: User, signed_in: SignedIn, clock: time_machine.Traveller) -> None:
         client = signed_in(ada)
-        client.post(MINE, {"do": "begin"})
+        client.post(MINE, BEGIN)
         client.post(MINE, {"do": "confirm", "code": code_of(Authenticator.objects.get())})
         _background.submit(lambda: None).result(10)
         [message] = mail.outbox
@@ -275,7 +287,7 @@ class TestRequired:
             assert member.get(path)["Location"] == MINE, path
         assert member.post("/console/prompts/prompt/add/")["Location"] == MINE
         assert "Example Media requires a second factor" in member.get(MINE).content.decode()
-        member.post(MINE, {"do": "begin"})
+        member.post(MINE, BEGIN)
         waiting = Authenticator.objects.get(confirmed=False)
         member.post(MINE, {"do": "confirm", "code": code_of(waiting)})
         assert is_in(member)
