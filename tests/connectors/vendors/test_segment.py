@@ -9,9 +9,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import segment.analytics as official
 
 from connectors.base import ANSWERED_AT, USER_ID
-from connectors.batches import payload_of
+from connectors.batches import forward, payload_of
 from connectors.forms import settings_form
 from connectors.forwarders import ForwardedEvent
 from connectors.inbound import Forged, Request
@@ -20,8 +21,8 @@ from connectors.registry import connector
 from connectors.runner import Result, probe
 from connectors.vendors.segment import HOSTS, Segment
 from connectors.vendors.segment.outbound import Events, Group, Identify, Track
-from tests.connectors.contract import ActionContract, Player, Scenario
-from tests.connectors.fake_vendor import Call
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.fake_vendor import Call, fake_vendor
 from tests.connectors.forwarder_contract import ForwarderContract, ForwardScenario, PushContract, PushScenario
 from tests.connectors.inbound_contract import InboundContract, InboundScenario, Sent
 
@@ -170,6 +171,31 @@ def test_an_event_has_two_calls_at_most_and_a_batch_no_more_than_segment_takes()
     assert isinstance(payload, dict)
     assert len(payload["calls"]) * Events.most_items <= 2500
     assert all(len(call["messageId"]) < 100 for call in payload["calls"])
+
+
+# --- beside the vendor's own client -----------------------------------------------------------------------------------------
+
+
+def test_calls_beside_the_official_clients(player: Player) -> None:
+    with fake_vendor() as recorder:
+        recorder.by_shape = lambda heard: Call(heard.method, heard.path, SUCCESS)
+        client = official.Client(WRITE_KEY, host=recorder.url, sync_mode=True)
+        more = {"context": ANNS_MORE["context"], "timestamp": AT}
+        client.track("ann", ANNS[0]["event"], ANNS[0]["properties"], message_id=ANN.key, **more)
+        client.identify("ann", {"plan": "Premium"}, message_id=f"{ANN.key}-traits", **more)
+    player.point_at(Segment, (WRITE_KEY,))
+    player.vendor.expect(batch(*ANNS))
+    payload = payload_of(Events(), ANN, SETTINGS)
+    assert isinstance(payload, dict)
+    forward(Events(), Segment(), SETTINGS, [payload], MemoryJournal())
+    [ours] = player.vendor.heard
+    for theirs, call in zip(recorder.heard, ours.body["batch"], strict=True):
+        assert (theirs.method, theirs.path) == ("POST", f"/v1{ours.path}")
+        assert theirs.header("Authorization") == ours.header("Authorization")
+        [told] = theirs.body["batch"]
+        # The client names itself, and says of what it was not told that it is empty.
+        told["context"].pop("library")
+        assert told == {**call, "integrations": {}, "anonymousId": None}
 
 
 # --- the account ------------------------------------------------------------------------------------------------------------
