@@ -191,6 +191,10 @@ class Inbound(ABC):
         """Return what the vendor wants to be answered before it begins to send; None where this is an ordinary request."""
         return None
 
+    def reply(self, request: Request) -> str:
+        """Return the text with which the vendor wants a request of its own to be acknowledged; most want none. Raises nothing."""
+        return ""
+
 
 def signing_secrets(settings: Values, name: str = Inbound.believed_by) -> tuple[str, ...]:
     """Return the secrets of a SigningSecretField.
@@ -256,17 +260,18 @@ def key_named(token: str) -> str:
     return name
 
 
-def check_token(token: str, key: Any, *, algorithm: str, issuer: str, audience: str) -> Json:
+def check_token(token: str, key: Any, *, algorithm: str, issuer: str, audience: str | None) -> Json:
     """Return the claims of a JSON Web Token that is signed with this key, and is good now, for us.
 
     Args:
         algorithm: the only one that counts, whatever the token says.
+        audience: for whom it must be made; None where the vendor's tokens name nobody.
 
     Raises:
         Forged: it is not.
 
     """
-    needed = ["exp", "iat", "iss", "aud"]
+    needed = ["exp", "iss", *(["iat", "aud"] if audience else [])]
     try:
         return dict(
             jwt.decode(

@@ -81,7 +81,7 @@ def receive(connection: Connection, declared: Connector, inbound: Inbound, reque
     with transaction.atomic():
         InboundMessage.objects.bulk_create(rows, batch_size=500, ignore_conflicts=True)
         bell.ring_on_commit(TASK)
-    return ""
+    return inbound.reply(request)
 
 
 def _note_refusal(connection: Connection, reason: str) -> None:

@@ -66,6 +66,7 @@ class InboundScenario:
         rotates: several secrets count at once; not where the account's one key signs.
         signs_body: a signature covers the body; where it does not, the message can be no more than a hint.
         names_account: whose account is meant stands in what is signed, so that nothing else is believed.
+        reply: what the vendor is answered with.
         published: documents with the vendor's public keys, by which requests are believed.
         free: the customer chooses at the vendor which traits are sent.
         secret: a signing secret; `other` is one that the vendor does not know.
@@ -88,6 +89,7 @@ class InboundScenario:
     rotates: bool = True
     signs_body: bool = True
     names_account: bool = False
+    reply: bytes = b""
     published: tuple[Call, ...] = ()
     free: bool = False
     secret: str = SECRET
@@ -235,7 +237,7 @@ class InboundContract:
 
     def test_it_is_stored_acknowledged_read_and_written(self, house: House) -> None:
         answer = house.send(self.scenario.now())
-        assert (answer.status_code, answer.content) == (200, b"")
+        assert (answer.status_code, answer.content) == (200, self.scenario.reply)
         message = house.message()
         assert message.state == MessageState.QUEUED
         assert self.scenario.event_id in {"", message.event_id}

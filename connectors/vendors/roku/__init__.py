@@ -5,7 +5,7 @@ https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-w
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from urllib.parse import quote
 
 import requests
@@ -32,6 +32,7 @@ from connectors.failures import BadCredentials, Failure, Rejected, Undocumented
 from connectors.http import Api
 from connectors.vendors.roku.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
+from connectors.vendors.roku.notifications import KEYS_HOST, Notifications
 from connectors.vendors.roku.purchases import DOCS, PLACE, PRODUCT
 
 HOST = "https://apipub.roku.com/listen/transaction-service.svc"  # there is no other for tests: beta apps and test users
@@ -81,6 +82,7 @@ class Roku(Connector):
     docs_url = DOCS
     actions = (Purchase, Upgrade, Downgrade, Validate, Cancel, Refund, Credit)
     catalogues = {"products": Catalogue("Products", products)}
+    inbound = Notifications()
     setup_steps = (
         "In Roku's Developer Dashboard, open Roku Pay Web Services and copy the API key; there is one for all your apps.",
         "If you restrict the addresses that may ask there, allow this server's.",
@@ -110,6 +112,10 @@ class Roku(Connector):
     def base_url(self, settings: Values) -> str:
         """One host for everybody."""
         return HOST
+
+    def hosts(self, settings: Values) -> Mapping[str, str]:
+        """Where Roku publishes the keys of its notifications."""
+        return {"keys": KEYS_HOST}
 
     def rate(self, settings: Values) -> Rate:
         """As Roku says: 20 requests a second for a key."""

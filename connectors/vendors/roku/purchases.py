@@ -58,6 +58,11 @@ def is_cancelled(shown: Answer) -> bool:
     return bool(shown.shows("cancelled", True, False))
 
 
+def is_pending(shown: Answer) -> bool:
+    """Whether it has not begun; prose and examples spell it differently."""
+    return shown.get("purchaseStatus") in {"PendingActive", "Pending_Active"}
+
+
 def state(shown: Answer) -> str:
     """Return how a subscription stands: entitled beyond what was paid for is the time of grace."""
     ends = moment_in(shown, "expirationDate")
@@ -121,9 +126,8 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
         # A downgrade takes effect at the end of the period: then only is the old plan cancelled.
         fits = not job["replaces"] or job["replaces"] in rows or job["operation"] == "downgrade"
         require(fits, "The purchase takes the place of another plan than this person's.")
-    is_pending = shown.get("purchaseStatus") in {"PendingActive", "Pending_Active"}
-    if is_pending and job["operation"] == "downgrade":
+    if is_pending(shown) and job["operation"] == "downgrade":
         return Confirmed(f"{product} takes effect at the end of the period", {}, receipt=job["transaction"])
-    if is_pending:
+    if is_pending(shown):
         return Pending(job, "Roku shows the purchase as pending.")
     return shown_as(shown, f"{product} is bought", receipt=job["transaction"])

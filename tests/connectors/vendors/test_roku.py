@@ -1,10 +1,17 @@
 """Roku's actions by its sheet: orders for the device, 200s that mean no, and money that is given once."""
 
+import base64
+import hashlib
+import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from jwt.algorithms import RSAAlgorithm
 
 from connectors.answers import Answer
 from connectors.base import Choice
@@ -18,8 +25,10 @@ from connectors.vendors.roku import Roku, products
 from connectors.vendors.roku.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
 from connectors.vendors.roku.purchases import traits_of
+from sync.models import InboundMessage, MessageState, Subscriber
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
 from tests.connectors.fake_vendor import Broken, Call
+from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
 
 KEY = "PLANTED0123456789ABCDEF0123456789"
 NUMBER, OLD, CUSTOMER, CHANNEL = "cea5e5cc-25de-9b9b-13b2-13e9b1c4a3f4", "old-1", "abcdef0123456789", "12345"
@@ -424,3 +433,122 @@ class TestProducts:
     @pytest.mark.parametrize(("typed", "fits"), [(LIST, True), ("", True), ("a b; films", False), ("; films", False)])
     def test_each_line_begins_with_a_code(self, typed: str, fits: bool) -> None:
         assert settings_form(None, connector("roku"), {**SETTINGS, "products": typed}).is_valid() is fits
+
+
+# --- what Roku tells by itself ------------------------------------------------------------------------------------------
+
+APP_ID = "9876543210"
+
+
+@cache
+def signing_key(name: str) -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+def key_set(**public: rsa.RSAPublicKey) -> Call:
+    rows = [{**RSAAlgorithm.to_jwk(each, as_dict=True), "kid": kid.replace("_", "-")} for kid, each in public.items()]
+    return Call("GET", "/keys/keys/partner-jwks.json", {"keys": rows})
+
+
+def pushed(
+    tells: bytes, when: datetime, *, encode: Any = base64.b64encode, name: str = "roku-1", **claims: Any
+) -> Sent:
+    told = {
+        "iss": "Roku, Inc. urn:roku:apps:partner-service.roku.com",
+        "exp": int(when.timestamp()) + 86_400,
+        "nbf": int(when.timestamp()) - 3600,
+        "x-Roku-message-type": "roku.rpay.push",
+        "x-Roku-message-key": hashlib.sha256(tells).hexdigest(),
+        "x-Roku-message": encode(tells).decode(),
+        **claims,
+    }
+    said = {member: value for member, value in told.items() if value is not None}
+    token = jwt.encode(said, signing_key(name), "RS256", headers={"kid": "roku-1"})
+    return Sent(token.encode(), content_type="text/plain")
+
+
+def notice(kind: str = "Cancellation", **changes: Any) -> bytes:
+    told = {
+        "transactionType": kind,
+        "transactionId": NUMBER,
+        "originalTransactionId": OLD,
+        "customerId": CUSTOMER,
+        "productCode": "premium_yearly",
+        "channelId": APP_ID,
+        "eventDate": "2027-01-15T12:00:00Z",
+        "responseKey": "answer-1",
+        "partnerReferenceId": "",
+    }
+    return json.dumps({**told, **changes}).encode()
+
+
+class TestNotifications(InboundContract):
+    scenario = InboundScenario(
+        Roku,
+        tells=notice(),
+        sign=lambda tells, _, when: pushed(tells, when),
+        known={"roku_original_transaction_id": OLD, "roku_state": "active", "first_name": "Ann"},
+        learned={
+            "first_name": "Ann",
+            "roku_customer_id": CUSTOMER,
+            "roku_transaction_id": NUMBER,
+            "roku_original_transaction_id": OLD,
+            "roku_product_code": "premium_yearly",
+            "roku_expiration_date": "2999-01-15T12:00:00Z",
+            "roku_is_entitled": True,
+            "roku_cancelled": True,
+            "roku_state": "cancelled",
+        },
+        calls=(shown(cancelled=True, channelId=APP_ID),),
+        settings={"products": ""},
+        secrets={"partner_api_key": KEY},
+        type="Cancellation",
+        unread=notice("Refund"),
+        dated=False,  # a token is good for a day
+        rotates=False,
+        reply=b"answer-1",
+        published=(key_set(roku_1=signing_key("roku-1").public_key()),),
+        secret=APP_ID,
+        other="1234567890",
+    )
+
+    def test_another_secret(self, house: House) -> None:
+        """Roku has one address for all apps of a developer, and gives it up after refusals: others are acknowledged."""
+        assert house.send(Sent(pushed(notice(channelId="1234567890"), datetime.now(UTC)).body)).status_code == 200
+        assert house.work() == 0
+        assert (house.message().type, house.message().payload) == ("of another app", {})
+        assert house.traits() == dict(self.scenario.known)
+
+    def test_only_rokus_token_counts(self, house: House) -> None:
+        now, day = datetime.now(UTC), timedelta(days=1)
+        forged = {
+            "another issuer": pushed(notice(), now, iss="https://elsewhere.example"),
+            "none": pushed(notice(), now, iss=None),
+            "over": pushed(notice(), now - 2 * day),
+            "not yet": pushed(notice(), now + day),
+            "for ever": pushed(notice(), now, exp=None),
+            "another key under its name": pushed(notice(), now, name="another"),
+        }
+        for name, sent in forged.items():
+            assert house.send(sent).status_code == 401, name
+        assert house.is_untouched()
+
+    def test_the_other_alphabet_of_base64(self, house: House) -> None:
+        sent = pushed(notice(responseKey="??>>"), datetime.now(UTC), encode=base64.urlsafe_b64encode)
+        assert house.send(sent).content == b"??>>"
+        assert house.message().type == "Cancellation"
+
+    def test_whose_a_sale_is_says_its_customer_and_of_a_change_the_purchase_alone(self, house: House) -> None:
+        Subscriber.objects.update(traits={"roku_customer_id": CUSTOMER, "roku_transaction_id": "newer"})
+        for kind, state in (("Cancellation", MessageState.UNMATCHED), ("Sale", MessageState.DONE)):
+            house.send(pushed(notice(kind), datetime.now(UTC)))
+            house.tells(shown(channelId=APP_ID))
+            house.work()
+            assert InboundMessage.objects.get(type=kind).state == state
+        assert house.traits()["roku_transaction_id"] == NUMBER
+
+    def test_a_plan_that_has_not_begun_is_not_theirs_yet(self, house: House) -> None:
+        house.send(pushed(notice("DowngradeSale"), datetime.now(UTC)))
+        house.tells(shown(channelId=APP_ID, purchaseStatus="PendingActive"))
+        house.work()
+        assert house.traits() == dict(self.scenario.known)
