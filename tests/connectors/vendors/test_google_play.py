@@ -90,7 +90,7 @@ PURCHASE = f"{APP}/purchases/subscriptionsv2/tokens/{QUOTED}"
 
 
 def in_days(days: float) -> str:
-    return (datetime(2027, 1, 15, 12, tzinfo=UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return (datetime(2127, 1, 15, 12, tzinfo=UTC) + timedelta(days=days)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def bought(state: str = "ACTIVE", *, renews: bool = True, acknowledged: bool = True, **more: Any) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class TestCancel(ByAnEmptyObject):
     @pytest.mark.parametrize(
         ("answer", "result", "message"),
         [
-            (bought("CANCELED", renews=False), Result.DONE, "premium ends on 15 January 2027"),
+            (bought("CANCELED", renews=False), Result.DONE, "premium ends on 15 January 2127"),
             (bought("EXPIRED", renews=False), Result.DONE, "premium is over"),
             (bought(), Result.PENDING, "Google does not show it yet."),
         ],
@@ -258,7 +258,7 @@ class TestDefer(ActionContract):
         action=Defer,
         calls=(GIVES, shown(bought()), defers(deferred(7))),
         result=Result.DONE,
-        message="premium renews on 22 January 2027",
+        message="premium renews on 22 January 2127",
         traits=BY_TOKEN,
         inputs={"days": 7},
         **COMMON,
@@ -542,7 +542,7 @@ def test_a_change_at_the_next_renewal_is_done_and_says_when(player: Player) -> N
     not_yet = {"productId": "premium", "offerDetails": {"basePlanId": "yearly"}}
     job = {**JOB, "account": None, "replaces": TOKEN}
     outcome = asked(player, Downgrade, job, GIVES, shown(spoilt(lineItems=[not_yet, later])))
-    assert (outcome.result, outcome.message) == (Result.DONE, "premium takes effect on 15 January 2027.")
+    assert (outcome.result, outcome.message) == (Result.DONE, "premium takes effect on 15 January 2127.")
     assert outcome.confirmed is not None
     assert (outcome.confirmed.traits["google_product_id"], outcome.confirmed.receipt) == ("basic", "")
 
