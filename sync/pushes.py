@@ -30,7 +30,7 @@ from connectors.models import Connection, Health
 from connectors.pushes import Person, TraitPush, is_on
 from connectors.registry import connector_or_none
 from connectors.runner import Outcome, Result
-from engage import bell
+from engage import bell, crash
 from engage.logs import about
 from engage.redaction import mask
 from engage.schedules import slots
@@ -137,6 +137,7 @@ def claim() -> PushRun | None:
         if found is None:
             return None
         PushRun.objects.filter(pk=found.pk).update(fence=F("fence") + 1, due_at=Now() + Value(LEASE))
+    crash.point("push.claimed")
     return PushRun.objects.get(pk=found.pk)
 
 
@@ -239,6 +240,7 @@ def _one_batch(run: PushRun) -> bool:
         return _end(run, PushState.DONE, "")
     payloads = batch.payloads
     sent = iter(forward(push, declared, values, payloads, PushJournal(run), connection) if payloads else ())
+    crash.point("push.answered")
     outcomes = [(pk, found if isinstance(found, Outcome) else next(sent)) for pk, found in batch.people]
     return _settle(run, connection, batch, outcomes, secret_values(declared, values))
 
@@ -288,6 +290,7 @@ def _settle(
         connections.note_success(connection)
     if stopped is None:
         _store(run, **progress, message="", tries=0, due_at=Now() + Value(LEASE))
+        crash.point("push.stored")
         return True
     sentence = mask(stopped.message, secrets)
     if stopped.result is Result.HELD:

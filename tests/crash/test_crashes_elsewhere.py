@@ -1,4 +1,4 @@
-"""A process dies in an import, over a vendor's message or in the middle of a batch; another one goes on."""
+"""A process dies in an import, over a vendor's message, in the middle of a batch or of a push; another one goes on."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -11,14 +11,24 @@ from pytest_django import Settings
 from engage.tenancy.models import App
 from prompts import events, forwarding, versions
 from prompts.models import Batch, Execution, State
-from sync import imports, inbound
-from sync.models import ImportRun, InboundMessage, LastWord, MessageState, RunState, Source, Subscriber
+from sync import imports, inbound, pushes
+from sync.models import (
+    ImportRun,
+    InboundMessage,
+    LastWord,
+    MessageState,
+    PushRun,
+    PushState,
+    RunState,
+    Source,
+    Subscriber,
+)
 from tests import factories
 from tests.connectors.fake_vendor import Call, FakeVendor, Heard, fake_vendor
 from tests.connectors.inbound_contract import SECRET
 from tests.connectors.tellers import Slipping, sign_slip, slip
 from tests.connectors.vendors.test_mixpanel import PASSWORD, SETTINGS, TOKEN
-from tests.crash.victim import dies_at, forward, import_files, read_messages
+from tests.crash.victim import dies_at, forward, import_files, push, read_messages
 from tests.sync.conftest import TestBucket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
@@ -123,3 +133,28 @@ def test_who_forwards_dies(live_app: App, settings: Settings, point: str) -> Non
     assert set(Execution.objects.values_list("state", flat=True)) == {State.DONE}
     assert len(set(mixpanel.came)) == len(PEOPLE)
     assert len(mixpanel.came) == len(PEOPLE) * (2 if point in {"write.answered", "batch.answered"} else 1)
+
+
+# --- a push of traits -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["push.claimed", "write.begun", "write.answered", "push.answered", "push.stored"])
+def test_who_pushes_dies(live_app: App, settings: Settings, point: str) -> None:
+    sealed = {"service_account_password": PASSWORD, "project_token": TOKEN}
+    plain = {name: value for name, value in SETTINGS.items() if name not in sealed}
+    account = factories.ConnectionFactory(app=live_app, connector="mixpanel", settings=plain, secrets=sealed)
+    for user in PEOPLE:
+        factories.SubscriberFactory(app=live_app, user_id=user, traits={"plan": "gold"})
+    pushes.ask(account, "test")
+    PushRun.objects.update(due_at=timezone.now() - PAST)
+    with fake_vendor() as vendor:
+        vendor.by_shape = lambda heard: Call(heard.method, heard.path, {"status": 1, "error": None})
+        settings.ENGAGE_VENDOR_URLS = {"mixpanel": vendor.url}
+        dies_at(point, push)
+        assert pushes.work() == 0, "its lease holds"
+        PushRun.objects.update(due_at=timezone.now() - PAST)
+        assert pushes.work() == 1
+        came = [profile["$distinct_id"] for heard in vendor.heard for profile in heard.body]
+    run = PushRun.objects.get()
+    assert (run.state, run.taken) == (PushState.DONE, len(PEOPLE))
+    assert came == [*PEOPLE] * (2 if point in {"write.answered", "push.answered"} else 1)

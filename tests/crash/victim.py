@@ -22,7 +22,7 @@ from connectors.http import Api
 from engage import crash
 from engage.tenancy.models import App
 from prompts import events, executions, forwarding
-from sync import imports, inbound
+from sync import imports, inbound, pushes
 from sync.models import Source
 from tests.connectors.tellers import Slipping
 
@@ -92,6 +92,11 @@ def sweep() -> None:
 def forward(connection_id: UUID) -> None:
     """What a worker does when the bell rings for forwards."""
     forwarding.work("victim", connection_id)
+
+
+def push() -> None:
+    """What a worker does when the bell rings for pushes."""
+    pushes.work()
 
 
 def read_messages() -> None:
