@@ -202,11 +202,11 @@ def identity(form_field: Field, part: Callable[[Any], Any] | None = None) -> Fie
     Changing it demands the secrets again and raises the connection's generation.
 
     Args:
-        part: what of a value chooses, where not all of it does (of a URL, the server).
+        part: what of a value chooses, where not all of it does (of a URL, the server); not asked of no value.
 
     """
     form_field.is_identity = True  # type: ignore[attr-defined]
-    form_field.identity_part = part or (lambda value: value)  # type: ignore[attr-defined]
+    form_field.identity_part = lambda value: part(value) if part and value else value  # type: ignore[attr-defined]
     return form_field
 
 

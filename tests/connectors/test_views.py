@@ -9,7 +9,10 @@ from django.utils import timezone
 from django.utils.html import escape
 
 from connectors import connections
+from connectors.base import Connector
+from connectors.forms import settings_form
 from connectors.models import CatalogueEntry, Connection, Health
+from connectors.registry import all_connectors
 from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
@@ -159,6 +162,13 @@ def test_a_connection_is_found_by_its_id(admin: Client, app: App) -> None:
 
 def test_a_connector_that_does_not_exist_is_not_there(admin: Client, app: App) -> None:
     assert admin.get(f"{CATALOGUE}nobody/").status_code == 404
+
+
+@pytest.mark.parametrize("declared", [one for one in all_connectors() if one.needs_connection], ids=lambda one: one.key)
+def test_every_connectors_page_can_be_opened_before_it_is_set_up(admin: Client, app: App, declared: Connector) -> None:
+    page = admin.get(reverse("admin:connectors_connection_page", args=[declared.key])).content.decode()
+    assert all(escape(bound.label) in page for bound in settings_form(None, declared))
+    assert all(escape(action.label) in page for action in declared.actions)
 
 
 def test_nobody_gets_past_the_sign_in(client: Client, app: App) -> None:
