@@ -23,6 +23,7 @@ from prompts.models import Binding, Execution, PromptEvent, PromptStatus, State
 from sync.models import ImportRun, RunState, Subscriber, Trait
 
 DAYS = 7
+STUCK_AFTER = timedelta(hours=1)
 COUNTED_FOR = 60
 """Seconds for which the week's bars are shown as they were counted: a busy App has a million executions in them."""
 
@@ -120,11 +121,15 @@ def overview(request: HttpRequest) -> dict[str, Any]:
 def needs(app: App) -> list[Need]:
     """Return what waits for a person in this App, the most pressing first."""
     since = timezone.now() - timedelta(days=DAYS)
-    mine = Execution.objects.filter(app=app, state__in=[State.UNCERTAIN, State.GAVE_UP])
+    states = [State.UNCERTAIN, State.GAVE_UP, State.WAITING, State.HELD]
+    mine = Execution.objects.filter(app=app, state__in=states)
+    stuck = Q(created_at__lte=timezone.now() - STUCK_AFTER)
     actions = Q(is_forward=False)
     found = mine.aggregate(
         uncertain=Count("pk", filter=Q(state=State.UNCERTAIN)),
         gave_up=Count("pk", filter=Q(actions, state=State.GAVE_UP, created_at__gte=since)),
+        waiting=Count("pk", filter=Q(actions, stuck, state=State.WAITING)),
+        held=Count("pk", filter=Q(actions, state=State.HELD)),
         not_forwarded=Count("pk", filter=Q(~actions, state=State.GAVE_UP, created_at__gte=since)),
     )
     connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
@@ -156,6 +161,20 @@ def needs(app: App) -> list[Need]:
             "action gave up this week",
             "actions gave up this week",
             _link(live, state="gave_up"),
+        ),
+        (
+            found["waiting"],
+            "update",
+            "action has been tried for over an hour",
+            "actions have been tried for over an hour",
+            _link(live, state="waiting"),
+        ),
+        (
+            found["held"],
+            "pause_circle",
+            "action is on hold",
+            "actions are on hold",
+            _link(live, state="held"),
         ),
         (
             found["not_forwarded"],

@@ -228,7 +228,7 @@ def _executions() -> QuerySet[Execution]:
 
 def _listing(app: App, chosen: Mapping[str, Any]) -> Listing:
     if any(chosen.get(name) for name in ("state", "trouble", "connector", "can_run_since")):
-        return Listing(_filtered_executions(app, chosen), "created_at")
+        return Listing(executions_of(app, chosen), "created_at")
     return Listing(_filtered_events(app, chosen), "received_at")
 
 
@@ -244,7 +244,8 @@ def _filtered_events(app: App, chosen: Mapping[str, Any]) -> QuerySet[PromptEven
     return rows if chosen.get("impressions") else rows.exclude(interaction=IMPRESSION)
 
 
-def _filtered_executions(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execution]:
+def executions_of(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execution]:
+    """Return the executions that the filters let through, in no order."""
     rows = _executions().filter(app=app, **_event_terms(app, chosen, "event__"), **_time_terms(chosen, "created_at"))
     if chosen.get("state"):
         rows = rows.filter(state=chosen["state"])

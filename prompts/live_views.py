@@ -135,6 +135,7 @@ class LivePage(ConsoleViewMixin, TemplateView):
             filters=filters,
             query=urlencode(filters),
             older=urlencode({**filters, "before": str(page.older)}) if page.older else "",
+            may_run_again=bool(filters) and current.may(self.request, Right.RUN_MANY_AGAIN),
             zone=app.time_zone,
             tab="events",
         )

@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, path
 
 from engage.tenancy.scoped import ScopedModelAdmin
-from prompts import live_views
+from prompts import again_views, live_views
 from prompts.models import Execution, PromptEvent
 
 
@@ -18,6 +18,7 @@ class ExecutionAdmin(ScopedModelAdmin):
             ("", live_views.LivePage, "prompts_execution_changelist"),
             ("news/", live_views.LiveNews, "prompts_execution_news"),
             ("refused/", live_views.RefusedPage, "prompts_execution_refused"),
+            ("again/", again_views.AgainPage, "prompts_execution_again"),
             ("<uuid:pk>/", live_views.ExecutionPage, "prompts_execution_change"),
             ("<uuid:pk>/<slug:verb>/", live_views.ExecutionDo, "prompts_execution_do"),
         ]

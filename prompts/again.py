@@ -1,0 +1,133 @@
+"""Many executions run again at once: those of Live's filters, seen before, each as `prompts.decisions` runs one.
+
+A waiting one is tried now, in the place of its next try by itself. What may have happened, what was not sent and what belongs to
+tests is left out unless somebody asks for it.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from django.db.models import Q, QuerySet
+
+from connectors.base import Replay
+from connectors.registry import declaration
+from engage.tenancy.models import App
+from prompts import decisions, live
+from prompts.decisions import Decision, NotPossible
+from prompts.models import Execution, State
+from prompts.order import STOPPED
+from prompts.states import StateWords, words
+
+AT_ONCE = 200
+"""How many are shown, and run by one press of the button, oldest first. The rest waits for the next press, or for nobody's."""
+RUN = (State.WAITING, State.REJECTED, State.GAVE_UP, State.SKIPPED)
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What is left out unless it is asked for."""
+
+    uncertain: bool = False
+    not_sent: bool = False
+    tests: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """Executions of one state and action, as the preview tells them."""
+
+    state: StateWords
+    vendor: str
+    action: str
+    count: int
+    oldest: datetime
+    newest: datetime
+    warning: str
+
+
+@dataclass
+class Ran:
+    """What came of it."""
+
+    executions: list[tuple[Execution, str]] = field(default_factory=list)  # with the state that each was in
+    left: list[str] = field(default_factory=list)
+    """Why others were left as they are."""
+
+
+def those(app: App, chosen: Mapping[str, Any], extras: Extras) -> QuerySet[Execution]:
+    """Return what would run, oldest first.
+
+    What an earlier action stopped is none of it: it comes back when that one is done.
+
+    Args:
+        chosen: Live's filters.
+
+    """
+    states = [*RUN, *[State.UNCERTAIN] * extras.uncertain, *[State.NOT_SENT] * extras.not_sent]
+    rows = live.executions_of(app, chosen).filter(state__in=states, reruns=None)
+    rows = rows.exclude(Q(state=State.SKIPPED, reason=STOPPED))
+    if not extras.tests:
+        rows = rows.filter(event__is_test=False)
+    return rows.order_by("created_at", "pk")
+
+
+def preview(rows: Iterable[Execution]) -> list[Group]:
+    """Return these executions in groups, the largest first."""
+
+    def kind(row: Execution) -> tuple[str, str, str]:
+        return row.state, live.connector_label(row), live.action_label(row)
+
+    found = [list(group) for _, group in groupby(sorted(rows, key=kind), key=kind)]
+    return sorted(map(_group, found), key=lambda group: -group.count)
+
+
+def _group(rows: list[Execution]) -> Group:
+    first, moments = rows[0], [row.created_at for row in rows]
+    return Group(
+        words(first),
+        live.connector_label(first),
+        live.action_label(first),
+        len(rows),
+        min(moments),
+        max(moments),
+        "" if first.state != State.UNCERTAIN or is_safe(first) else "What did happen happens a second time.",
+    )
+
+
+def is_safe(execution: Execution) -> bool:
+    """Whether it may run again although a person errs who says that it did not happen: the request goes under a new key."""
+    found = declaration(execution)
+    return found is not None and found[1].replay in {Replay.CHECK, Replay.NATURAL}
+
+
+def run(app: App, seen: Mapping[str, Iterable[str]], *, by: str, note: str) -> Ran:
+    """Run executions again that still stand as they were seen.
+
+    Args:
+        seen: their ids, by the state in which they were.
+        note: how the person knows that the uncertain ones among them did not happen.
+
+    """
+    ran = Ran()
+    for state, ids in seen.items():
+        rows = Execution.objects.filter(app=app, pk__in=list(ids)[:AT_ONCE]).select_related("subscriber")
+        for row in rows.order_by("created_at", "pk"):
+            try:
+                ran.executions.append((_again(row, state, by=by, note=note), state))
+            except NotPossible as reason:
+                ran.left.append(str(reason))
+    return ran
+
+
+def _again(execution: Execution, seen: str, *, by: str, note: str) -> Execution:
+    if execution.state != seen:
+        raise NotPossible(f"It is “{words(execution).label}” now.")
+    match State(execution.state):
+        case State.WAITING:
+            return decisions.try_now(execution, by=by)
+        case State.UNCERTAIN:
+            return decisions.decide(execution, Decision.RUN_AGAIN, by=by, note=note)
+    return decisions.run_again(execution, by=by)
