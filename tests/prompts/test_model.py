@@ -144,16 +144,16 @@ class Twins:
     def report(self, person: int, prompt: int, interaction: str = "accept") -> None:
         """Somebody answers; actions follow on *accept* alone."""
         self.reported.append(events.Report(uuid4(), f"p{prompt}", interaction, f"u{person}"))
-        event, is_new = events.record(self.app, self.reported[-1])
-        assert is_new
-        self.ids += event.executions.order_by("position").values_list("pk", flat=True)
+        recorded = events.record(self.app, self.reported[-1])
+        assert recorded.is_new
+        self.ids += recorded.event.executions.order_by("position").values_list("pk", flat=True)
         if interaction == "accept":
             self.reference.report(person, LANES[prompt])
         self.pass_time()
 
     def report_again(self, which: int) -> None:
         """The same answer comes a second time."""
-        assert not events.record(self.app, self.reported[which % len(self.reported)])[1]
+        assert not events.record(self.app, self.reported[which % len(self.reported)]).is_new
 
     def ring(self, first: UUID | None, plan: Plan) -> bool:
         """A worker hears a bell that names an execution, or none, and takes one. Returns whether there was one."""
