@@ -79,7 +79,6 @@ class Braze(Connector):
                 shape="Like rest.iad-01.braze.com or rest.fra-01.braze.eu.",
                 help_text="Of your instance; the key belongs to it.",
             ),
-            part=endpoint_of,
         )
         api_key = SecretField(label="REST API key", usual_length=36, max_length=200, help_text="Of one workspace.")
         user_ids = forms.BooleanField(
@@ -100,6 +99,10 @@ class Braze(Connector):
             shape="From the same page of Braze.",
             help_text="Goes with custom events. Empty: none.",
         )
+
+        def clean_base_url(self) -> str:
+            """The endpoint as a URL."""
+            return endpoint_of(self.cleaned_data["base_url"])
 
     def base_url(self, settings: Values) -> str:
         """The instance's endpoint."""

@@ -90,9 +90,12 @@ class Freshdesk(Connector):
                 label="Account",
                 shape="Like yourcompany.freshdesk.com.",
             ),
-            part=lambda domain: tickets.host_of({"domain": domain}),
         )
         api_key = SecretField(label="API key", help_text="From the agent's profile settings.", max_length=64)
+
+        def clean_domain(self) -> str:
+            """The account's host, however much of it was typed."""
+            return tickets.host_of(self.cleaned_data)
 
     def base_url(self, settings: Values) -> str:
         """The account's own host."""

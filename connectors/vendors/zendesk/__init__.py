@@ -80,12 +80,15 @@ class Zendesk(Connector):
                 label="Account",
                 shape="Like yourcompany.zendesk.com.",
             ),
-            part=lambda domain: domain.removesuffix(".zendesk.com"),
         )
         username = identity(
             forms.EmailField(label="Agent", help_text="The e-mail address of an agent or administrator.")
         )
         api_key = SecretField(label="API token", help_text="Shown only once, when it is made.", max_length=200)
+
+        def clean_domain(self) -> str:
+            """The account's host, however much of it was typed."""
+            return tickets.host_of(self.cleaned_data)
 
     def base_url(self, settings: Values) -> str:
         """The account's own host; a sandbox has one of its own."""

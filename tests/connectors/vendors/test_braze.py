@@ -346,6 +346,7 @@ class TestTheConnection:
     def test_the_endpoint_is_the_instances(self, endpoint: str) -> None:
         form = Braze.Settings({**SETTINGS, "base_url": endpoint})
         assert form.is_valid(), form.errors
+        assert form.cleaned_data["base_url"] == "https://rest.iad-01.braze.com"
         assert Braze().base_url(form.cleaned_data) == "https://rest.iad-01.braze.com"
 
     @pytest.mark.parametrize(

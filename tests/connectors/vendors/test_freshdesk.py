@@ -371,6 +371,7 @@ class TestTheConnection:
     def test_the_host_is_the_accounts(self, domain: str) -> None:
         form = Freshdesk.Settings({**SETTINGS, "domain": domain})
         assert form.is_valid(), form.errors
+        assert form.cleaned_data["domain"] == "streamly.freshdesk.com"
         assert Freshdesk().base_url(form.cleaned_data) == "https://streamly.freshdesk.com/api/v2"
 
     @pytest.mark.parametrize("domain", ["support.streamly.example", "a.freshdesk.com.evil.example", "http://a", "a/b"])

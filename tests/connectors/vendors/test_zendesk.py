@@ -460,6 +460,7 @@ class TestTheConnection:
     def test_the_host_is_the_accounts(self, domain: str) -> None:
         form = Zendesk.Settings({**SETTINGS, "domain": domain})
         assert form.is_valid(), form.errors
+        assert form.cleaned_data["domain"] == "streamly.zendesk.com"
         assert Zendesk().base_url(form.cleaned_data) == "https://streamly.zendesk.com/api/v2"
 
     @pytest.mark.parametrize(
