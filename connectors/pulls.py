@@ -4,7 +4,7 @@ A connector that can be read sets `pulls`. `sync.pulls` runs them at night and b
 imports a file. Nothing here touches the network or the database.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,8 @@ SETTING = "traits_for"
 RANK = "rank"
 """The column that says which row of an account counts."""
 TYPES = frozenset({"text", "number", "boolean"})
+AGES = 1e11
+"""Seconds, more than any time has: so that states count before ages."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,18 @@ class Pull:
     traits: Mapping[str, str]
     rows: "Callable[[Api, datetime | None], Iterator[Row]]"
     tells_changes: bool = False
+
+
+def rank_in(states: Sequence[str], state: str, at: float) -> float:
+    """Return the rank by which the newest of the first of these states that any has counts; below 0 for another state.
+
+    Args:
+        states: those that are told of, in order of what they say of today.
+        state: of what is ranked.
+        at: when it was made, in seconds since 1970.
+
+    """
+    return (len(states) - states.index(state)) * AGES + at if state in states else -1.0
 
 
 def traits_choice(vendor: str, *, trait: str, user_id: str) -> forms.ChoiceField:

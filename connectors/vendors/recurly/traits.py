@@ -24,6 +24,7 @@ from connectors.inbound import (
     moment,
     signing_secrets,
 )
+from connectors.pulls import rank_in
 from connectors.vendors.recurly.reading import subscriptions
 
 # Of several subscriptions the one that says most of today is told of: the newest of the first of these states that any has.
@@ -44,7 +45,6 @@ TYPES = {
     "total_recurring_amount": "number",
 }
 FOUND_BY = ("account_code", "account_number")
-AGES = 1e11  # seconds: more than any time has, so that states count before ages
 NEWEST: Json = {"limit": 1, "sort": "created_at", "order": "desc"}
 SUBSCRIPTION_EVENTS = ("created", "updated", "renewed", "canceled", "expired", "paused", "resumed", "reactivated")
 INVOICE_EVENTS = ("created", "processing", "past_due", "paid", "failed", "voided")
@@ -71,10 +71,8 @@ def traits_of(subscription: Answer, settings: Values) -> Json:
 
 def rank_of(subscription: Answer) -> float:
     """Return how much a subscription says of today; below 0 where nothing is told of its state."""
-    if subscription["state"] not in STATES:
-        return -1.0
     created = subscription.moment("created_at").timestamp() if subscription.get("created_at") else 0.0
-    return (len(STATES) - STATES.index(subscription["state"])) * AGES + created
+    return rank_in(STATES, subscription["state"], created)
 
 
 def telling(subscriptions: Iterable[Answer]) -> Answer | None:

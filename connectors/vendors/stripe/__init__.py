@@ -32,7 +32,9 @@ from connectors.base import (
 )
 from connectors.failures import Failure, Temporary, Undocumented
 from connectors.http import Api
+from connectors.pulls import traits_choice
 from connectors.vendors.stripe.prices import SwitchAtPeriodEnd, UpdateSubscription
+from connectors.vendors.stripe.pulls import PULLS
 from connectors.vendors.stripe.reading import DOCS
 from connectors.vendors.stripe.states import (
     ApplyCoupon,
@@ -107,6 +109,7 @@ class Stripe(Connector):
     }
     base_urls = {"live": HOST, "sandbox": HOST}
     inbound = Webhooks()
+    pulls = PULLS
     page_query = {"limit": PER_PAGE}
     idempotency_header = "Idempotency-Key"
     setup_steps = (
@@ -139,6 +142,7 @@ class Stripe(Connector):
             help_text="Begins with whsec_; only for webhooks. While it is rolled, both with a blank between.",
             validators=[RegexValidator(r"\Awhsec_\S+(\s+whsec_\S+)*\Z", "A signing secret begins with whsec_.")],
         )
+        traits_for = traits_choice("Stripe", trait="stripe_id", user_id="customer ids")
 
         def clean(self) -> dict[str, Any]:
             """A key says itself of which environment it is."""

@@ -6,8 +6,9 @@ The traits have the names under which Recurly Engage's documentation lists them 
 Those of the payment card are left out: to read it takes a permission that the key of `setup_steps` does not have.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import ClassVar
 
 from connectors.answers import Answer
@@ -25,10 +26,17 @@ from connectors.inbound import (
     moment,
     signing_secrets,
 )
+from connectors.pulls import rank_in
 
 # Of several subscriptions the one that says most of today is told of: the newest of the first of these that any has.
 STATUSES = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete", "canceled", "incomplete_expired")
 TIMES = ("current_period_start", "current_period_end", "canceled_at", "trial_start", "trial_end")
+TEXTS = ("subscription_status", "subscription_plan", "recurring_interval", "coupon", *TIMES)
+TYPES = {**dict.fromkeys(TEXTS, "text"), **dict.fromkeys(("delinquent", "cancel_at_period_end"), "boolean")}
+FOUND_BY = ("stripe_id",)
+PRODUCTS_KEPT = 1_000  # names; some sellers make a product for each sale
+NameOf = Callable[[str], str]
+"""Says what a product is called, by its id."""
 NO_SUBSCRIPTION: Json = {
     "subscription_status": "NONE",
     "cancel_at_period_end": None,
@@ -39,17 +47,27 @@ NO_SUBSCRIPTION: Json = {
 }
 
 
+def rank_of(subscription: Answer) -> float:
+    """Return how much a subscription says of today; below 0 where nothing is told of its status."""
+    return rank_in(STATUSES, subscription["status"], int(subscription["created"]))
+
+
 def telling(subscriptions: Iterable[Answer]) -> Answer | None:
-    """Return the subscription of a customer that is told of; None where there never was one."""
-    newest = sorted(subscriptions, key=lambda row: int(row["created"]), reverse=True)
-    known = [row for row in newest if row["status"] in STATUSES]
-    return min(known, key=lambda row: STATUSES.index(row["status"]), default=None)
+    """Return the subscription of a customer that is told of, of equal ones the last; None where there never was one."""
+    known = sorted((row for row in subscriptions if rank_of(row) >= 0), key=rank_of)
+    return known[-1] if known else None
 
 
-def traits_of(subscription: Answer | None, api: Api) -> Json:
+def product_names(api: Api) -> NameOf:
+    """Return what reads a product's name, and remembers it."""
+    return lru_cache(PRODUCTS_KEPT)(lambda product: api.get("products", product).text("name"))
+
+
+def traits_of(subscription: Answer | None, customer: Answer, name_of: NameOf) -> Json:
     """Return what a subscription says of its customer. What it does not have is None, which takes the trait away."""
+    delinquent = customer.get("delinquent")
     if subscription is None:
-        return NO_SUBSCRIPTION
+        return {**NO_SUBSCRIPTION, "delinquent": delinquent}
     first = next(iter(subscription.part("items").rows("data")), None)
     price = first.part("price") if first else None
     recurring = price.get("recurring") if price else None
@@ -57,8 +75,9 @@ def traits_of(subscription: Answer | None, api: Api) -> Json:
     return {
         **{name: _time(subscription.get(name)) for name in TIMES},
         "subscription_status": subscription.text("status"),
+        "delinquent": delinquent,
         "cancel_at_period_end": subscription["cancel_at_period_end"],
-        "subscription_plan": _plan(price, api) if price else None,
+        "subscription_plan": _plan(price, name_of) if price else None,
         "recurring_interval": recurring.get("interval") if isinstance(recurring, Answer) else None,
         "coupon": _coupon(discount.part("coupon")) if isinstance(discount, Answer) else None,
     }
@@ -69,9 +88,8 @@ def _time(seconds: object) -> str | None:
     return found.isoformat().replace("+00:00", "Z") if found else None
 
 
-def _plan(price: Answer, api: Api) -> str:
-    nickname = price.get("nickname")
-    return str(nickname or api.get("products", price.text("product")).text("name"))
+def _plan(price: Answer, name_of: NameOf) -> str:
+    return str(price.get("nickname") or name_of(price.text("product")))
 
 
 def _coupon(coupon: Answer) -> str:
@@ -125,5 +143,5 @@ class Webhooks(Inbound):
         if shown.get("deleted"):
             return
         told = telling(api.pages("subscriptions", params={"customer": number, "status": "all"}))
-        traits = {**traits_of(told, api), "delinquent": shown.get("delinquent")}
-        yield Learned(traits, found_by=(("stripe_id", number),), subject=f"customer {number}")
+        traits = traits_of(told, shown, product_names(api))
+        yield Learned(traits, found_by=tuple((name, number) for name in FOUND_BY), subject=f"customer {number}")

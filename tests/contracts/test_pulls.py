@@ -1,0 +1,54 @@
+"""What is read of vendors at night is asked for as their own descriptions say."""
+
+from datetime import UTC, datetime
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+from pytest_django import Settings
+
+from connectors.http import Api
+from connectors.journal import OnlyLooks
+from connectors.vendors.recurly import Recurly
+from connectors.vendors.stripe import Stripe
+from tests.connectors.fake_vendor import NOTHING, Call, Heard, fake_vendor
+from tests.connectors.vendors import test_pulls, test_stripe_traits
+from tests.contracts.conftest import description
+from tests.contracts.openapi import Description, path_of
+from tests.sync.vendor_pages import subscription, vendor_pages
+
+SETTINGS = {"region": "us", "api_key": "recurly-key-of-the-tests-0123456789"}
+
+
+@pytest.mark.parametrize("since", [None, datetime(2025, 1, 1, tzinfo=UTC)])
+@pytest.mark.parametrize("key", Recurly.pulls)
+def test_recurly_describes_every_request(key: str, since: datetime | None, settings: Settings) -> None:
+    recurly = Description.read(description("recurly.yaml"))
+    with vendor_pages() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"recurly": vendor.url}
+        settings.ENGAGE_PRIVATE_HOSTS = [vendor.url.removeprefix("http://")]
+        vendor.lists[key] = [subscription("a1"), subscription("a2")]
+        with Api(Recurly(), SETTINGS, OnlyLooks()) as api:
+            assert len(list(Recurly.pulls[key].rows(api, since))) == 2
+    parts = [urlsplit(path) for path in vendor.heard]
+    heard = [Heard("GET", one.path, parse_qsl(one.query), [], NOTHING) for one in parts]
+    assert len(heard) == (3 if since else 1)
+    assert [recurly.problems(one) for one in heard] == [[]] * len(heard)
+
+
+def test_stripe_describes_every_request(settings: Settings) -> None:
+    stripe = Description.read(description("stripe.json"))
+    account = {**test_stripe_traits.SETTINGS, **test_stripe_traits.SECRETS}
+    unnamed = test_pulls.of("cus_Ann", items={"data": [{"price": {"nickname": None, "product": "prod_1"}}]})
+    with fake_vendor() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"stripe": vendor.url}
+        settings.ENGAGE_PRIVATE_HOSTS = [vendor.url.removeprefix("http://")]
+        vendor.expect(
+            test_pulls.page(test_pulls.of("cus_Ann"), more=True),
+            test_pulls.page(unnamed, after="sub_1"),
+            Call("GET", "/products/prod_1", {"id": "prod_1", "name": "Sports"}),
+        )
+        with Api(Stripe(), account, OnlyLooks()) as api:
+            assert len(list(Stripe.pulls["subscriptions"].rows(api, None))) == 2
+        vendor.assert_played()
+    base = path_of(Stripe().base_url(account))
+    assert [stripe.problems(one, base) for one in vendor.heard] == [[]] * 3
