@@ -11,7 +11,9 @@ from connectors.auth import TokenSource
 from connectors.base import Category, Connector, ProbeLine, SecretField, Values, identity
 from connectors.failures import Failure
 from connectors.http import Api
+from connectors.pulls import traits_choice
 from connectors.vendors.salesforce import marketing, service, soap
+from connectors.vendors.salesforce.pulls import PULLS
 
 
 class SoapToken(marketing.MarketingToken):
@@ -38,6 +40,7 @@ class Salesforce(Connector):
         marketing.ListAddTyped,
     )
     catalogues = {**service.CATALOGUES, **marketing.CATALOGUES}
+    pulls = PULLS
     # Connected Apps cannot be made any more since Spring '26, and the flow by user name and password is deprecated.
     setup_steps = (
         "For Service Cloud: in Setup, open External Client App Manager and create an app with the client credentials flow.",
@@ -76,6 +79,10 @@ class Salesforce(Connector):
             required=False,
             validators=[service.OWN_FIELD],
             help_text="Like Engage_Ref__c: unique and an external ID. Empty: the reference stands in the case's subject.",
+        )
+        # Salesforce answers with ids of 18 characters, and traits are compared exactly.
+        traits_for = traits_choice(
+            "Salesforce", trait="salesforce_id, with all its 18 characters,", user_id="contact ids of 18 characters"
         )
         mc_auth_url = identity(
             forms.CharField(
@@ -122,6 +129,8 @@ class Salesforce(Connector):
             for first, second in (*pairs, *(pair[::-1] for pair in pairs)):
                 if cleaned.get(first) and not cleaned.get(second) and second not in self.errors:
                     self.add_error(second, f"Needed with {self.fields[first].label}.")
+            if cleaned.get("traits_for") and not cleaned.get("my_domain") and "my_domain" not in self.errors:
+                self.add_error("traits_for", "Contacts are read in Service Cloud, which is not set up.")
             if not self.errors and not any(cleaned.get(first) for first, _ in pairs):
                 raise forms.ValidationError("Set up Service Cloud, Marketing Cloud, or both.")
             return cleaned

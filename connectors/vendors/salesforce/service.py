@@ -15,7 +15,7 @@ from connectors.auth import ClientCredentials
 from connectors.base import Action, Catalogue, CatalogueField, Choice, Json, ProbeLine, Replay, Values, one_of
 from connectors.choosing import email_in, text_in
 from connectors.failures import Failure, Rejected, Temporary, Undocumented
-from connectors.http import Api
+from connectors.http import MOST_PAGES, Api
 
 API_VERSION = "v60.0"  # Spring '24; a version is kept for at least three years
 DATA = f"/services/data/{API_VERSION}"
@@ -205,16 +205,19 @@ class PostToCases(ServiceAction):
         return [case for case in cases if case[:15] not in posted]
 
 
-def every(api: Api, soql: str) -> Iterator[Answer]:
-    """Return the rows of all pages. Of `nextRecordsUrl` only the last part is taken: no answer chooses where we call."""
+def every(api: Api, soql: str, most: int = MOST_PAGES) -> Iterator[Answer]:
+    """Return the rows of all pages, of which there are at most so many more than the first.
+
+    Of `nextRecordsUrl` only the last part is taken: no answer chooses where we call.
+    """
     answer = api.get("query", params={"q": soql})
     yield from answer.rows("records")
-    for _ in range(50):
+    for _ in range(most):
         if answer["done"] is True:
             return
         answer = api.get("query", str(answer["nextRecordsUrl"]).rpartition("/")[2])
         yield from answer.rows("records")
-    raise Rejected("The feeds of the contact's cases are too long to be searched.")
+    raise Rejected(f"What Salesforce was asked for is longer than {most:,} pages.")
 
 
 def counted(cases: list[str]) -> str:

@@ -8,11 +8,13 @@ from pytest_django import Settings
 
 from connectors.models import Connection
 from connectors.registry import connector
+from connectors.vendors.salesforce import Salesforce
 from engage.tenancy.models import App
 from sync import pulls
 from sync.imports import import_source
 from sync.models import ImportRun, RunState, Source, Subscriber
 from tests.connectors.fake_vendor import Call, FakeVendor, fake_vendor
+from tests.connectors.vendors import test_salesforce as salesforce
 from tests.connectors.vendors import test_stripe_traits as stripe
 from tests.factories import ConnectionFactory, SubscriberFactory
 
@@ -20,7 +22,7 @@ from tests.factories import ConnectionFactory, SubscriberFactory
 @pytest.fixture
 def vendor(settings: Settings) -> Iterator[FakeVendor]:
     with fake_vendor() as found:
-        settings.ENGAGE_VENDOR_URLS = {"stripe": found.url}
+        settings.ENGAGE_VENDOR_URLS = dict.fromkeys(("stripe", "salesforce"), found.url)
         settings.ENGAGE_PRIVATE_HOSTS = [found.url.removeprefix("http://")]
         settings.ENGAGE_RETRY_DELAYS = [0.0] * 10
         yield found
@@ -137,3 +139,57 @@ def test_stripe_s_customers_by_user_id_and_none_of_a_reading_that_breaks_off(app
     assert traits_of("cus_Ann") == {}
     assert read("stripe", settings, stripe.SECRETS, page(of("cus_Ann"))).state == RunState.DONE
     assert traits_of("cus_Ann") == TOLD
+
+
+# --- Salesforce -------------------------------------------------------------------------------------------------------------
+
+CONTACTS = "SELECT Id, Email FROM Contact WHERE Email != null"
+ANN, BOB, EVE = "003xx000004TmiQAAS", "003xx000004TmiRAAS", "003xx000004TmiSAAS"
+ORGANISATION = {name: value for name, value in salesforce.SERVICE.items() if name != "client_secret"}
+
+
+def contact(number: str, email: str) -> dict[str, str]:
+    return {"Id": number, "Email": email}
+
+
+def test_salesforce_s_contacts_page_by_page_and_then_what_has_changed(app: App, read: Read) -> None:
+    SubscriberFactory(app=app, user_id="ann", traits={"salesforce_id": ANN, "email_address": "old@example.com"})
+    SubscriberFactory(app=app, user_id="bob", traits={"salesforce_id": BOB})
+    SubscriberFactory(app=app, user_id="eve", traits={"salesforce_id": EVE, "email_address": "eve@example.com"})
+    secrets = {"client_secret": salesforce.SECRET}
+    first = read(
+        "salesforce",
+        ORGANISATION,
+        secrets,
+        salesforce.LOGIN,
+        salesforce.asked(
+            CONTACTS, contact(ANN, "ann@example.com"), done=False, nextRecordsUrl="/services/data/v60.0/query/01gx-2000"
+        ),
+        Call(
+            "GET", "/query/01gx-2000", {"done": True, "records": [contact(BOB, "b@x.org"), contact("003q", "q@x.org")]}
+        ),
+    )
+    assert (first.state, first.rows_read, first.rows_changed, first.rows_unmatched) == (RunState.DONE, 3, 2, 1)
+    assert traits_of("ann") == {"salesforce_id": ANN, "email_address": "ann@example.com"}
+    assert traits_of("bob") == {"salesforce_id": BOB, "email_address": "b@x.org"}
+    assert traits_of("eve") == {"salesforce_id": EVE, "email_address": "eve@example.com"}
+    since = first.started_at - pulls.OVERLAP
+    changed = f"{CONTACTS} AND SystemModstamp >= {since:%Y-%m-%dT%H:%M:%SZ}"
+    second = read("salesforce", ORGANISATION, secrets, salesforce.asked(changed, contact(BOB, "bob@x.org")))
+    assert (second.changed_since, second.rows_changed) == (since, 1)
+    assert traits_of("bob")["email_address"] == "bob@x.org"
+
+
+def test_salesforce_s_contacts_by_user_id_learn_their_id(app: App, read: Read) -> None:
+    SubscriberFactory(app=app, user_id=ANN)
+    rows = salesforce.asked(CONTACTS, contact(ANN, "ann@example.com"))
+    settings = {**ORGANISATION, "traits_for": "user_id"}
+    run = read("salesforce", settings, {"client_secret": salesforce.SECRET}, salesforce.LOGIN, rows)
+    assert run.state == RunState.DONE
+    assert traits_of(ANN) == {"salesforce_id": ANN, "email_address": "ann@example.com"}
+
+
+def test_salesforce_s_contacts_need_service_cloud() -> None:
+    typed = {**salesforce.MARKETING, "traits_for": "trait"}
+    assert list(Salesforce.Settings(typed).errors) == ["traits_for"]
+    assert not Salesforce.Settings({**typed, **salesforce.SERVICE}).errors
