@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import hmac
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,7 +16,8 @@ from connectors.http import Api
 from connectors.inbound import Request
 from connectors.journal import OnlyLooks
 from connectors.runner import Result
-from connectors.vendors.braintree import AddDiscount, Braintree, SubscribePlan, discounts, plans
+from connectors.vendors.braintree import Braintree, discounts, plans
+from connectors.vendors.braintree.actions import AddDiscount, SubscribePlan
 from tests.connectors.contract import ActionContract, Player, Scenario
 from tests.connectors.fake_vendor import Broken, Call, Raw, fake_vendor
 from tests.connectors.inbound_contract import InboundContract, InboundScenario, Sent
@@ -342,7 +343,7 @@ class TestWebhooks(InboundContract):
             "braintree_status": "Active",
             "braintree_next_billing_date": "2027-01-15",
         },
-        calls=(one(), METHOD),
+        calls=(one(), METHOD, found(subscription())),
         settings={name: value for name, value in SETTINGS.items() if name != "private_key"},
         type="subscription_went_past_due",
         unread=notification("disbursement"),
@@ -351,6 +352,21 @@ class TestWebhooks(InboundContract):
         secret=PRIVATE,
         other=OTHER,
     )
+
+
+def test_what_a_subscription_does_not_have_is_taken_away(settings: Settings) -> None:
+    dated = '<next-billing-date type="date">2027-01-15</next-billing-date>'
+    over = subscription(status="Canceled").replace(dated, '<next-billing-date nil="true"/>')
+    with fake_vendor() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"braintree": vendor.url}
+        vendor.expect(one(), METHOD, found(over))
+        [message] = Braintree.inbound.messages(
+            Request("POST", sign(notification(), PRIVATE, datetime.now(UTC)).body), SETTINGS
+        )
+        with Api(Braintree(), SETTINGS, OnlyLooks()) as api:
+            [learned] = Braintree.inbound.read(message, api)
+        vendor.assert_played()
+    assert (learned.traits["braintree_status"], learned.traits["braintree_next_billing_date"]) == ("Canceled", None)
 
 
 def gateway() -> BraintreeGateway:

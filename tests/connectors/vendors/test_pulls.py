@@ -1,9 +1,11 @@
 """What vendors say of all accounts, read at night: pages, several rows of one account, types, gaps."""
 
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from defusedxml import ElementTree
 from pytest_django import Settings
 
 from connectors.models import Connection
@@ -13,7 +15,8 @@ from engage.tenancy.models import App
 from sync import pulls
 from sync.imports import import_source
 from sync.models import ImportRun, RunState, Source, Subscriber
-from tests.connectors.fake_vendor import Call, FakeVendor, fake_vendor
+from tests.connectors.fake_vendor import Call, FakeVendor, Heard, fake_vendor
+from tests.connectors.vendors import test_braintree as braintree
 from tests.connectors.vendors import test_salesforce as salesforce
 from tests.connectors.vendors import test_stripe_traits as stripe
 from tests.factories import ConnectionFactory, SubscriberFactory
@@ -22,7 +25,7 @@ from tests.factories import ConnectionFactory, SubscriberFactory
 @pytest.fixture
 def vendor(settings: Settings) -> Iterator[FakeVendor]:
     with fake_vendor() as found:
-        settings.ENGAGE_VENDOR_URLS = dict.fromkeys(("stripe", "salesforce"), found.url)
+        settings.ENGAGE_VENDOR_URLS = dict.fromkeys(("braintree", "salesforce", "stripe"), found.url)
         settings.ENGAGE_PRIVATE_HOSTS = [found.url.removeprefix("http://")]
         settings.ENGAGE_RETRY_DELAYS = [0.0] * 10
         yield found
@@ -193,3 +196,122 @@ def test_salesforce_s_contacts_need_service_cloud() -> None:
     typed = {**salesforce.MARKETING, "traits_for": "trait"}
     assert list(Salesforce.Settings(typed).errors) == ["traits_for"]
     assert not Salesforce.Settings({**typed, **salesforce.SERVICE}).errors
+
+
+# --- Braintree --------------------------------------------------------------------------------------------------------------
+
+MERCHANT = {name: value for name, value in braintree.SETTINGS.items() if name != "private_key"}
+SECRETS = {"private_key": braintree.PRIVATE}
+TAKEN = {"first_name": "Bob", "braintree_plan_id": "basic", "braintree_next_billing_date": "2026-01-15"}
+LISTED = 10_000
+
+
+class Customers:
+    """A Braintree of many customers: as the SDK asks for them, first their ids and then themselves."""
+
+    def __init__(self) -> None:
+        self.made: dict[str, datetime] = {}
+        self.shown: dict[str, str] = {}  # what they pay by, as XML
+        self.ranges: list[timedelta] = []
+        self.blocks: list[int] = []
+        self.crowded = timedelta.max  # searches of so long a time give as many ids as a search can
+
+    def add(self, number: str, year: int, methods: str = "") -> None:
+        self.made[number] = datetime(year, 5, 1, tzinfo=UTC)
+        self.shown[number] = methods
+
+    def answer(self, heard: Heard) -> Call:
+        search = ElementTree.fromstring(heard.body.text)
+        ids = [item.text or "" for item in search.iterfind("ids/item")]
+        if heard.path.endswith("/advanced_search"):
+            self.blocks.append(len(ids))
+            rows = "".join(f"<customer><id>{one}</id>{self.shown[one]}</customer>" for one in ids)
+            return Call("POST", heard.path, braintree.xml(f'<customers type="collection">{rows}</customers>'))
+        if not ids:
+            ids = self.between(
+                *(datetime.fromisoformat(search.findtext(f"created_at/{end}", "")) for end in ("min", "max"))
+            )
+        items = "".join(f"<item>{one}</item>" for one in ids)
+        found = f'<page-size type="integer">50</page-size><ids type="array">{items}</ids>'
+        return Call("POST", heard.path, braintree.xml(f"<search-results>{found}</search-results>"))
+
+    def between(self, start: datetime, end: datetime) -> list[str]:
+        self.ranges.append(end - start)
+        if end - start >= self.crowded:
+            return ["unseen"] * LISTED
+        return [number for number, made in self.made.items() if start <= made <= end]
+
+
+@pytest.fixture
+def customers(vendor: FakeVendor) -> Customers:
+    found = Customers()
+    vendor.by_shape = found.answer
+    return found
+
+
+def pays(*subscriptions: str, by: str = "credit-card") -> str:
+    inner = f'<token>tok1</token><subscriptions type="array">{"".join(subscriptions)}</subscriptions>'
+    return f'<{by}s type="array"><{by}>{inner}</{by}></{by}s>'
+
+
+def test_braintree_s_customers_in_blocks_by_the_subscription_that_says_most(
+    app: App, read: Read, customers: Customers
+) -> None:
+    SubscriberFactory(app=app, user_id="ann", traits={"braintree_id": "ann"})
+    SubscriberFactory(app=app, user_id="bob", traits={"braintree_id": "bob", **TAKEN})
+    SubscriberFactory(app=app, user_id="eve", traits={"braintree_id": "eve", **TAKEN})
+    made = '<created-at type="datetime">{}-01-01T00:00:00Z</created-at></subscription>'
+    older, newer = (
+        braintree.subscription(f"s{year}", "premium").replace("</subscription>", made.format(year))
+        for year in (2024, 2025)
+    )
+    over = braintree.subscription("s3", "basic", "Canceled").replace("</subscription>", made.format(2026))
+    customers.add("ann", 2024, pays(newer, over) + pays(older, by="paypal-account"))
+    for number in range(43):
+        customers.add(f"stranger{number}", 2025, pays(over))
+    customers.add("bob", 2025)
+    undated = '<next-billing-date nil="true"/>'
+    paid = braintree.subscription("s4").replace(
+        '<next-billing-date type="date">2027-01-15</next-billing-date>', undated
+    )
+    customers.add("eve", 2026, pays(paid, by="us-bank-account") + '<europe-bank-accounts type="array"/>')
+    run = read("braintree", MERCHANT, SECRETS)
+    assert (run.state, run.message) == (RunState.DONE, "")
+    assert (run.rows_read, run.rows_changed, run.rows_unmatched) == (46, 3, 43)
+    assert customers.blocks == [20, 20, 6]
+    assert traits_of("ann") == {
+        "braintree_id": "ann",
+        "braintree_subscription_id": "s2025",
+        "braintree_plan_id": "premium",
+        "braintree_status": "Active",
+        "braintree_next_billing_date": "2027-01-15",
+    }
+    assert traits_of("bob") == {"braintree_id": "bob", "first_name": "Bob"}
+    assert traits_of("eve") == {
+        "braintree_id": "eve",
+        "first_name": "Bob",
+        "braintree_subscription_id": "s4",
+        "braintree_plan_id": "basic",
+        "braintree_status": "Active",
+    }
+
+
+def test_braintree_s_customers_by_user_id_and_by_halves_of_a_time_with_more_than_a_search_shows(
+    app: App, read: Read, customers: Customers
+) -> None:
+    customers.crowded = timedelta(days=365 * 15)
+    for number, year in (("ann", 2010), ("bob", 2025)):
+        SubscriberFactory(app=app, user_id=number)
+        customers.add(number, year, pays(braintree.subscription(f"of-{number}")))
+    run = read("braintree", {**MERCHANT, "traits_for": "user_id"}, SECRETS)
+    assert (run.state, run.rows_read, run.rows_changed) == (RunState.DONE, 2, 2)
+    assert len(customers.ranges) == 3
+    assert [traits_of(number)["braintree_subscription_id"] for number in ("ann", "bob")] == ["of-ann", "of-bob"]
+
+
+def test_braintree_s_customers_are_not_read_in_part(app: App, read: Read, customers: Customers) -> None:
+    customers.crowded = timedelta()
+    run = read("braintree", MERCHANT, SECRETS)
+    assert run.state == RunState.FAILED
+    assert "more customers of one minute than it shows (2007-01-01" in run.message
+    assert customers.ranges[-1] <= timedelta(minutes=1)
