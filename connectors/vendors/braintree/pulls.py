@@ -18,7 +18,7 @@ from connectors.vendors.braintree.traits import FOUND_BY, TYPES, telling, traits
 
 FIELDS: Any = CustomerSearch  # its methods are without types
 MOST_FOUND = 10_000
-"""Ids that a search gives ("We currently cap searches to 10,000 maximum results"); so that many may not be all."""
+"""Ids that a search gives at most; so that many may not be all. UNVERIFIED: today's pages do not name the number."""
 BLOCK = 20
 """Customers in one answer. The SDK would take the 50 that Braintree proposes; each comes with its subscriptions, and these with up
 to 20 transactions, so that those might be more than an answer may have."""
