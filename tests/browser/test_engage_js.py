@@ -127,7 +127,9 @@ def test_the_ids_of_google_analytics_go_with_an_event(
 def test_a_page_adds_what_it_knows_and_can_lose_no_event_by_it(
     app: App, site: Caller, page: Page, open_app: Callable[[], None]
 ) -> None:
-    open_app()
+    # The page's own script has asked before there is a prompt: otherwise it might show it, without what the page adds below.
+    with page.expect_response(lambda answer: "/api/v1/prompts" in answer.url):
+        open_app()
     prompt(app, key="offer", title="Stay", accept_label="Yes")
     page.evaluate(
         """([key, identity]) => { let asked = 0; Engage.init({ key, identity, context: () => {
