@@ -29,9 +29,10 @@ from typing import Any
 
 import django
 
+from chaos.servers import HOST, free_port
+
 ROOT = Path(__file__).resolve().parent.parent
 PROGRAMS = Path(sys.executable).parent
-HOST = "127.0.0.1"
 PATIENCE = 120.0
 CONNECTIONS = 16
 PEOPLE = 3000
@@ -45,13 +46,6 @@ def say(measure: str, ours: list[float], bare: list[float], aim: str) -> None:
     found = {"measure": measure, "ours": round(one, 2), "bare": round(other, 2), "ratio": round(one / other, 3)}
     rounds = {"rounds": [round(value, 2) for value in ours], "rounds_bare": [round(value, 2) for value in bare]}
     print(json.dumps({**found, "aim": aim, **rounds}), flush=True)
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as sock:
-        sock.bind((HOST, 0))
-        return int(sock.getsockname()[1])
 
 
 def wait_for(true: Callable[[], object], what: str) -> None:

@@ -7,7 +7,6 @@ new worker; the figure is the median of five.
 
 import json
 import os
-import socket
 import statistics
 import subprocess
 import sys
@@ -29,6 +28,7 @@ from django.conf import settings  # noqa: E402
 from django.db import connection, connections  # noqa: E402
 from django.utils import timezone  # noqa: E402
 
+from chaos.servers import free_port  # noqa: E402
 from connectors.models import Connection  # noqa: E402
 from engage.tenancy.models import App, DeliveryMode  # noqa: E402
 from prompts import events, versions  # noqa: E402
@@ -110,13 +110,6 @@ def running(*command: str, **environment: str) -> Iterator[None]:
     finally:
         process.kill()
         process.wait()
-
-
-def free_port() -> int:
-    """Return a port that nobody uses."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def p95(milliseconds: list[float]) -> float:
