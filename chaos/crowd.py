@@ -9,7 +9,7 @@ from itertools import islice
 from uuid import UUID, uuid5
 
 from connectors.models import Connection
-from connectors.sandbox import cleeng
+from connectors.sandbox.worlds import cleeng
 from engage.tenancy.models import ApiKey, App, Company, DeliveryMode, KeyKind
 from prompts import versions
 from prompts.models import Binding, OnError, Prompt, PromptStatus

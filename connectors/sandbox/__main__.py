@@ -5,9 +5,9 @@ import signal
 import sys
 import threading
 
-from connectors.sandbox import cleeng
-from connectors.sandbox.server import VENDORS, Sandbox
+from connectors.sandbox.server import Sandbox
 from connectors.sandbox.store import Store
+from connectors.sandbox.worlds import WORLDS, cleeng
 
 
 def main() -> int:
@@ -35,7 +35,7 @@ def main() -> int:
     for number in (signal.SIGINT, signal.SIGTERM):
         # stop() waits for serve_forever(), which runs in this very thread.
         signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())
-    sys.stdout.write(f"Vendor sandbox at {server.url} with {', '.join(VENDORS)}\n")
+    sys.stdout.write(f"Vendor sandbox at {server.url} with {', '.join(WORLDS)}\n")
     sys.stdout.flush()
     server.serve_forever()
     store.close()

@@ -1,7 +1,10 @@
 """Requests and answers as vendors see them, and what can go wrong on the way back."""
 
+import base64
+import binascii
 import json
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from http import HTTPStatus
 from typing import Any, Literal, Self
@@ -43,6 +46,24 @@ class Request:
         except ValueError:
             raise Refusal(HTTPStatus.BAD_REQUEST, {"message": "The body is not JSON."}) from None
 
+    def form(self) -> dict[str, list[str]]:
+        """Return the fields of a body that is a form; blank ones are there."""
+        return parse_qs(self.content.decode("utf-8", "replace"), keep_blank_values=True)
+
+    def bearer(self) -> str:
+        """Return the token of the Authorization header; empty where there is none."""
+        scheme, _, token = self.headers.get("authorization", "").partition(" ")
+        return token if scheme.lower() == "bearer" else ""
+
+    def basic(self) -> tuple[str, str]:
+        """Return user name and password of the Authorization header; empty where there are none."""
+        scheme, _, coded = self.headers.get("authorization", "").partition(" ")
+        try:
+            name, _, password = base64.b64decode(coded, validate=True).decode().partition(":")
+        except (binascii.Error, UnicodeDecodeError):
+            return "", ""
+        return (name, password) if scheme.lower() == "basic" else ("", "")
+
     def for_the_log(self) -> Json:
         """Return what is written down of it: no secret in full."""
         headers = {name: mask(value) if name in SECRET_HEADERS else value for name, value in self.headers.items()}
@@ -80,6 +101,38 @@ class Refusal(Exception):
     def __init__(self, status: int, body: Any) -> None:
         super().__init__(status)
         self.response = Response(status, body)
+
+
+Handler = Callable[..., Response]
+Route = tuple[str, str, Handler]
+"""A method, the pattern of a path (all of it must fit), and what answers: it gets the request, the store and the groups."""
+
+
+def in_words(status: HTTPStatus) -> Json:
+    """Return the body of a refusal that says no more than its status."""
+    return {"message": status.phrase}
+
+
+def routed(
+    request: Request, store: Store, routes: Sequence[Route], nothing: Callable[[HTTPStatus], Any] = in_words
+) -> Response:
+    """Let the first route that fits answer.
+
+    Args:
+        nothing: makes the body where none fits: 404, or 405 where only the method does not.
+
+    """
+    known_path = False
+    for method, pattern, handler in routes:
+        found = re.fullmatch(pattern, request.path)
+        if found and method == request.method:
+            try:
+                return handler(request, store, *found.groups())
+            except Refusal as refusal:
+                return refusal.response
+        known_path = known_path or bool(found)
+    status = HTTPStatus.METHOD_NOT_ALLOWED if known_path else HTTPStatus.NOT_FOUND
+    return Response(status, nothing(status))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
-"""The sandbox's page: what is in the vendors' worlds now, and what happened there."""
+"""The sandbox's pages: what is in the vendors' worlds now, what happened there, and how to set a connection to them up."""
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from html import escape
-from types import ModuleType
 
-from connectors.sandbox.store import Store
+from connectors.sandbox.people import PEOPLE
+from connectors.sandbox.store import Json, Store
+from connectors.sandbox.world import World
 
 SHOWN = 50
+NOTHING = "Nothing yet. Accept a prompt on the demo site."
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="5"><title>Vendor sandbox</title>
+<meta http-equiv="refresh" content="5"><title>{title}</title>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; }}
@@ -21,9 +24,10 @@ p {{ margin: .25rem 0; }} .quiet {{ opacity: .75; }} code {{ overflow-wrap: anyw
 .wide {{ overflow-x: auto; border: 1px solid #8884; border-radius: 8px; }}
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: .4rem .75rem; text-align: start; white-space: nowrap; border-bottom: 1px solid #8883; }}
+.vendors {{ columns: 12rem; padding: 0; list-style: none; }}
 tr:last-child td {{ border-bottom: 0; }} th {{ font-weight: 600; font-size: .85rem; }}
 </style></head><body><main>
-<h1>Vendor sandbox</h1>
+<h1>{title}</h1>
 <p>Fake vendors that behave as their documentation says. Nothing here costs anybody anything. This page renews itself.</p>
 {body}
 </main></body></html>
@@ -44,39 +48,66 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%d %b %H:%M:%S UTC")
 
 
-def render(store: Store, url: str, vendors: Mapping[str, ModuleType]) -> str:
-    """Return the page as HTML."""
-    parts = []
+def _effects(effects: Iterable[Json], *more: Callable[[Json], str]) -> list[tuple[object, ...]]:
+    return [
+        (
+            _time(effect["at"]),
+            *(column(effect) for column in more),
+            effect["what"].replace("_", " "),
+            effect["whom"],
+            ", ".join(map(str, effect["detail"].values())),
+        )
+        for effect in effects
+    ]
+
+
+def overview(store: Store, worlds: Mapping[str, World]) -> str:
+    """Return the page of all worlds as HTML: which there are, and what happened lately."""
     with store.transaction():
-        for key, vendor in vendors.items():
-            token = vendor.state(store)["token"]
-            parts.append(f"<h2>{escape(vendor.LABEL)}</h2>")
-            parts.append(
-                f"<p>Base URL <code>{escape(f'{url}/{key}')}</code>, API key <code>{escape(str(token))}</code></p>"
+        effects = store.effects()
+    counts = Counter(effect["vendor"] for effect in effects)
+    links = "".join(
+        f'<li><a href="/{escape(key)}">{escape(world.LABEL)}</a>'
+        + (f" <span class=quiet>({counts[key]})</span>" if counts[key] else "")
+        for key, world in sorted(worlds.items(), key=lambda each: each[1].LABEL.lower())
+    )
+    happened = _effects(
+        reversed(effects[-SHOWN:]),
+        lambda effect: worlds[effect["vendor"]].LABEL if effect["vendor"] in worlds else effect["vendor"],
+    )
+    return PAGE.format(
+        title="Vendor sandbox",
+        body=f"<p>Open a vendor to see what to type in the console, and what is there.</p><ul class=vendors>{links}</ul>"
+        + _table("What happened", ("When", "Where", "What", "To", "Detail"), happened, NOTHING),
+    )
+
+
+def world(store: Store, url: str, shown: World) -> str:
+    """Return the page of one vendor's world as HTML."""
+    key = shown.KEY
+    with store.transaction():
+        setup = shown.setup(store)
+        people = [(person, shown.traits(person)) for person in PEOPLE]
+        parts = [f'<p><a href="/">All vendors</a></p><p>Base URL <code>{escape(f"{url}/{key}")}</code></p>']
+        if setup:
+            settings = [(name.replace("_", " ").capitalize(), value) for name, value in setup.items()]
+            parts.append(_table("To set it up in the console", ("Setting", "Value"), settings, ""))
+        parts.append(
+            _table(
+                "What happened",
+                ("When", "What", "To", "Detail"),
+                _effects(reversed(store.effects(key)[-SHOWN:])),
+                NOTHING,
             )
-            effects = [
-                (
-                    _time(effect["at"]),
-                    effect["what"].replace("_", " "),
-                    effect["whom"],
-                    ", ".join(map(str, effect["detail"].values())),
-                )
-                for effect in reversed(store.effects(key)[-SHOWN:])
-            ]
-            parts.append(
-                _table(
-                    "What happened",
-                    ("When", "What", "To", "Detail"),
-                    effects,
-                    "Nothing yet. Accept a prompt on the demo site.",
-                )
-            )
-            parts += [_table(title, columns, rows, "None.") for title, columns, rows in vendor.tables(store)]
-            requests = [
-                (_time(request["at"]), request["method"], request["path"], request.get("status") or "no answer")
-                for request in reversed(store.requests(key)[-SHOWN:])
-            ]
-            parts.append(
-                _table("Last requests", ("When", "Method", "Path", "Answer"), requests, "Nobody has called yet.")
-            )
-    return PAGE.format(body="\n".join(parts))
+        )
+        parts += [_table(title, columns, rows, "None.") for title, columns, rows in shown.tables(store)]
+        names = list(dict.fromkeys(name for _, traits in people for name in traits))
+        if names:
+            known = [(person.user_id, *(traits.get(name, "") for name in names)) for person, traits in people]
+            parts.append(_table("Who is known by which trait", ("User id", *names), known, ""))
+        requests = [
+            (_time(request["at"]), request["method"], request["path"], request.get("status") or "no answer")
+            for request in reversed(store.requests(key)[-SHOWN:])
+        ]
+        parts.append(_table("Last requests", ("When", "Method", "Path", "Answer"), requests, "Nobody has called yet."))
+    return PAGE.format(title=escape(f"{shown.LABEL} · Vendor sandbox"), body="\n".join(parts))

@@ -1,22 +1,20 @@
-"""The sandbox's web server: vendors below `/<vendor>/`, control below `/_sandbox/`, a page for people at `/`."""
+"""The sandbox's web server: vendors below `/<vendor>/`, control below `/_sandbox/`, pages for people at `/` and at `/<vendor>`."""
 
 import socket
 import struct
 import threading
 import time
-from collections.abc import Mapping
 from dataclasses import asdict
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import ModuleType
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from connectors.sandbox import cleeng, endpoint, page
+from connectors.sandbox import page
 from connectors.sandbox.http import Fault, Refusal, Request, Response, next_fault
 from connectors.sandbox.store import Json, Store
+from connectors.sandbox.worlds import WORLDS
 
-VENDORS: Mapping[str, ModuleType] = {cleeng.KEY: cleeng, endpoint.KEY: endpoint}
 LARGEST_BODY = 1024 * 1024
 
 
@@ -32,8 +30,7 @@ class Sandbox(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
         self.store = store
         self.stopping = threading.Event()
-        if not store.get(cleeng.KEY, "setting", "token"):
-            self.reset()
+        self._seed()
 
     @property
     def url(self) -> str:
@@ -44,8 +41,15 @@ class Sandbox(ThreadingHTTPServer):
         """Make the world as it was at its start."""
         with self.store.transaction():
             self.store.clear()
-            for vendor in VENDORS.values():
-                vendor.seed(self.store)
+            self._seed()
+
+    def _seed(self) -> None:
+        """Begin the worlds that are not in the store yet."""
+        with self.store.transaction():
+            for world in WORLDS.values():
+                if self.store.get(world.KEY, "world", "begun") is None:
+                    world.seed(self.store)
+                    self.store.put(world.KEY, "world", "begun", {})
 
     def fault_for(self, vendor: str, request: Request) -> Fault | None:
         """Return how this request goes wrong, if it does."""
@@ -95,21 +99,21 @@ class Handler(BaseHTTPRequestHandler):
         _, first, *rest = url.path.split("/")
         headers = {name.lower(): value for name, value in self.headers.items()}
         request = Request(self.command, "/" + unquote("/".join(rest)), url.query, headers, content)
-        if first in VENDORS:
+        if first in WORLDS and (rest or self.command != "GET"):
             self._vendor(first, request)
         elif first == "_sandbox":
             self._send(control(self.server, request))
+        elif first in WORLDS:
+            self._show(page.world(self.server.store, self.server.url, WORLDS[first]))
         elif url.path == "/":
-            self._send(
-                Response(
-                    raw=page.render(self.server.store, self.server.url, VENDORS),
-                    content_type="text/html; charset=utf-8",
-                )
-            )
+            self._show(page.overview(self.server.store, WORLDS))
         else:
-            self._send(Response(HTTPStatus.NOT_FOUND, {"message": "Nothing is here. Vendors: " + ", ".join(VENDORS)}))
+            self._send(Response(HTTPStatus.NOT_FOUND, {"message": "Nothing is here. Vendors: " + ", ".join(WORLDS)}))
 
     do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _any  # noqa: N815 - as http.server calls them
+
+    def _show(self, html: str) -> None:
+        self._send(Response(raw=html, content_type="text/html; charset=utf-8"))
 
     def _vendor(self, vendor: str, request: Request) -> None:
         store = self.server.store
@@ -119,7 +123,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault is None or fault.act or fault.keeps_the_answer:
             with store.transaction():
                 store.request = number
-                answer = VENDORS[vendor].answer(request, store)
+                answer = WORLDS[vendor].answer(request, store)
         if fault is not None:
             answer = fault.spoil(answer)
         silent = fault is not None and fault.then in {"hang", "reset"}
@@ -187,11 +191,11 @@ def _look(store: Store, request: Request) -> Response:
     vendor = request.first("vendor")
     with store.transaction():
         looks: dict[str, Any] = {
-            "/state": lambda: {key: module.state(store) for key, module in VENDORS.items()} | {"now": store.now()},
+            "/state": lambda: {key: world.state(store) for key, world in WORLDS.items()} | {"now": store.now()},
             "/effects": lambda: store.effects(vendor),
             "/requests": lambda: store.requests(vendor),
             "/faults": lambda: [fault for _, fault in store.faults()],
-            "/health": lambda: {"time": time.time(), "vendors": list(VENDORS)},
+            "/health": lambda: {"time": time.time(), "vendors": list(WORLDS)},
         }
         if request.path in looks:
             return Response(body=looks[request.path]())
@@ -207,7 +211,7 @@ def _change(server: Sandbox, request: Request) -> Response:
         case "POST", "/seed":
             with store.transaction():
                 for key, more in body.items():
-                    VENDORS[key].seed(store, more)
+                    WORLDS[key].seed(store, more)
         case "POST", "/faults":
             store.add_fault(asdict(Fault.read(body)))
         case "DELETE", "/faults":

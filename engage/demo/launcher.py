@@ -17,6 +17,7 @@ from typing import IO, NoReturn, Self
 
 import requests
 
+from connectors.sandbox.worlds import WORLDS
 from engage.demo.kept import PEOPLE, Kept, Lost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -123,7 +124,7 @@ class Place:
             "DATABASE_URL": f"sqlite:///{self.folder / 'engage.sqlite3'}",
             "CELERY_BROKER_URL": "filesystem://",
             "CACHE_URL": "locmemcache://engage-demo",
-            "ENGAGE_VENDOR_URLS": json.dumps({"cleeng": f"{self.sandbox_url}/cleeng"}),
+            "ENGAGE_VENDOR_URLS": json.dumps({key: f"{self.sandbox_url}/{key}" for key in WORLDS}),
             "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3}",
             "ENGAGE_WEB_THREADS": WEB_THREADS,
             "ENGAGE_DEMO": "1",

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from connectors import catalogues, connections
 from connectors.models import Connection
-from connectors.sandbox import cleeng
+from connectors.sandbox.people import PEOPLE as VIEWERS
+from connectors.sandbox.worlds import WORLDS, cleeng
 from engage.audit.record import record
 from engage.demo.kept import Kept
 from engage.tenancy.models import (
@@ -48,17 +49,9 @@ TRAITS = (
     ("cleeng_customer_id", TraitType.TEXT, True, "ChurnIQ's “Customer ID”; Cleeng's actions need it"),
     ("plan", TraitType.TEXT, False, "What the subscriber pays for"),
 )
-# user id, test subscriber?, plan; names and Cleeng ids are those of the sandbox, in its order.
-SUBSCRIBERS = (
-    ("viewer-ava", True, "Standard"),
-    ("viewer-ben", True, "Premium (cancelled)"),
-    ("viewer-chloe", False, "Basic"),
-    ("viewer-diego", False, "Basic and Sports"),
-    ("viewer-emma", False, "None"),
-    ("viewer-farid", False, "Standard (Apple)"),
-    ("viewer-grace", False, "Ended"),
-    ("viewer-hugo", False, "Premium"),
-)
+TEST_SUBSCRIBERS = ("viewer-ava", "viewer-ben")
+PLANS = ("Standard", "Premium (cancelled)", "Basic", "Basic and Sports", "None", "Standard (Apple)", "Ended", "Premium")
+"""What the sandbox's people pay for at Cleeng, in their order."""
 
 
 def seed(kept: Kept, *, s3_url: str) -> None:
@@ -124,19 +117,27 @@ def _subscribers(app: App) -> None:
         Trait.objects.get_or_create(
             app=app, name=name, defaults={"type": kind, "personal": personal, "description": description}
         )
-    for (user_id, is_test, plan), (customer, email, first, last) in zip(SUBSCRIBERS, cleeng.CUSTOMERS, strict=True):
-        if Subscriber.objects.filter(app=app, user_id=user_id).exists():
-            continue
+    for world in WORLDS.values():
+        for name in world.traits(VIEWERS[0]):
+            described = {"type": TraitType.TEXT, "personal": True, "description": f"{world.LABEL}'s actions need it"}
+            Trait.objects.get_or_create(app=app, name=name, defaults=described)
+    for person, plan in zip(VIEWERS, PLANS, strict=True):
         traits = {
-            "first_name": first,
-            "last_name": last,
-            "email_address": email,
-            "cleeng_customer_id": str(customer),
+            "first_name": person.first,
+            "last_name": person.last,
+            "email_address": person.email,
             "plan": plan,
         }
-        subscriber = set_traits(app, user_id, traits, origin="Demo")
-        if is_test:
-            Subscriber.objects.filter(pk=subscriber.pk).update(is_test=True, test_note="Made by the demo")
+        for world in WORLDS.values():
+            traits |= world.traits(person)
+        known = Subscriber.objects.filter(app=app, user_id=person.user_id).first()
+        missing = {name: value for name, value in traits.items() if known is None or name not in known.traits}
+        if missing:
+            set_traits(app, person.user_id, missing, origin="Demo")
+        if known is None and person.user_id in TEST_SUBSCRIBERS:
+            Subscriber.objects.filter(app=app, user_id=person.user_id).update(
+                is_test=True, test_note="Made by the demo"
+            )
 
 
 def _connection(app: App) -> Connection:
@@ -266,8 +267,9 @@ def churniq_file() -> str:
     out = io.StringIO()
     rows = csv.writer(out)
     rows.writerow(["External ID", "Customer ID", "First Name", "Email Address", "Subscriber Status", "Churn risk"])
-    for number, (customer, email, first, _) in enumerate(cleeng.CUSTOMERS):
-        rows.writerow([f"viewer-{first.lower()}", customer, first, email, "subscriber_active", number * 12])
+    for number, person in enumerate(VIEWERS):
+        customer = cleeng.traits(person)["cleeng_customer_id"]
+        rows.writerow([person.user_id, customer, person.first, person.email, "subscriber_active", number * 12])
     rows.writerow(["", 640000099, "Nobody", "nobody@example.com", "subscriber_churned", 99])
     rows.writerow(["viewer-iris", 640000009, "Iris", "iris.novak@example.com", "subscriber_active", 5])
     return out.getvalue()

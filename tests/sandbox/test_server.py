@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import requests
 
-from connectors.sandbox import cleeng
 from connectors.sandbox.store import Store
+from connectors.sandbox.worlds import cleeng
 from tests.sandbox_fixture import RunningSandbox
 
 AVA = 710000001
@@ -122,8 +122,11 @@ def test_the_page_shows_what_happened_and_escapes_it(sandbox: RunningSandbox) ->
     assert "Nothing yet" in requests.get(sandbox.root, timeout=5).text
     sandbox.seed(customers=[{"id": "640000001", "firstName": "<b>Ava", "lastName": "Stone", "email": "a@example.com"}])
     apply_coupon(sandbox)
-    page = requests.get(sandbox.root, timeout=5).text
+    assert "coupon applied" in requests.get(sandbox.root, timeout=5).text
+    page = requests.get(sandbox.url, timeout=5).text
     assert "coupon applied" in page
+    assert sandbox.token in page
+    assert "640000001" in page
     assert "&lt;b&gt;Ava Stone" in page
     assert "<b>" not in page
     assert sandbox.url in page

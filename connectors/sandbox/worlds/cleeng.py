@@ -7,12 +7,14 @@ test that must not depend on it scripts the other with a fault.
 
 import re
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
-from connectors.sandbox.http import Refusal, Request, Response
+from connectors.sandbox.http import Refusal, Request, Response, Route, routed
+from connectors.sandbox.people import PEOPLE, Person
 from connectors.sandbox.store import Json, Store
+from connectors.sandbox.world import Table
 
 KEY, LABEL = "cleeng", "Cleeng"
 TOKEN = "sandbox-token-not-a-real-credential-000000000000"  # noqa: S105 - opens nothing but this fake world
@@ -112,16 +114,7 @@ CAMPAIGNS = (
     _campaign("WELCOME", 0.3, constraints={"paymentType": "initial"}),
     _campaign("SUMMER24", 0.25, status="ended"),
 )
-CUSTOMERS = (
-    (640000001, "ava.stone@example.com", "Ava", "Stone"),
-    (640000002, "ben.okafor@example.com", "Ben", "Okafor"),
-    (640000003, "chloe.martin@example.com", "Chloe", "Martin"),
-    (640000004, "diego.ramos@example.com", "Diego", "Ramos"),
-    (640000005, "emma.lind@example.com", "Emma", "Lind"),
-    (640000006, "farid.haddad@example.com", "Farid", "Haddad"),
-    (640000007, "grace.kim@example.com", "Grace", "Kim"),
-    (640000008, "hugo.weber@example.com", "Hugo", "Weber"),
-)
+FIRST_CUSTOMER = 640000000
 
 
 def seed(store: Store, more: Json | None = None) -> None:
@@ -137,7 +130,7 @@ def seed(store: Store, more: Json | None = None) -> None:
             "switchable": sorted(SWITCHABLE),
             "offers": OFFERS,
             "campaigns": CAMPAIGNS,
-            "customers": [_customer(*row) for row in CUSTOMERS],
+            "customers": [_customer(person) for person in PEOPLE],
             "subscriptions": _first_subscriptions(store.now()),
         }
     for offer in more.get("offers", ()):
@@ -159,14 +152,24 @@ def seed(store: Store, more: Json | None = None) -> None:
             store.put(KEY, "setting", name, {"value": more[name]})
 
 
-def _customer(number: int, email: str, first: str, last: str) -> Json:
+def setup(store: Store) -> Mapping[str, str]:
+    """Return the settings of the connection."""
+    return {"environment": "sandbox", "api_key": str((store.get(KEY, "setting", "token") or {}).get("value"))}
+
+
+def traits(person: Person) -> Mapping[str, str]:
+    """Return the customer's id."""
+    return {"cleeng_customer_id": str(FIRST_CUSTOMER + person.number)}
+
+
+def _customer(person: Person) -> Json:
     return {
-        "id": str(number),
-        "email": email,
-        "firstName": first,
-        "lastName": last,
+        "id": str(FIRST_CUSTOMER + person.number),
+        "email": person.email,
+        "firstName": person.first,
+        "lastName": person.last,
         "country": "US",
-        "externalId": f"viewer-{first.lower()}",
+        "externalId": person.user_id,
     }
 
 
@@ -206,17 +209,7 @@ def answer(request: Request, store: Store) -> Response:
     if not token or request.headers.get("x-publisher-token") != token:
         return Response(HTTPStatus.UNAUTHORIZED, {"message": "Unauthorized"})
     finish_switches(store)
-    known_path = False
-    for method, pattern, handler in ROUTES:
-        found = re.fullmatch(pattern, request.path)
-        if found and method == request.method:
-            try:
-                return handler(request, store, *found.groups())
-            except Refusal as refusal:
-                return refusal.response
-        known_path = known_path or bool(found)
-    status = HTTPStatus.METHOD_NOT_ALLOWED if known_path else HTTPStatus.NOT_FOUND
-    return Response(status, {"message": status.phrase})
+    return routed(request, store, ROUTES)
 
 
 def finish_switches(store: Store) -> None:
@@ -498,8 +491,7 @@ def list_customers(request: Request, store: Store) -> Response:
     return Response(body={"success": True, "data": found[offset : offset + limit], "message": ""})
 
 
-Handler = Callable[..., Response]
-ROUTES: tuple[tuple[str, str, Handler], ...] = (
+ROUTES: tuple[Route, ...] = (
     ("GET", "/subscriptions", list_subscriptions),
     ("GET", "/subscriptions/([^/]+)", get_subscription),
     ("PATCH", "/subscriptions/([^/]+)", change_subscription),
@@ -527,12 +519,10 @@ def state(store: Store) -> Json:
         "campaigns": "campaign",
         "customers": "customer",
     }
-    return {name: store.all(KEY, kind) for name, kind in kinds.items()} | {
-        "token": (store.get(KEY, "setting", "token") or {}).get("value")
-    }
+    return {name: store.all(KEY, kind) for name, kind in kinds.items()}
 
 
-def tables(store: Store) -> list[tuple[str, Sequence[str], Sequence[Sequence[object]]]]:
+def tables(store: Store) -> Sequence[Table]:
     """Return what the page shows of this world: title, columns, rows."""
     world = state(store)
     names = {row["id"]: f"{row['firstName']} {row['lastName']}" for row in world["customers"]}

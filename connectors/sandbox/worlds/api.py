@@ -8,11 +8,13 @@ POST /token/grant        gives out an access token; the other addresses take any
 
 import re
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from connectors.sandbox.http import Refusal, Request, Response
+from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
+from connectors.sandbox.world import Table
 
 KEY, LABEL = "api", "An endpoint of your own"
 KEY_HEADER = "idempotency-key"
@@ -20,6 +22,16 @@ KEY_HEADER = "idempotency-key"
 
 def seed(_: Store, more: Json | None = None) -> None:
     """Begin with nothing."""
+
+
+def setup(_: Store) -> Mapping[str, str]:
+    """Return nothing: what is called, and how, is what an API action says."""
+    return {}
+
+
+def traits(_: Person) -> Mapping[str, str]:
+    """Return nothing: an endpoint takes whom it is told."""
+    return {}
 
 
 def answer(request: Request, store: Store) -> Response:
@@ -69,9 +81,9 @@ def _set(request: Request, store: Store, what: str, whom: str) -> Response:
 
 def state(store: Store) -> Json:
     """Return this world for the control API."""
-    return {"token": "any", "keys": store.all(KEY, "key")}
+    return {"keys": store.all(KEY, "key")}
 
 
-def tables(_: Store) -> list[tuple[str, Sequence[str], Sequence[Sequence[object]]]]:
+def tables(_: Store) -> Sequence[Table]:
     """Return what the page shows of this world beyond what happened: nothing."""
     return []

@@ -1,0 +1,16 @@
+"""The vendors' worlds: one line each."""
+
+from collections.abc import Mapping
+
+from connectors.sandbox.world import World
+from connectors.sandbox.worlds import (
+    api,
+    cleeng,
+)
+
+_ALL: tuple[World, ...] = (
+    api,
+    cleeng,
+)
+WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
+"""By the connector's key."""
