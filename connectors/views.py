@@ -360,6 +360,9 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             "talks_to": talks_to(self.declared, row),
             "versions": self._versions(),
             "overridden": self.declared.key in django_settings.ENGAGE_VENDOR_URLS,
+            "sandbox_page": django_settings.ENGAGE_VENDOR_URLS.get(self.declared.key)
+            if django_settings.ENGAGE_DEMO
+            else None,
             "lines": [ProbeLine(ok, text) for ok, text in row.test_result] if row else [],
             "live_prompts": connections.live_prompts(row) if row else 0,
             "waiting": connections.waiting_executions(row) if row else 0,

@@ -7,6 +7,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import escape
+from pytest_django.fixtures import Settings
 
 from connectors import connections
 from connectors.base import Connector
@@ -47,6 +48,15 @@ def typed(app: App, **changes: str) -> dict[str, str]:
 
 def text(client: Client, url: str = PAGE, data: dict[str, Any] | None = None) -> str:
     return client.get(url, data).content.decode()
+
+
+def test_the_demo_says_where_it_stands_what_to_type(console: Console, settings: Settings) -> None:
+    settings.ENGAGE_VENDOR_URLS = {"cleeng": "http://127.0.0.1:9000/cleeng"}
+    settings.ENGAGE_DEMO = False
+    assert 'href="http://127.0.0.1:9000/cleeng"' not in text(console(Role.APP_ADMIN))
+    settings.ENGAGE_DEMO = True
+    assert 'href="http://127.0.0.1:9000/cleeng"' in text(console(Role.APP_ADMIN))
+    assert 'href="http://127.0.0.1:9000/cleeng"' not in text(console(Role.READ_ONLY))
 
 
 # --- the catalogue ----------------------------------------------------------------------------------------------------------
