@@ -12,7 +12,11 @@ from urllib.parse import parse_qs
 
 from connectors.sandbox.store import Json, Store
 
-SECRET_HEADERS = frozenset({"authorization", "x-publisher-token", "x-api-key", "cookie", "proxy-authorization"})
+SECRET_HEADERS = frozenset(
+    {"api-token", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-publisher-token"}
+)
+SECRET_PARAMETERS = frozenset({"api_secret", "client_secret"})
+"""Of a query or a form."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,14 @@ class Request:
         except ValueError:
             raise Refusal(HTTPStatus.BAD_REQUEST, {"message": "The body is not JSON."}) from None
 
+    def members(self) -> Json:
+        """Return the body's members; none where it is no JSON object, so that the vendor says what is missing."""
+        try:
+            body = self.json()
+        except Refusal:
+            return {}
+        return body if isinstance(body, dict) else {}
+
     def form(self) -> dict[str, list[str]]:
         """Return the fields of a body that is a form; blank ones are there."""
         return parse_qs(self.content.decode("utf-8", "replace"), keep_blank_values=True)
@@ -70,8 +82,22 @@ class Request:
         try:
             body = json.loads(self.content) if self.content else None
         except ValueError:
-            body = self.content.decode("utf-8", "replace")
-        return {"method": self.method, "path": self.path, "query": self.query, "headers": headers, "body": body}
+            form = "x-www-form-urlencoded" in self.headers.get("content-type", "")
+            body = _without_secrets(self.form()) if form else self.content.decode("utf-8", "replace")
+        query = _without_secrets(self.query)
+        return {"method": self.method, "path": self.path, "query": query, "headers": headers, "body": body}
+
+
+def _without_secrets(fields: dict[str, list[str]]) -> dict[str, list[str]]:
+    return {
+        name: [mask(value) for value in values] if name in SECRET_PARAMETERS else values
+        for name, values in fields.items()
+    }
+
+
+def objects(value: Any) -> list[Json]:
+    """Return the objects in a list; none where it is another thing."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def mask(secret: str) -> str:

@@ -1,4 +1,7 @@
-"""What a newcomer does at each vendor's world: a module each, called by the connector's key, with its `TRIES`."""
+"""What a newcomer does at each vendor's world: a module each, called by the connector's key, with its `TRIES`.
+
+And `UNPROVEN`, where a test of the connection proves not all of its secrets: the names of those.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
