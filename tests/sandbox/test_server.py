@@ -136,10 +136,12 @@ def test_answers_do_not_wait_for_the_clients_acknowledgement(sandbox: RunningSan
     with requests.Session() as session:
         session.headers["X-Publisher-Token"] = sandbox.token
         session.get(f"{sandbox.url}/subscriptions", timeout=5)
-        begun = time.monotonic()
+        took = []
         for _ in range(20):
+            begun = time.monotonic()
             session.get(f"{sandbox.url}/subscriptions", timeout=5)
-        assert time.monotonic() - begun < 0.4  # 20 times 40 ms would be 0.8 s
+            took.append(time.monotonic() - begun)
+        assert min(took) < 0.03  # each would take 40 ms, however idle the machine
 
 
 def test_the_world_outlives_its_process(tmp_path: Path) -> None:
