@@ -5,11 +5,13 @@ from collections.abc import Mapping
 from connectors.sandbox.world import World
 from connectors.sandbox.worlds import (
     api,
+    chargify,
     cleeng,
 )
 
 _ALL: tuple[World, ...] = (
     api,
+    chargify,
     cleeng,
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
