@@ -7,12 +7,16 @@ from connectors.sandbox.worlds import (
     api,
     chargify,
     cleeng,
+    freshdesk,
+    zendesk,
 )
 
 _ALL: tuple[World, ...] = (
     api,
     chargify,
     cleeng,
+    freshdesk,
+    zendesk,
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
 """By the connector's key."""
