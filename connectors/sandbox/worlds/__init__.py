@@ -8,6 +8,8 @@ from connectors.sandbox.worlds import (
     chargify,
     cleeng,
     freshdesk,
+    sendgrid,
+    twilio,
     zendesk,
 )
 
@@ -16,6 +18,8 @@ _ALL: tuple[World, ...] = (
     chargify,
     cleeng,
     freshdesk,
+    sendgrid,
+    twilio,
     zendesk,
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
