@@ -10,6 +10,7 @@ from connectors.sandbox.worlds import (
     freshdesk,
     sendgrid,
     twilio,
+    vindicia,
     zendesk,
 )
 
@@ -20,6 +21,7 @@ _ALL: tuple[World, ...] = (
     freshdesk,
     sendgrid,
     twilio,
+    vindicia,
     zendesk,
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
