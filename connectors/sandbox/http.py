@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from http import HTTPStatus
 from typing import Any, Literal, Self
 from urllib.parse import parse_qs
@@ -17,6 +17,9 @@ SECRET_HEADERS = frozenset(
 )
 SECRET_PARAMETERS = frozenset({"api_secret", "client_secret"})
 """Of a query or a form."""
+
+KEYS_KEPT = 24 * 3600.0
+"""Seconds for which vendors recognise a repeat by its key."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,41 @@ def routed(
         known_path = known_path or bool(found)
     status = HTTPStatus.METHOD_NOT_ALLOWED if known_path else HTTPStatus.NOT_FOUND
     return Response(status, nothing(status))
+
+
+def once(
+    request: Request,
+    store: Store,
+    vendor: str,
+    act: Callable[[], Response],
+    *,
+    header: str,
+    clash: Response,
+    mark: dict[str, str] | None = None,
+    keeps_refusals: bool = False,
+) -> Response:
+    """Carry a request out once: a repeat with the same key gets the first answer again, for a day.
+
+    Args:
+        act: carries it out.
+        header: where the key stands, in lower case; a request without one is carried out each time.
+        clash: what is answered where the key came with another request.
+        mark: the headers by which the vendor says that an answer is a repeated one.
+        keeps_refusals: whether the vendor keeps those as well.
+
+    """
+    key = request.headers.get(header)
+    if not key:
+        return act()
+    asked = [request.method, request.path, request.content.decode("utf-8", "replace")]
+    known = store.get(vendor, "key", key)
+    if known is not None and store.now() - known["at"] < KEYS_KEPT:
+        first = Response(**known["answer"])
+        return replace(first, headers={**first.headers, **(mark or {})}) if known["asked"] == asked else clash
+    answer = act()
+    if keeps_refusals or answer.status < HTTPStatus.BAD_REQUEST:
+        store.put(vendor, "key", key, {"at": store.now(), "asked": asked, "answer": asdict(answer)})
+    return answer
 
 
 @dataclass(frozen=True)
