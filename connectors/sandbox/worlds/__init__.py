@@ -4,7 +4,9 @@ from collections.abc import Mapping
 
 from connectors.sandbox.world import World
 from connectors.sandbox.worlds import (
+    activecampaign,
     api,
+    braze,
     chargify,
     cleeng,
     freshdesk,
@@ -17,7 +19,9 @@ from connectors.sandbox.worlds import (
 )
 
 _ALL: tuple[World, ...] = (
+    activecampaign,
     api,
+    braze,
     chargify,
     cleeng,
     freshdesk,
