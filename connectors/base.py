@@ -593,6 +593,8 @@ class Connector:
     page_query: ClassVar[Mapping[str, Any]] = {}  # of every list: how many rows a page has
     rows_in: ClassVar[str] = "data"  # the member of a page that holds its rows
     may_not_page: ClassVar[bool] = False  # a list that comes once more instead of its next page was whole
+    # Where files may lie that an answer names (`Api.file`): "*" stands for one part of a host's name, and never for a dot.
+    file_hosts: ClassVar[tuple[str, ...]] = ()
     idempotency_header: ClassVar[str] = ""  # where the key of a `Replay.KEY` action goes
     idempotency_methods: ClassVar[frozenset[str]] = frozenset()  # writes that carry the key; empty: all
     # For a key that it knows the vendor gives out its first answer again, even "not now": the next try then has a new key.

@@ -4,6 +4,7 @@ It quotes every path segment on its own, follows no redirect, calls no private a
 its time, limits an answer's size, keeps a redacted copy of every exchange, and remembers whether a write may have acted.
 """
 
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from copy import copy
@@ -11,7 +12,7 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from types import TracebackType
 from typing import Any, ParamSpec, Self, Unpack
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 import requests
 from django.conf import settings as django_settings
@@ -83,6 +84,7 @@ class Asked:
     extra: Mapping[str, str]
     judge: Judge | None = None
     rehearsal: Params = None
+    is_file: bool = False
 
 
 @dataclass(frozen=True)
@@ -221,6 +223,27 @@ class Api:
         """Read what may be another thing than JSON: then `answer.data` is its text."""
         judge = self.connector.failure
         return self._send_read(Asked("read", "GET", self._url(segments), params, None, {}, judge))
+
+    def file(self, url: str) -> Answer:
+        """Read a file that an answer names, without credentials; `answer.data` is its bytes.
+
+        The answer chooses the file, and the connector where files may lie (`file_hosts`).
+
+        Raises:
+            NotAllowed: it lies elsewhere.
+
+        """
+        asked = Asked("read", "GET", file_url(self.connector, url), None, None, {}, is_file=True)
+        return self._door("files")._send_read(asked)  # noqa: SLF001 - a door of the same attempt
+
+    def later(self, seconds: float, why: str) -> None:
+        """Wait for the vendor, where this door has the time (`PatientApi`); else end the attempt, which comes back then.
+
+        Raises:
+            Temporary: this door has not.
+
+        """
+        raise Temporary(why, after=seconds, sent=False)
 
     def pages(
         self, *segments: Segment, params: Params = None, rows: str = "", most: int = MOST_PAGES
@@ -476,10 +499,12 @@ class Api:
         # What was signed is shown, not what is stored: an AuthBase may put credentials into a body.
         raw = prepared.body.decode() if isinstance(prepared.body, bytes) else ""
         shown = Body(asked.body.content_type, raw).shown if asked.body else None
+        # The query of a file's address is often the key to it.
+        url = str(prepared.url).partition("?")[0] if asked.is_file else str(prepared.url)
         return Exchange(
             asked.kind,
             str(prepared.method),
-            mask(str(prepared.url), secrets),
+            mask(url, secrets),
             redact(dict(prepared.headers), secrets),
             MASK if self._asks_for_token else redact(shown, secrets),
         )
@@ -502,9 +527,11 @@ class Api:
             is_xml = all(
                 "xml" in kind for kind in (prepared.headers.get("Accept", ""), headers.get("Content-Type", ""))
             )
-            data = read_xml(raw) if is_xml else json_or_text(raw)
+            is_file = asked.is_file and 200 <= status < 300
+            data = raw if is_file else read_xml(raw) if is_xml else json_or_text(raw)
             given = self._asks_for_token and 200 <= status < 300
-            exchange.answer = MASK if given else shortened(redact(data, secrets))
+            shown = f"A file of {len(raw):,} bytes." if is_file else data
+            exchange.answer = MASK if given else shortened(redact(shown, secrets))
             where = f"answer to {prepared.method} {exchange.url}"
             answer = Answer(data, where=where, status=status, headers=headers, xml=raw if is_xml else b"")
             return self._judge(answer, repeats=repeats, judge=asked.judge)
@@ -636,6 +663,29 @@ def base_url(connector: Connector, settings: Values, host: str = "") -> str:
     if override:
         return "/".join([override.rstrip("/"), *([host] if host else [])])
     return (connector.hosts(settings)[host] if host else connector.base_url(settings)).rstrip("/")
+
+
+def file_url(connector: Connector, url: str) -> str:
+    """Return where a file is read that an answer names: there, or below what ENGAGE_VENDOR_URLS says instead.
+
+    The URL is made anew of the parts that were looked at, so nobody reads another host out of it.
+
+    Raises:
+        NotAllowed: it is not among the connector's `file_hosts`, or is none that can be called.
+
+    """
+    try:
+        parts = urlsplit(url)
+        host = (parts.hostname or "").lower()
+    except ValueError:
+        parts, host = urlsplit(""), ""
+    is_usual = parts.scheme == "https" and parts.netloc.lower() in (host, f"{host}:443")
+    patterns = (re.escape(one).replace(r"\*", "[a-z0-9-]+") for one in connector.file_hosts)
+    if not is_usual or not any(re.fullmatch(pattern, host) for pattern in patterns):
+        raise NotAllowed(f"{connector.label} names a file at {host or 'no host'}, where none of its files may lie.")
+    override: str | None = django_settings.ENGAGE_VENDOR_URLS.get(connector.key)
+    place = f"{override.rstrip('/')}/files" if override else f"https://{host}"
+    return f"{place}{parts.path}{'?' * bool(parts.query)}{parts.query}"
 
 
 def secret_values(connector: Connector, settings: Values) -> tuple[str, ...]:

@@ -41,6 +41,11 @@ class PatientApi(Api):
         super().__init__(connector, settings, _Forgets(SPAN), account)
         self._sleep = sleep
 
+    def later(self, seconds: float, why: str) -> None:
+        """Wait: nobody else does for a long read."""
+        self._attempt.renew(SPAN)
+        self._sleep(seconds)
+
     def _send_read(self, asked: Asked) -> Answer:
         """Send a read; a passing trouble is waited for, as is the connection's turn.
 

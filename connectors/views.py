@@ -613,7 +613,8 @@ def talks_to(declared: Connector, connection: Connection | None) -> list[str]:
     initial = {name: _first(form_field) for name, form_field in declared.Settings.base_fields.items()}
     settings = connection.settings if connection else initial
     try:
-        urls = [override] if override else [declared.base_url(settings), *declared.hosts(settings).values()]
+        files = [f"https://{host}" for host in declared.file_hosts]
+        urls = [override] if override else [declared.base_url(settings), *declared.hosts(settings).values(), *files]
         return list(dict.fromkeys(_place(urlsplit(url)) for url in urls if urlsplit(url).hostname))
     except (KeyError, ValueError, NotImplementedError):
         return []

@@ -234,6 +234,9 @@ class _Handler(BaseHTTPRequestHandler):
         if broken is None:
             is_empty = call.answer is NOTHING or (call.answer is None and call.status == 204)
             given = call.answer
+            if isinstance(given, bytes):
+                self._send(call.status, given, "application/octet-stream", call.answer_headers, last=is_last)
+                return
             if not isinstance(given, Raw):
                 given = Raw("application/json", "" if is_empty else json.dumps(given))
             self._send(call.status, given.text.encode(), given.content_type, call.answer_headers, last=is_last)

@@ -39,7 +39,7 @@ from connectors.failures import (
     Temporary,
     Undocumented,
 )
-from connectors.http import Api, Ending, or_none
+from connectors.http import Api, Ending, file_url, or_none
 from connectors.journal import Exchange, OnlyLooks, WouldWrite
 from tests.connectors.contract import MemoryJournal
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, Form, Raw, fake_vendor, reset
@@ -1273,3 +1273,63 @@ class TestAnswer:
         for name in names:
             with pytest.raises(Undocumented):
                 getattr(self.READ, reading)(name)
+
+
+# --- files that an answer names ---------------------------------------------------------------------------------------------
+
+
+class Filed(Connector):
+    label = "Filed"
+    key = "filed"
+    file_hosts = ("*.s3.*.amazonaws.com", "s3.amazonaws.com")
+
+
+@pytest.mark.parametrize(
+    ("named", "read"),
+    [
+        (
+            "https://b-1.s3.eu-west-1.amazonaws.com/a%2Fb/1?X=1%2F2",
+            "https://b-1.s3.eu-west-1.amazonaws.com/a%2Fb/1?X=1%2F2",
+        ),
+        ("https://S3.Amazonaws.com:443/b/1", "https://s3.amazonaws.com/b/1"),
+    ],
+)
+def test_a_file_is_read_where_its_vendor_s_files_may_lie(named: str, read: str) -> None:
+    assert file_url(Filed(), named) == read
+
+
+@pytest.mark.parametrize(
+    "named",
+    [
+        "http://s3.amazonaws.com/1",
+        "https://s3.amazonaws.com:8443/1",
+        "https://s3.amazonaws.com.example.org/1",
+        "https://s3xamazonaws.com/1",
+        "https://s3.amazonaws.com@127.0.0.1/1",
+        "https://127.0.0.1\\@s3.amazonaws.com/1",
+        "https://a.b.s3.eu-west-1.amazonaws.com/1",
+        "https://b.s3..amazonaws.com/1",
+        "https://169.254.169.254/latest",
+        "https://[::1/1",
+        "//s3.amazonaws.com/1",
+        "1",
+        "",
+    ],
+)
+def test_a_file_anywhere_else_is_not_read(named: str) -> None:
+    with pytest.raises(NotAllowed, match="where none of its files may lie"):
+        file_url(Filed(), named)
+
+
+def test_of_a_file_s_address_what_opens_it_is_not_kept(settings: Settings) -> None:
+    with fake_vendor() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"filed": vendor.url}
+        settings.ENGAGE_PRIVATE_HOSTS = [vendor.url.removeprefix("http://")]
+        there = b"\x1f\x8b\x00\xff"
+        vendor.expect(Call("GET", "/files/1", there, {"Signature": "planted"}))
+        journal = OnlyLooks()
+        with Api(Filed(), {}, journal) as api:
+            assert api.file("https://s3.amazonaws.com/1?Signature=planted").data == there
+        vendor.assert_played()
+    (kept,) = journal.exchanges
+    assert (kept.answer, "planted" in str(kept.as_json())) == ("A file of 4 bytes.", False)
