@@ -79,26 +79,29 @@ def rank_in(states: Sequence[str], state: str, at: float) -> float:
     return (len(states) - states.index(state)) * AGES + at if state in states else -1.0
 
 
-def traits_choice(vendor: str, *, trait: str, user_id: str) -> forms.ChoiceField:
+def traits_choice(vendor: str, *, trait: str, user_id: str = "") -> forms.ChoiceField:
     """Return the setting `traits_for`: whether a vendor is read at night, and how a row finds its subscriber.
 
     Args:
         vendor: its name.
         trait: the id traits in words ("account_code or account_number").
-        user_id: what the App's user ids would be ("account codes").
+        user_id: what the App's user ids would be ("account codes"); empty where its rows tell nothing that an App could use.
 
     """
+    choices = [("", f"Do not read traits at {vendor}"), (BY_TRAIT, f"Read them; the trait {trait} says who it is")]
+    how = ""
+    if user_id:
+        choices.append((BY_USER_ID, f"Read them; our user ids are {vendor}'s {user_id}"))
+        how = (
+            f"Choose the trait where a file or your server brings {vendor}'s ids; choose the user ids only where your app signs "
+            f"people in with {vendor}'s {user_id}. "
+        )
     return forms.ChoiceField(
-        choices=[
-            ("", f"Do not read traits at {vendor}"),
-            (BY_TRAIT, f"Read them; the trait {trait} says who it is"),
-            (BY_USER_ID, f"Read them; our user ids are {vendor}'s {user_id}"),
-        ],
+        choices=choices,
         required=False,
         label="Traits every night",
-        help_text=f"Reads what {vendor} knows into your subscribers' traits, at 02:00 of the App's time zone. Choose the trait "
-        f"where a file or your server brings {vendor}'s ids; choose the user ids only where your app signs people in with "
-        f"{vendor}'s {user_id}. Nobody is added: rows of people that Engage does not know are counted and passed over.",
+        help_text=f"Reads what {vendor} knows into your subscribers' traits, at 02:00 of the App's time zone. {how}"
+        "Nobody is added: rows of people that Engage does not know are counted and passed over.",
     )
 
 

@@ -8,11 +8,13 @@ from pytest_django import Settings
 
 from connectors.http import Api
 from connectors.journal import OnlyLooks
+from connectors.vendors.google_play import GooglePlay
 from connectors.vendors.recurly import Recurly
 from connectors.vendors.stripe import Stripe
 from tests.connectors.fake_vendor import NOTHING, Call, Heard, fake_vendor
-from tests.connectors.vendors import test_pulls, test_stripe_traits
+from tests.connectors.vendors import test_google_play, test_pulls, test_stripe_traits
 from tests.contracts.conftest import description
+from tests.contracts.discovery import Discovery
 from tests.contracts.openapi import Description, path_of
 from tests.sync.vendor_pages import subscription, vendor_pages
 
@@ -52,3 +54,22 @@ def test_stripe_describes_every_request(settings: Settings) -> None:
         vendor.assert_played()
     base = path_of(Stripe().base_url(account))
     assert [stripe.problems(one, base) for one in vendor.heard] == [[]] * 3
+
+
+def test_google_describes_every_request(settings: Settings) -> None:
+    publisher = Discovery.read(description("google-androidpublisher-v3.json"))
+    since = datetime(2025, 1, 1, tzinfo=UTC)
+    at = {"startTime": "1735689600000"}
+    with fake_vendor() as vendor:
+        settings.ENGAGE_VENDOR_URLS = {"google_play": vendor.url}
+        settings.ENGAGE_PRIVATE_HOSTS = [vendor.url.removeprefix("http://")]
+        vendor.expect(
+            test_google_play.GIVES,
+            test_pulls.voided(test_pulls.void("t.1", "GPA.1", 1), next_page="p 2", **at),
+            test_pulls.voided(test_pulls.void("t.2", "GPA.2", 2), token="p 2", **at),
+        )
+        with Api(GooglePlay(), test_google_play.SETTINGS, OnlyLooks()) as api:
+            assert len(list(GooglePlay.pulls["voided"].rows(api, since))) == 2
+        vendor.assert_played()
+    asked = vendor.heard[1:]
+    assert [publisher.problems(one) for one in asked] == [[]] * 2

@@ -27,16 +27,18 @@ from connectors.base import (
 )
 from connectors.failures import Failure, Temporary, Undocumented
 from connectors.http import Api
+from connectors.pulls import traits_choice
 from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
 from connectors.vendors.google_play.notifications import Notifications
+from connectors.vendors.google_play.pulls import PULLS
 from connectors.vendors.google_play.purchases import app
 
 CERTIFICATES = "https://www.googleapis.com"
 TOKENS = "https://oauth2.googleapis.com"
 SCOPE = "https://www.googleapis.com/auth/androidpublisher"
-PAGE = 1000  # "The maximum value is 1000": monetization.subscriptions/list
-LISTS = ("subscriptions", "subscriptionOffers", "oneTimeProducts")
+PAGED = {"pageSize": 1000}  # "The maximum value is 1000": monetization.subscriptions/list
+LISTS = ("subscriptions", "subscriptionOffers", "oneTimeProducts", "voidedPurchases")
 
 
 class KeyFileField(SecretField):
@@ -62,13 +64,13 @@ class KeyFileField(SecretField):
 
 def plans(api: Api) -> Iterator[Choice]:
     """Read the base plans that are for sale, and their offers."""
-    for row in api.pages(*app(api, "subscriptions")):
+    for row in api.pages(*app(api, "subscriptions"), params=PAGED):
         product = row.text("productId")
         for plan in row.get("basePlans") or ():
             if plan.get("state") == "ACTIVE":
                 name = plan.text("basePlanId")
                 yield Choice(f"subs/{product}/{name}", f"{_title(row)}: {name}")
-    for row in api.pages(*app(api, "subscriptions", "-", "basePlans", "-", "offers")):
+    for row in api.pages(*app(api, "subscriptions", "-", "basePlans", "-", "offers"), params=PAGED):
         if row.get("state") == "ACTIVE":
             yield Choice(
                 row.fill("subs/{productId}/{basePlanId}/{offerId}"),
@@ -79,7 +81,7 @@ def plans(api: Api) -> Iterator[Choice]:
 def products(api: Api) -> Iterator[Choice]:
     """Read what is for sale: plans, offers and one-time products."""
     yield from plans(api)
-    for row in api.pages(*app(api, "oneTimeProducts")):
+    for row in api.pages(*app(api, "oneTimeProducts"), params=PAGED):
         if any(option.get("state") == "ACTIVE" for option in row.get("purchaseOptions") or ()):
             yield Choice(row.fill("inapp/{productId}"), _title(row))
 
@@ -100,8 +102,8 @@ class GooglePlay(Connector):
     docs_url = "https://developers.google.com/android-publisher"
     actions = (Purchase, Upgrade, Downgrade, Defer, Cancel, Revoke, RefundOrder)
     catalogues = {"products": Catalogue("Products", products), "plans": Catalogue("Plans and offers", plans)}
-    page_query = {"pageSize": PAGE}
     inbound = Notifications()
+    pulls = PULLS
     codes = {"rateLimitExceeded": busy, "quotaExceeded": busy, "userRateLimitExceeded": busy}
     setup_steps = (
         "In the Google Cloud console, enable the Google Play Android Developer API and make a service account with a JSON key.",
@@ -141,6 +143,7 @@ class GooglePlay(Connector):
             shape="Without blanks.",
             help_text="As it stands in the push subscription: this connection's address for webhooks, unless you chose another.",
         )
+        traits_for = traits_choice("Google Play", trait="google_purchase_token")
 
     def base_url(self, settings: Values) -> str:
         """One host for everybody."""
@@ -170,9 +173,10 @@ class GooglePlay(Connector):
         return next((page.rows(name) for name in LISTS if page.get(name) is not None), [])
 
     def next_page(self, page: Answer, query: Values) -> Mapping[str, Any] | None:
-        """Go on by the token."""
-        token = page.get("nextPageToken")
-        return {**query, "pageToken": str(token)} if token else None
+        """Go on by the token; voided purchases are older than the other lists, and name it otherwise."""
+        older = (page.get("tokenPagination") or {}).get("nextPageToken")
+        name, token = ("token", older) if older else ("pageToken", page.get("nextPageToken"))
+        return {**query, name: str(token)} if token else None
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error": {"message", "errors": [{"reason"}]}}`."""

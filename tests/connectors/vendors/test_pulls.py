@@ -1,5 +1,7 @@
 """What vendors say of all accounts, read at night: pages, several rows of one account, types, gaps."""
 
+import gzip
+import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -11,13 +13,17 @@ from pytest_django import Settings
 from connectors.models import Connection
 from connectors.registry import connector
 from connectors.vendors.salesforce import Salesforce
+from connectors.vendors.sendgrid import SendGrid
+from connectors.vendors.sendgrid import pulls as sendgrid_pulls
 from engage.tenancy.models import App
 from sync import pulls
 from sync.imports import import_source
 from sync.models import ImportRun, RunState, Source, Subscriber
 from tests.connectors.fake_vendor import Call, FakeVendor, Heard, fake_vendor
 from tests.connectors.vendors import test_braintree as braintree
+from tests.connectors.vendors import test_google_play as google_play
 from tests.connectors.vendors import test_salesforce as salesforce
+from tests.connectors.vendors import test_sendgrid as sendgrid
 from tests.connectors.vendors import test_stripe_traits as stripe
 from tests.factories import ConnectionFactory, SubscriberFactory
 
@@ -25,7 +31,9 @@ from tests.factories import ConnectionFactory, SubscriberFactory
 @pytest.fixture
 def vendor(settings: Settings) -> Iterator[FakeVendor]:
     with fake_vendor() as found:
-        settings.ENGAGE_VENDOR_URLS = dict.fromkeys(("braintree", "salesforce", "stripe"), found.url)
+        settings.ENGAGE_VENDOR_URLS = dict.fromkeys(
+            ("braintree", "google_play", "salesforce", "sendgrid", "stripe"), found.url
+        )
         settings.ENGAGE_PRIVATE_HOSTS = [found.url.removeprefix("http://")]
         settings.ENGAGE_RETRY_DELAYS = [0.0] * 10
         yield found
@@ -315,3 +323,152 @@ def test_braintree_s_customers_are_not_read_in_part(app: App, read: Read, custom
     assert run.state == RunState.FAILED
     assert "more customers of one minute than it shows (2007-01-01" in run.message
     assert customers.ranges[-1] <= timedelta(minutes=1)
+
+
+# --- SendGrid ---------------------------------------------------------------------------------------------------------------
+
+SENDER = {name: value for name, value in sendgrid.SETTINGS.items() if name != "api_key"}
+SENDGRID_KEY = {"api_key": sendgrid.KEY}
+WISH = {"file_type": "json", "max_file_size": 1, "notifications": {"email": False}}
+BEGIN = Call("POST", "/marketing/contacts/exports", {"id": "e1"}, body=WISH, status=202, reads=True)
+BUCKET = "https://mc-exports.s3.us-east-1.amazonaws.com"
+
+
+def looked(status: str, *names: str, code: int = 200, **more: Any) -> Call:
+    urls = [f"{BUCKET}/{name}?X-Amz-Signature=planted" for name in names]
+    return Call("GET", "/marketing/contacts/exports/e1", {"status": status, "urls": urls, **more}, status=code)
+
+
+def stored(name: str, raw: bytes, status: int = 200) -> Call:
+    return Call("GET", f"/files/{name}", raw, {"X-Amz-Signature": "planted"}, status=status)
+
+
+def lines(*contacts: dict[str, Any]) -> bytes:
+    return "".join(json.dumps({"custom_fields": {}, **one}) + "\n" for one in contacts).encode()
+
+
+@pytest.fixture
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sendgrid_pulls, "WAITS", (0.0,) * 3)
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_sendgrid_s_contacts_are_exported_and_their_files_read_without_our_key(
+    app: App, read: Read, vendor: FakeVendor
+) -> None:
+    before = {"sendgrid_city": "Berlin", "city": "Bonn"}
+    SubscriberFactory(app=app, user_id="ann", traits={"email_address": "ann@example.com", **before})
+    SubscriberFactory(app=app, user_id="bob", traits={"email_address": "bob@example.com"})
+    ann = {"contact_id": "c1", "email": "ann@example.com", "first_name": "Ann", "country": "", "external_id": "x1"}
+    others = ({"contact_id": "c2", "email": "bob@example.com"}, {"contact_id": "c3", "email": "eve@example.com"})
+    run = read(
+        "sendgrid",
+        SENDER,
+        SENDGRID_KEY,
+        BEGIN,
+        looked("pending", code=404),
+        looked("pending"),
+        looked("ready", "1.json.gzip", "2.json"),
+        stored("1.json.gzip", gzip.compress(lines(ann, {"contact_id": "c0", "phone_number_id": "+3612"}))),
+        stored("2.json", lines(*others)),
+    )
+    assert (run.state, run.message) == (RunState.DONE, "")
+    assert (run.rows_read, run.rows_changed, run.rows_unmatched) == (3, 2, 1)
+    assert traits_of("ann") == {
+        "email_address": "ann@example.com",
+        "city": "Bonn",
+        "sendgrid_contact_id": "c1",
+        "sendgrid_external_id": "x1",
+        "sendgrid_first_name": "Ann",
+    }
+    assert traits_of("bob") == {"email_address": "bob@example.com", "sendgrid_contact_id": "c2"}
+    keys = [heard.header("Authorization") for heard in vendor.heard]
+    assert keys == [f"Bearer {sendgrid.KEY}"] * 4 + [None] * 2
+
+
+@pytest.mark.usefixtures("no_waiting")
+def test_sendgrid_s_contacts_by_user_id_are_those_with_an_external_id(app: App, read: Read) -> None:
+    SubscriberFactory(app=app, user_id="x1")
+    told = lines({"contact_id": "c1", "email": "ann@example.com", "external_id": "x1"}, {"email": "bob@example.com"})
+    settings = {**SENDER, "traits_for": "user_id"}
+    run = read("sendgrid", settings, SENDGRID_KEY, BEGIN, looked("ready", "1"), stored("1", told))
+    assert (run.state, run.rows_read, run.rows_changed) == (RunState.DONE, 1, 1)
+    assert traits_of("x1")["email_address"] == "ann@example.com"
+
+
+@pytest.mark.parametrize(
+    ("calls", "words"),
+    [
+        ([looked("failure", message="Out of space")], "has failed: Out of space"),
+        ([looked("pending")] * 3, "has not exported the contacts in two hours"),
+        ([looked("done")], "'status' is done"),
+        ([looked("ready", "1"), stored("1", gzip.compress(lines({"email": "a@x.org"}))[:-9])], "cannot be unpacked"),
+        ([looked("ready", "1"), stored("1", b'{"email":')], "is no JSON object"),
+        ([looked("ready", "1"), stored("1", b"<Error/>", 403)], "status 403"),
+        ([Call("GET", looked("").path, {"status": "ready", "urls": ["https://10.0.0.1/1"]})], "a file at 10.0.0.1,"),
+    ],
+)
+@pytest.mark.usefixtures("no_waiting")
+def test_sendgrid_s_export_that_goes_wrong_is_told_and_changes_nothing(
+    app: App, read: Read, calls: list[Call], words: str
+) -> None:
+    SubscriberFactory(app=app, user_id="ann", traits={"email_address": "a@x.org"})
+    run = read("sendgrid", SENDER, SENDGRID_KEY, BEGIN, *calls)
+    assert run.state == RunState.FAILED
+    assert words in run.message
+    assert "planted" not in run.message
+    assert traits_of("ann") == {"email_address": "a@x.org"}
+
+
+def test_sendgrid_s_contacts_are_in_its_global_region_only() -> None:
+    typed = {**sendgrid.SETTINGS, "region": "eu", "traits_for": "trait"}
+    assert list(SendGrid.Settings(typed).errors) == ["traits_for"]
+    assert not SendGrid.Settings({**typed, "region": "global"}).errors
+
+
+# --- Google Play ------------------------------------------------------------------------------------------------------------
+
+PACKAGE = {"package_name": google_play.PACKAGE}
+GOOGLE_KEY = {"service_account": google_play.key_file()}
+
+
+def voided(*rows: dict[str, Any], next_page: str = "", **query: str) -> Call:
+    answer = {"voidedPurchases": list(rows)} if rows else {}
+    pagination = {"tokenPagination": {"nextPageToken": next_page}} if next_page else {}
+    wanted = {"type": "1", "maxResults": "1000", **query}
+    return Call("GET", f"{google_play.APP}/purchases/voidedpurchases", {**answer, **pagination}, wanted)
+
+
+def void(token: str, order: str, at: int, reason: int = 7, source: int = 2) -> dict[str, Any]:
+    told = {"purchaseToken": token, "orderId": order, "voidedTimeMillis": str(at), "purchaseTimeMillis": "1"}
+    return {**told, "voidedReason": reason, "voidedSource": source}
+
+
+def test_google_play_s_voided_purchases_by_the_order_that_was_voided_last(app: App, read: Read) -> None:
+    SubscriberFactory(app=app, user_id="ann", traits={"google_purchase_token": "t.1", "google_order_id": "GPA.2"})
+    SubscriberFactory(app=app, user_id="bob", traits={"google_purchase_token": "t.2"})
+    first = read(
+        "google_play",
+        PACKAGE,
+        GOOGLE_KEY,
+        google_play.GIVES,
+        voided(void("t.1", "GPA.2", 1_798_761_600_000), void("t.1", "GPA.1", 1_798_000_000_000, 0, 0), next_page="p 2"),
+        voided(void("t.2", "GPA.3", 1_798_761_600_999, 9, 1), void("t.3", "GPA.4", 1_798_761_600_000), token="p 2"),
+    )
+    assert (first.state, first.message) == (RunState.DONE, "")
+    assert (first.rows_read, first.rows_changed, first.rows_superseded, first.rows_unmatched) == (4, 2, 1, 1)
+    assert traits_of("ann") == {
+        "google_purchase_token": "t.1",
+        "google_order_id": "GPA.2",
+        "google_voided_at": "2027-01-01T00:00:00Z",
+        "google_voided_reason": "chargeback",
+        "google_voided_by": "google",
+        "google_voided_order_id": "GPA.2",
+    }
+    assert traits_of("bob")["google_voided_by"] == "developer"
+    assert "google_voided_reason" not in traits_of("bob"), "a reason that Google had not when this was written"
+    since = first.started_at - pulls.OVERLAP
+    later = voided(startTime=str(int(since.timestamp() * 1000)))
+    second = read("google_play", PACKAGE, GOOGLE_KEY, later)
+    assert (second.state, second.rows_read, second.changed_since) == (RunState.DONE, 0, since)
+    assert traits_of("ann")["google_voided_reason"] == "chargeback"

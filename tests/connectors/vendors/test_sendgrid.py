@@ -13,15 +13,9 @@ from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.runner import Outcome, Result
-from connectors.vendors.sendgrid import (
-    GLOBAL_ONLY,
-    ListAdd,
-    ListRemove,
-    SendGrid,
-    SendTemplate,
-    SendTemplateTo,
-    Unsubscribe,
-)
+from connectors.vendors.sendgrid import SendGrid
+from connectors.vendors.sendgrid.lists import GLOBAL_ONLY, ListAdd, ListRemove
+from connectors.vendors.sendgrid.mails import SendTemplate, SendTemplateTo, Unsubscribe
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
 from tests.connectors.fake_vendor import NOTHING, Call
 
