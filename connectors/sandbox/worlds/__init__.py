@@ -22,6 +22,7 @@ from connectors.sandbox.worlds import (
     twilio,
     vindicia,
     zendesk,
+    zuora,
 )
 
 _ALL: tuple[World, ...] = (
@@ -43,6 +44,7 @@ _ALL: tuple[World, ...] = (
     twilio,
     vindicia,
     zendesk,
+    zuora,
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
 """By the connector's key."""
