@@ -18,7 +18,7 @@ from connectors.failures import Missing
 from connectors.models import Connection
 from engage import crash
 from engage.tenancy.models import App, DeliveryMode
-from prompts import bell, bindings, forwarding, order, versions
+from prompts import at_hand, bell, bindings, forwarding, order, versions
 from prompts.models import (
     IMPRESSION,
     NOTHING_HAPPENED,
@@ -118,15 +118,16 @@ def record(
         TraitError: the user id cannot be one.
 
     """
+    found = at_hand.look(app, report.prompt, report.user_id)
     try:
-        prompt, inputs = _checked(app, report)
+        prompt, inputs = _checked(found.prompt, report)
     except (UnknownPrompt, UnknownInteraction, BadInputs):
         # What was stored is the same event still, though its prompt was archived or its inputs were changed since.
         if (known := _known(app, report.event_id, report.digest())) is not None:
             return Recorded(known, is_new=False)
         raise
     version: PromptVersion | None = None
-    subscriber = traits.subscriber(app, report.user_id)
+    subscriber = found.subscriber or traits.subscriber(app, report.user_id)
 
     def plan(event: PromptEvent) -> list[Execution]:
         nonlocal version
@@ -136,7 +137,7 @@ def record(
         if only is not None:
             chosen = [versions.as_kept(binding) for binding in only]
         else:
-            version = versions.to_run(prompt, report.version, event.received_at)
+            version = versions.to_run(prompt, report.version, event.received_at, found.version)
             chosen = version.bindings
         return [_planned(event, prompt, kept) for kept in chosen if kept["interaction"] == report.interaction]
 
@@ -154,17 +155,15 @@ def record(
         reported_by=reported_by,
         is_test=test or is_test_subscriber(subscriber),
     )
-    targets = forwarding.targets(app.pk)
-    forwarding.keep_visitor(event, report.address, report.user_agent, targets)
-    stored = _store(event, plan, lambda event: forwarding.planned(event, targets, _not_served(event, prompt)))
+    forwarding.keep_visitor(event, report.address, report.user_agent, found.targets)
+    stored = _store(event, plan, lambda event: forwarding.planned(event, found.targets, _not_served(event, prompt)))
     return stored._replace(version=version)
 
 
-def _checked(app: App, report: Report) -> tuple[Prompt, dict[str, Any]]:
+def _checked(prompt: Prompt | None, report: Report) -> tuple[Prompt, dict[str, Any]]:
     """Return the prompt that a report is about, and what the person typed, or raise what is wrong with it."""
     if report.interaction not in INTERACTIONS:
         raise UnknownInteraction(f"{report.interaction!r} is no interaction; known: {', '.join(sorted(INTERACTIONS))}.")
-    prompt = Prompt.objects.filter(app=app, key=report.prompt, archived_at=None).first()
     if prompt is None:
         raise UnknownPrompt(f"This App has no prompt {report.prompt!r}.")
     return prompt, _clean_inputs(prompt, report)

@@ -58,11 +58,9 @@ class Target:
     forwarder: Forwarder
 
 
-def targets(app_id: int) -> list[Target]:
-    """Return where an App's events go."""
-    keys = forwarder_keys()
-    rows = Connection.objects.filter(app=app_id, active=True, connector__in=keys).order_by("created_at") if keys else []
-    return [target for row in rows if (target := _target(row))]
+def targets(active: Iterable[Connection]) -> list[Target]:
+    """Return where an App's events go, oldest first, out of its active connections."""
+    return [target for row in sorted(active, key=lambda row: row.created_at) if (target := _target(row))]
 
 
 def _target(connection: Connection) -> Target | None:

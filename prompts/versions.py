@@ -90,15 +90,20 @@ def current(prompt: Prompt) -> PromptVersion:
     return version
 
 
-def to_run(prompt: Prompt, number: int | None, now: datetime) -> PromptVersion:
+def to_run(prompt: Prompt, number: int | None, now: datetime, shown_now: PromptVersion | None = None) -> PromptVersion:
     """Return the version whose bindings run for an answer that names `number`.
 
     It is that version while it is current and for 24 h after; otherwise, and for an unknown number, the current one.
+
+    Args:
+        shown_now: the current one, where the caller has it; nothing is asked then unless another one is named.
 
     Raises:
         PromptVersion.DoesNotExist: the prompt was never published.
 
     """
+    if shown_now is not None and number in (None, shown_now.number):
+        return shown_now
     candidates = {
         version.number: version for version in prompt.versions.filter(Q(superseded_at=None) | Q(number=number))
     }

@@ -16,6 +16,7 @@ LOWEST = (
     "engage.logs",
     "engage.bell",
     "engage.crash",
+    "engage.prepared",
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "prompts": ("prompts", "sync", "connectors", *LOWEST),
@@ -29,6 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engage/logs.py": ("engage.redaction",),
     "engage/bell.py": ("engage.crash",),
     "engage/crash.py": (),
+    "engage/prepared.py": (),
 }
 OURS = ("engage", "connectors", "sync", "prompts")
 NOT_TO_CALL_OUT = ("requests", "urllib3", "http.client", "httpx", "aiohttp", "urllib.request")

@@ -2,13 +2,17 @@
 
 from datetime import timedelta
 
-from django.db.models import Q
+from django.db.models import CharField, Q
 from django.utils import timezone
 
+from engage.prepared import Given, Prepared
 from engage.tenancy.models import ApiKey, token_hash
 
 LAST_USE_PRECISION = timedelta(minutes=1)
 """How exactly "last used" is kept: a busy key is not written at every request."""
+_KEY = Prepared(
+    lambda: ApiKey.objects.select_related("app").filter(hashed=Given("hashed", CharField()), revoked_at=None)
+)
 
 
 def find(token: str) -> ApiKey | None:
@@ -16,7 +20,8 @@ def find(token: str) -> ApiKey | None:
 
     Its last use is noted, at most once a minute.
     """
-    key = ApiKey.objects.select_related("app").filter(hashed=token_hash(token), revoked_at=None).first()
+    key: ApiKey | None
+    ((key,),) = _KEY(hashed=token_hash(token))
     if key is not None:
         _note_use(key)
     return key

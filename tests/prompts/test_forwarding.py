@@ -377,7 +377,7 @@ def test_a_lost_answer_is_repeated_where_the_vendor_recognises_it(desk: Desk, ta
     connection = desk.connect()
     desk.report()
     tally.vendor.by_shape = None
-    payload = Tallies().payload(forwarding.seen(PromptEvent.objects.get(), forwarding.targets(desk.app.pk)[0]), {})
+    payload = Tallies().payload(forwarding.seen(PromptEvent.objects.get(), forwarding.targets([connection])[0]), {})
     call = Call("POST", "/tallies", {"refused": []}, body=[payload])
     tally.vendor.expect(call, call, broken={0: broken})
     go(connection)
@@ -396,7 +396,7 @@ def test_a_lost_answer_of_a_vendor_that_recognises_nothing_gives_up(desk: Desk, 
     connection = desk.connect("once_tally")
     desk.report()
     tally.vendor.by_shape = None
-    seen = forwarding.seen(PromptEvent.objects.get(), forwarding.targets(desk.app.pk)[0])
+    seen = forwarding.seen(PromptEvent.objects.get(), forwarding.targets([connection])[0])
     tally.vendor.expect(Call("POST", "/tallies", body=[OnceTallies().payload(seen, {})]), broken={0: broken})
     go(connection)
     assert (only().state, only().reason) == (State.GAVE_UP, "lost_answer")
@@ -516,7 +516,7 @@ def test_a_worker_that_lost_its_batch_sends_nothing(desk: Desk, tally: Counter) 
     batch, rows = claimed(connection)
     expire(batch)
     forwarding.sweep()
-    forwarding.send(forwarding.targets(desk.app.pk)[0], batch, rows)
+    forwarding.send(forwarding.targets([connection])[0], batch, rows)
     assert tally.requests == []
     assert only().state == State.WAITING
 
@@ -559,7 +559,7 @@ def test_a_repeat_carries_the_same_key_and_time(desk: Desk, tally: Counter) -> N
     desk.report()
     batch, _ = claimed(connection)
     go(connection)
-    forwarding.send(forwarding.targets(desk.app.pk)[0], batch, forwards())
+    forwarding.send(forwarding.targets([connection])[0], batch, forwards())
     expire(batch)
     forwarding.sweep()
     Execution.objects.update(state=State.WAITING, due_at=timezone.now() - timedelta(seconds=1))
