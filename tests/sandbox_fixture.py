@@ -10,7 +10,7 @@ import pytest
 from connectors.sandbox.http import Fault
 from connectors.sandbox.server import Sandbox
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.worlds import WORLDS, cleeng
+from connectors.sandbox.worlds import OVER_HTTP, cleeng
 
 
 class RunningSandbox:
@@ -23,7 +23,7 @@ class RunningSandbox:
     def __init__(self, server: Sandbox) -> None:
         self.server, self.store = server, server.store
         self.root = server.url
-        self.urls = {key: f"{server.url}/{key}" for key in WORLDS}
+        self.urls = {key: f"{server.url}/{key}" for key in OVER_HTTP}
         self.url = self.urls["cleeng"]
         self.token = cleeng.TOKEN
 

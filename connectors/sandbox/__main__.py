@@ -17,6 +17,7 @@ def main() -> int:
     )
     options.add_argument("--host", default="127.0.0.1")
     options.add_argument("--port", type=int, default=9000)
+    options.add_argument("--mail-port", type=int, help="where its mail server listens (default: none does)")
     options.add_argument(
         "--store", default=":memory:", help="SQLite file that keeps the world (default: forgotten at the end)"
     )
@@ -26,9 +27,11 @@ def main() -> int:
     chosen = options.parse_args()
     store = Store(chosen.store)
     try:
-        server = Sandbox(store, chosen.host, chosen.port)
+        server = Sandbox(store, chosen.host, chosen.port, mail_port=chosen.mail_port)
     except OSError as error:
-        sys.stderr.write(f"The sandbox cannot listen on {chosen.host}:{chosen.port}: {error.strerror}.\n")
+        sys.stderr.write(
+            f"The sandbox cannot listen on {chosen.host}:{chosen.port}, or at its mail port: {error.strerror}.\n"
+        )
         return 1
     if chosen.cleeng_token:
         cleeng.seed(store, {"token": chosen.cleeng_token})

@@ -12,23 +12,28 @@ from urllib.parse import unquote, urlsplit
 
 from connectors.sandbox import page
 from connectors.sandbox.http import Fault, Refusal, Request, Response, next_fault
+from connectors.sandbox.mail import MailServer
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.worlds import WORLDS
+from connectors.sandbox.worlds import WORLDS, smtp
 
 LARGEST_BODY = 1024 * 1024
 
 
 class Sandbox(ThreadingHTTPServer):
-    """Listens on `host`:`port` (0: any free one) until `stop()`; `serve()` is for a thread of its own."""
+    """Listens on `host`:`port` (0: any free one) until `stop()`; `serve()` is for a thread of its own.
+
+    With a `mail_port` (0: any free one) a mail server listens there, too.
+    """
 
     daemon_threads = True
     block_on_close = False  # a client may keep its connection for ever
     allow_reuse_address = True
     request_queue_size = 128
 
-    def __init__(self, store: Store, host: str = "127.0.0.1", port: int = 0) -> None:
+    def __init__(self, store: Store, host: str = "127.0.0.1", port: int = 0, *, mail_port: int | None = None) -> None:
         super().__init__((host, port), Handler)
         self.store = store
+        self.mails = MailServer(store, host, mail_port) if mail_port is not None else None
         self.stopping = threading.Event()
         self._seed()
 
@@ -50,6 +55,8 @@ class Sandbox(ThreadingHTTPServer):
                 if self.store.get(world.KEY, "world", "begun") is None:
                     world.seed(self.store)
                     self.store.put(world.KEY, "world", "begun", {})
+            if self.mails is not None:
+                smtp.listen(self.store, self.mails.host, self.mails.port)
 
     def fault_for(self, vendor: str, request: Request) -> Fault | None:
         """Return how this request goes wrong, if it does."""
@@ -60,6 +67,8 @@ class Sandbox(ThreadingHTTPServer):
         self.stopping.set()
         self.shutdown()
         self.server_close()
+        if self.mails is not None:
+            self.mails.stop()
 
 
 class Handler(BaseHTTPRequestHandler):

@@ -17,7 +17,7 @@ from typing import IO, NoReturn, Self
 
 import requests
 
-from connectors.sandbox.worlds import WORLDS
+from connectors.sandbox.worlds import OVER_HTTP
 from engage.demo.kept import PEOPLE, Kept, Lost
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -39,16 +39,17 @@ class Ended(Exception):
 
 @dataclass(frozen=True)
 class Place:
-    """Where the demo keeps its things and listens: `var/demo` and three ports, each of which the environment may change."""
+    """Where the demo keeps its things and listens: `var/demo` and four ports, each of which the environment may change."""
 
     folder: Path
     web: int
     sandbox: int
     s3: int
+    mail: int
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read ENGAGE_DEMO_DIR, ENGAGE_DEMO_PORT, ENGAGE_DEMO_SANDBOX_PORT and ENGAGE_DEMO_S3_PORT.
+        """Read ENGAGE_DEMO_DIR, ENGAGE_DEMO_PORT, ENGAGE_DEMO_SANDBOX_PORT, ENGAGE_DEMO_S3_PORT and ENGAGE_DEMO_MAIL_PORT.
 
         Raises:
             Problem: one of them is no port.
@@ -66,6 +67,7 @@ class Place:
             port("ENGAGE_DEMO_PORT", 8000),
             port("ENGAGE_DEMO_SANDBOX_PORT", 9000),
             port("ENGAGE_DEMO_S3_PORT", 9001),
+            port("ENGAGE_DEMO_MAIL_PORT", 9002),
         )
 
     @property
@@ -94,6 +96,7 @@ class Place:
             ("ENGAGE_DEMO_PORT", self.web),
             ("ENGAGE_DEMO_SANDBOX_PORT", self.sandbox),
             ("ENGAGE_DEMO_S3_PORT", self.s3),
+            ("ENGAGE_DEMO_MAIL_PORT", self.mail),
         ):
             with socket.socket() as probe:
                 # As the servers do it: a port whose last connections are only winding down is free.
@@ -124,8 +127,8 @@ class Place:
             "DATABASE_URL": f"sqlite:///{self.folder / 'engage.sqlite3'}",
             "CELERY_BROKER_URL": "filesystem://",
             "CACHE_URL": "locmemcache://engage-demo",
-            "ENGAGE_VENDOR_URLS": json.dumps({key: f"{self.sandbox_url}/{key}" for key in WORLDS}),
-            "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3}",
+            "ENGAGE_VENDOR_URLS": json.dumps({key: f"{self.sandbox_url}/{key}" for key in OVER_HTTP}),
+            "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3},{HOST}:{self.mail}",
             "ENGAGE_WEB_THREADS": WEB_THREADS,
             "ENGAGE_DEMO": "1",
             "ENGAGE_DEMO_PUBLISHABLE_KEY": kept.publishable_key,
@@ -297,9 +300,8 @@ def start_all(family: Family, place: Place) -> None:
     python = sys.executable
     programs = Path(python).parent  # of the virtual environment
     store = str(place.folder / "sandbox.sqlite3")
-    sandbox = family.start(
-        "sandbox", python, "-m", "connectors.sandbox", "--port", str(place.sandbox), "--store", store
-    )
+    ports = ("--port", str(place.sandbox), "--mail-port", str(place.mail))
+    sandbox = family.start("sandbox", python, "-m", "connectors.sandbox", *ports, "--store", store)
     s3 = family.start("s3", str(programs / "moto_server"), "-H", HOST, "-p", str(place.s3))
     family.run("migrate", python, "manage.py", "migrate", "--no-input")
     family.wait_for(sandbox, _answers(f"{place.sandbox_url}/_sandbox/health"))

@@ -279,13 +279,14 @@ def group_members(marker: str) -> list[int]:
 
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left-over processes in /proc")
 def test_it_starts_serves_an_accepted_prompt_and_ends_whole(tmp_path: Path) -> None:
-    web, vendors, s3 = free_ports(3)
+    web, vendors, s3, mail = free_ports(4)
     environment = {
         "PATH": os.environ["PATH"],
         "ENGAGE_DEMO_DIR": str(tmp_path),
         "ENGAGE_DEMO_PORT": str(web),
         "ENGAGE_DEMO_SANDBOX_PORT": str(vendors),
         "ENGAGE_DEMO_S3_PORT": str(s3),
+        "ENGAGE_DEMO_MAIL_PORT": str(mail),
     }
     output = tmp_path / "output"
     with output.open("w") as out:

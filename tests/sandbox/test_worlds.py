@@ -1,5 +1,6 @@
 """A newcomer can set every connector up against the sandbox, try each of its actions there, and see the effect."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -15,8 +16,9 @@ from connectors.forwarders import EXAMPLE
 from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.runner import Result, Work, follow_up, probe, run
+from connectors.sandbox.mail import MailServer
 from connectors.sandbox.people import AVA, PEOPLE, Person
-from connectors.sandbox.worlds import WORLDS
+from connectors.sandbox.worlds import WORLDS, smtp
 from tests.connectors.contract import MemoryJournal
 from tests.sandbox.tries import Try
 from tests.sandbox_fixture import RunningSandbox
@@ -29,9 +31,14 @@ GIVES_UP_AFTER = 20
 
 
 @pytest.fixture(autouse=True)
-def at_the_sandbox(sandbox: RunningSandbox, settings: Settings) -> None:
+def at_the_sandbox(sandbox: RunningSandbox, settings: Settings) -> Iterator[None]:
     """Every connector speaks with the sandbox."""
+    mails = MailServer(sandbox.store)
+    smtp.listen(sandbox.store, mails.host, mails.port)
     settings.ENGAGE_VENDOR_URLS = sandbox.urls
+    settings.ENGAGE_PRIVATE_HOSTS = [f"{mails.host}:{mails.port}"]
+    yield
+    mails.stop()
 
 
 def set_up(sandbox: RunningSandbox, key: str, **differences: Any) -> tuple[Connector, Values]:

@@ -18,6 +18,7 @@ from connectors.sandbox.worlds import (
     salesforce,
     segment,
     sendgrid,
+    smtp,
     stripe,
     twilio,
     vindicia,
@@ -40,6 +41,7 @@ _ALL: tuple[World, ...] = (
     salesforce,
     segment,
     sendgrid,
+    smtp,
     stripe,
     twilio,
     vindicia,
@@ -48,3 +50,5 @@ _ALL: tuple[World, ...] = (
 )
 WORLDS: Mapping[str, World] = {world.KEY: world for world in _ALL}
 """By the connector's key."""
+OVER_HTTP = tuple(key for key in WORLDS if key != smtp.KEY)
+"""Those whose requests come to the sandbox's own port, below their key."""
