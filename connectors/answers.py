@@ -71,6 +71,13 @@ class Answer:
         member = self[name]
         return member if isinstance(member, Answer) and isinstance(member.data, dict) else self._is_no("object", name)
 
+    def inner(self, name: str) -> "Answer":
+        """Return a member that is an object; an empty one where it is missing, or something else."""
+        member = self.get(name)
+        if isinstance(member, Answer) and isinstance(member.data, dict):
+            return member
+        return Answer({}, where=f"{self._where}.{name}", status=self.status, headers=self.headers)
+
     def text(self, name: str) -> str:
         """Return a member that is a text with something in it, else raise Undocumented."""
         value = self[name]
@@ -122,13 +129,19 @@ class Answer:
         raise Undocumented(f"In the {self._where}, {name or 'it'!r} is no {kind}, as documented.")
 
     def each(self, name: str) -> list[Any]:
-        """Return a member of XML that may stand there any number of times: none, one or a list of them."""
+        """Return a member that may stand there any number of times, as in XML: none, one or a list of them."""
         member = self.get(name)
         return (
             list(member)
             if isinstance(member, Answer) and isinstance(member.data, list)
             else [member][: member is not None]
         )
+
+    def objects(self, name: str) -> "list[Answer]":
+        """Return the objects in a member that is a list; none where it is missing, or something else."""
+        member = self.get(name)
+        rows = member if isinstance(member, Answer) and isinstance(member.data, list) else ()
+        return [row for row in rows if isinstance(row, Answer) and isinstance(row.data, dict)]
 
     def __iter__(self) -> Iterator[Any]:
         """Go through a list."""

@@ -78,8 +78,8 @@ def customer_of(api: Api, user: Json) -> str:
 
 def product_of(subscription: Answer) -> str:
     """Return the id of its product; empty where it has none, as in the newer catalogue."""
-    product = subscription.get("product")
-    return product.fill("{id}") if isinstance(product, Answer) else ""
+    product = subscription.inner("product")
+    return product.fill("{id}") if product else ""
 
 
 def subscriptions(api: Api, customer: str, product: str) -> list[Answer]:

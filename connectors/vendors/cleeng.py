@@ -279,9 +279,8 @@ def key_of(offer: Answer) -> str:
 
 def label_of(offer: Answer) -> str:
     """Return an offer's name, price and id."""
-    price, title = offer.get("price"), offer.get("title", key_of(offer))
-    has_price = isinstance(price, Answer) and price.get("amount")
-    amount = f", {price['amount']} {price.get('currency', '')}".rstrip() if has_price else ""
+    price, title = offer.inner("price"), offer.get("title", key_of(offer))
+    amount = f", {price['amount']} {price.get('currency', '')}".rstrip() if price.get("amount") else ""
     return f"{title}{amount} ({key_of(offer)})"
 
 

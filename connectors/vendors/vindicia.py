@@ -92,8 +92,8 @@ def _in_words(row: Answer) -> str:
 
 def next_charge(subscription: Answer) -> str:
     """Return what comes next, for people; empty where Vindicia does not say."""
-    bill = subscription.get("next_billing")
-    amount = bill.get("amount") if isinstance(bill, Answer) else None
+    bill = subscription.inner("next_billing")
+    amount = bill.get("amount")
     return f"; the next bill is {amount} {bill.get('currency', '')}".rstrip() if amount is not None else ""
 
 
@@ -238,8 +238,8 @@ class AddCampaign(OnSubscription):
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """The campaign stands in the next bill, or stood in the last one."""
-        bills = (thing.get(name) for name in ("next_billing", "most_recent_billing"))
-        rows = [row for bill in bills if isinstance(bill, Answer) for row in bill.part("items").rows("data")]
+        bills = (thing.inner(name) for name in ("next_billing", "most_recent_billing"))
+        rows = [row for bill in bills if bill for row in bill.part("items").rows("data")]
         _, campaign = self._chosen(inputs)
         shown = any(row.get("campaign_id") == campaign for row in rows)
         return f"{named(thing)} has campaign {campaign}{next_charge(thing)}" if shown else None
@@ -275,8 +275,7 @@ class AddCampaign(OnSubscription):
 
 def product_label(row: Answer) -> str:
     """Return a product's first description and its id."""
-    told = row.get("descriptions")
-    first = next(iter(told.rows("data")), None) if isinstance(told, Answer) else None
+    first = next(iter(row.inner("descriptions").objects("data")), None)
     return f"{first.get('description', row['id'])} ({row['id']})" if first else row.text("id")
 
 

@@ -111,7 +111,7 @@ def partly(answer: Answer) -> str:
     """Say what a 207 leaves out. The events are in, and what they were to reach may not have them."""
     if answer.status != 207:
         return ""
-    rows = [row for name in ("errors", "warnings") for row in answer.each(name) if isinstance(row, Answer)]
+    rows = [row for name in ("errors", "warnings") for row in answer.objects(name)]
     words = "; ".join(dict.fromkeys(filter(None, map(words_of, rows))))[:300]
     return f", and not all of its services have: {words or 'it does not say why'}"
 

@@ -119,7 +119,7 @@ class Notifications(Inbound):
             shown = receipt(api, user, number)
             traits = traits_of(shown, user)
             if shown.get("cancelDate") is None:  # one that is over takes nobody's present one away
-                replaced = (told.get("relatedReceipts") or {}).get("cancelledReceiptId")
+                replaced = told.inner("relatedReceipts").get("cancelledReceiptId")
                 found_by += [("amazon_receipt_id", str(replaced))] if replaced else []
                 found_by.append(("amazon_user_id", user))
         except Rejected as no:

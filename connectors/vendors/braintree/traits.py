@@ -83,9 +83,7 @@ class Webhooks(Inbound):
         if not isinstance(document, dict):
             raise Unreadable("The payload is not the XML that is documented.")
         told = Answer(document, where="webhook").part("notification")
-        subject = told.get("subject")
-        found = subject.get("subscription") if isinstance(subject, Answer) else None
-        number = found.get("id") if isinstance(found, Answer) else None
+        number = told.inner("subject").inner("subscription").get("id")
         at = moment(told.get("timestamp"))
         return [Message(request.fingerprint, told.text("kind"), {"subscription": number}, at)]
 

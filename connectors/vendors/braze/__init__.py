@@ -150,8 +150,7 @@ class Braze(Connector):
         """
         code, words = self.said(answer)
         if answer.status < 300:
-            errors = answer.get("errors")
-            return Rejected(f"Braze refused: {refusals_in(errors)}") if errors else None
+            return Rejected(f"Braze refused: {refusals_in(answer)}") if answer.get("errors") else None
         if answer.status in {401, 403} and code == FORBIDDEN:
             return Rejected(f"Braze refused: {words}", code=code)
         if answer.status == 404 and "unknown rest api key" in words.casefold():
@@ -159,8 +158,8 @@ class Braze(Connector):
         return super().failure(answer)
 
 
-def refusals_in(errors: object) -> str:
+def refusals_in(answer: Answer) -> str:
     """Return the words of what a 2xx leaves out: texts, or objects with a `type`."""
-    rows = list(errors) if isinstance(errors, Answer) and isinstance(errors.data, list) else [errors]
+    rows = answer.each("errors")
     told = [row.get("type") or words_of(row) if isinstance(row, Answer) else row for row in rows]
     return "; ".join(str(words) for words in told if isinstance(words, str) and words)[:500] or "it does not say why"

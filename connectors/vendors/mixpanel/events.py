@@ -109,10 +109,10 @@ def _each(no: Rejected, count: int, refused: str = "") -> list[Verdict]:
         Rejected: the answer does not say so of each; the batch is sent again in halves, where nothing counts twice.
 
     """
-    records = no.answer.get("failed_records") if no.answer is not None else None
-    if no.status != 400 or no.answer is None or not isinstance(records, Answer) or not isinstance(records.data, list):
+    if no.status != 400 or no.answer is None:
         raise no
-    words = {record.get("index"): _words(record) for record in records if isinstance(record, Answer)}
+    records = no.answer.each("failed_records")
+    words = {record.get("index"): _words(record) for record in no.answer.objects("failed_records")}
     known = {index for index in words if type(index) is int and 0 <= index < count}
     if not known or len(known) != len(records) or no.answer.get("num_records_imported") != count - len(known):
         raise no

@@ -154,10 +154,9 @@ class Recurly(Connector):
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error": {type, message, params, transaction_error}}`; the contract leaves the outer member out."""
-        inner = answer.get("error")
-        error = inner if isinstance(inner, Answer) else answer
+        error = answer.inner("error") or answer
         code, words = str(error.get("type", "")), str(error.get("message", ""))
-        if isinstance(declined := error.get("transaction_error"), Answer):
+        if declined := error.inner("transaction_error"):
             return str(declined.get("code", code)), f"The payment failed: {declined.get('message', words)}"
         return code, words
 

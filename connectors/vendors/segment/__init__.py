@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from django.core.validators import RegexValidator
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from connectors.answers import Answer
 from connectors.auth import HeaderKey, NoAuth
 from connectors.base import (
     Category,
@@ -148,7 +147,6 @@ class Segment(Connector):
         ]
         if named:
             return [ProbeLine(True, f"The write key is that of the source {named[0]}.")]
-        page = data.get("pagination")
-        if isinstance(page, Answer) and page.get("next"):
+        if data.inner("pagination").get("next"):
             return [ProbeLine(None, "The write key is not among the first sources that Segment lists; there are more.")]
         return [ProbeLine(False, "No source of this workspace has the write key.")]

@@ -141,12 +141,8 @@ class Shopify(Connector):
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read GraphQL's errors: the first one's code, and the words of all."""
-        words = super().said(answer)[1]
-        errors = answer.get("errors")
-        first = next(iter(errors), None) if isinstance(errors, Answer) and isinstance(errors.data, list) else None
-        extensions = first.get("extensions") if isinstance(first, Answer) else None
-        code = extensions.get("code") if isinstance(extensions, Answer) else None
-        return (code if isinstance(code, str) else ""), words
+        codes = [error.inner("extensions").get("code") for error in answer.objects("errors")]
+        return (codes[0] if codes and isinstance(codes[0], str) else ""), super().said(answer)[1]
 
     def failure(self, answer: Answer) -> Failure | None:
         """Read the errors that come with status 200. All requests are reads, so nothing can have happened."""

@@ -59,9 +59,9 @@ PER_PAGE = 100  # "between 1 and 100" (api/pagination)
 
 def price_label(row: Answer) -> str:
     """Return a price's product, amount and interval; `unit_amount` is in the smallest unit, and null where it is tiered."""
-    product, amount, every = row.get("product"), row.get("unit_amount"), row.get("recurring")
-    name = row.get("nickname") or (product.get("name") if isinstance(product, Answer) else "") or row["id"]
-    period = f" per {every['interval_count']} {every['interval']}" if isinstance(every, Answer) else ""
+    amount, every = row.get("unit_amount"), row.inner("recurring")
+    name = row.get("nickname") or row.inner("product").get("name") or row["id"]
+    period = f" per {every['interval_count']} {every['interval']}" if every else ""
     cost = "" if amount is None else f", {amount} {str(row['currency']).upper()} (smallest unit){period}"
     return f"{name}{cost} ({row['id']})"
 
@@ -185,8 +185,7 @@ class Stripe(Connector):
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error": {type, code, decline_code, message}}`."""
-        error = answer.get("error")
-        if not isinstance(error, Answer):
+        if not (error := answer.inner("error")):
             return super().said(answer)
         code = next((str(error.get(name)) for name in ("decline_code", "code", "type") if error.get(name)), "")
         return code, str(error.get("message", ""))

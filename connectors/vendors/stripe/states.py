@@ -198,8 +198,7 @@ class CancelNow(OnSubscription):
 
 
 def _comment(subscription: Answer) -> str:
-    details = subscription.get("cancellation_details")
-    return str(details.get("comment", "")) if isinstance(details, Answer) else ""
+    return str(subscription.inner("cancellation_details").get("comment", ""))
 
 
 class Pause(OnSubscription):

@@ -70,16 +70,15 @@ def traits_of(subscription: Answer | None, customer: Answer, name_of: NameOf) ->
         return {**NO_SUBSCRIPTION, "delinquent": delinquent}
     first = next(iter(subscription.part("items").rows("data")), None)
     price = first.part("price") if first else None
-    recurring = price.get("recurring") if price else None
-    discount = subscription.get("discount")
+    discount = subscription.inner("discount")
     return {
         **{name: _time(subscription.get(name)) for name in TIMES},
         "subscription_status": subscription.text("status"),
         "delinquent": delinquent,
         "cancel_at_period_end": subscription["cancel_at_period_end"],
         "subscription_plan": _plan(price, name_of) if price else None,
-        "recurring_interval": recurring.get("interval") if isinstance(recurring, Answer) else None,
-        "coupon": _coupon(discount.part("coupon")) if isinstance(discount, Answer) else None,
+        "recurring_interval": price.inner("recurring").get("interval") if price else None,
+        "coupon": _coupon(discount.part("coupon")) if discount else None,
     }
 
 

@@ -120,12 +120,12 @@ class Zendesk(Connector):
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After a cursor, or (users that are searched for) by the page's number. Of a URL only its query counts."""
-        meta = page.get("meta")
-        if isinstance(meta, Answer):
+        meta = page.inner("meta")
+        if meta:
             following = query_of(page.part("links").get("next")) if meta["has_more"] is True else {}
         else:
             following = query_of(page.get("next_page"))
-        name = "page" if not isinstance(meta, Answer) else "page[after]"
+        name = "page[after]" if meta else "page"
         return {**query, name: following[name]} if name in following else None
 
     def rows_of(self, page: Answer) -> list[Answer]:
@@ -134,13 +134,9 @@ class Zendesk(Connector):
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error", "description", "details"}`, of which `error` may be an object, or a list of `errors`."""
-        error = answer.get("error")
-        details = answer.get("details")
+        error, details = answer.get("error"), answer.inner("details")
         words = [answer.get("description") or words_of(answer)]
-        if isinstance(details, Answer) and isinstance(details.data, dict):
-            words += [
-                row.get("description") for name in details.data for row in details.each(name) if isinstance(row, Answer)
-            ]
+        words += [row.get("description") for name in details.data for row in details.objects(name)]
         told = "; ".join(text for text in words if isinstance(text, str) and text)
         return (error if isinstance(error, str) else ""), told
 

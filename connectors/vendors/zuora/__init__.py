@@ -159,8 +159,7 @@ class Zuora(Connector):
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"success": false, "reasons": [{"code", "message"}]}`."""
-        reasons = answer.get("reasons")
-        rows = [row for row in reasons if isinstance(row, Answer)] if isinstance(reasons, Answer) else []
+        rows = answer.objects("reasons")
         if not rows:
             return super().said(answer)
         return str(rows[0].get("code", "")), "; ".join(str(row.get("message", "")) for row in rows)

@@ -79,8 +79,7 @@ def lies_ahead(api: Api, subscription: Answer, status: str) -> str | None:
 
     UNVERIFIED: that the history shows what is scheduled. Where it does, that is a proof; where it does not, we look in vain.
     """
-    history = subscription.get("statusHistory")
-    rows = history.rows() if isinstance(history, Answer) else []
+    rows = subscription.objects("statusHistory")
     shown = [row for row in rows if row.get("status") == status and str(row.get("endDate") or "9999") > today(api)]
     return shown[-1].text("startDate") if shown else None
 
