@@ -88,6 +88,8 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "placeholders",
         "addresses",
         "smtp",
+        "help_desks",
+        "typed_lists",
     )
     allowed = tuple(f"connectors.{name}" for name in vocabulary)
     wrong = [

@@ -21,6 +21,7 @@ from connectors.base import (
 )
 from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
+from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.amazon.buying import SKU, Downgrade, Purchase, Upgrade
 from connectors.vendors.amazon.notifications import TOPIC, Notifications, sns_of
 from connectors.vendors.amazon.receipts import GONE, UNKNOWN, WRONG_USER, receipt
@@ -28,25 +29,13 @@ from connectors.vendors.amazon.receipts import GONE, UNKNOWN, WRONG_USER, receip
 DOCS = "https://developer.amazon.com/docs/in-app-purchasing"
 RVS = "https://appstore-sdk.amazon.com"
 NOBODY = "engage-test-of-the-connection"
-
-
-class SkusField(forms.CharField):
-    """SKUs, one a line, each with a name if you wish."""
-
-    def validate(self, value: str) -> None:
-        """Refuse a line that begins with no SKU."""
-        super().validate(value)
-        for number, line in enumerate(value.splitlines(), 1):
-            if line.strip() and not re.fullmatch(rf"{SKU}(\s+\S.*)?", line.strip()):
-                raise forms.ValidationError(f"Line {number}: write a SKU, and a name behind it if you wish.")
+LINE = re.compile(rf"(?P<sku>{SKU})(\s+(?P<name>\S.*))?")
 
 
 def products(api: Api) -> Iterator[Choice]:
     """Return what was typed: Amazon lists nothing."""
-    for line in str(api.settings.get("products") or "").splitlines():
-        if line.strip():
-            sku, _, name = line.strip().partition(" ")
-            yield Choice(sku, f"{name.strip()} ({sku})" if name.strip() else sku)
+    for line in typed(api.settings, "products", LINE):
+        yield Choice(line["sku"], labelled(line["sku"], line["name"]))
 
 
 class Amazon(Connector):
@@ -81,11 +70,10 @@ class Amazon(Connector):
             )
         )
         shared_secret = SecretField(label="Shared key", help_text="From Settings > Identity in the Developer Console.")
-        products = SkusField(
-            required=False,
-            max_length=20_000,
+        products = ListField(
+            LINE,
+            wanted="write a SKU, and a name behind it if you wish",
             label="SKUs",
-            widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
             help_text="One a line, e.g. “premium.month Premium, monthly”. Of a subscription, those of its terms.",
         )
         rtn_topic_arn = identity(

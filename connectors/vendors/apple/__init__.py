@@ -30,6 +30,7 @@ from connectors.base import (
 )
 from connectors.failures import Failure, Rejected, Temporary, Undocumented
 from connectors.http import Api
+from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.apple.buying import PRODUCT, Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
 from connectors.vendors.apple.notifications import Notifications
@@ -40,65 +41,42 @@ CATALOGUE = "https://api.appstoreconnect.apple.com"
 PAGE = 200  # at most, of every list of App Store Connect
 NO_SUCH = {"4000006", "4040010"}  # InvalidTransactionIdError, TransactionIdNotFoundError
 UNIX_MILLIS = 1e11  # a Retry-After above it is a moment, not a number of seconds
-LINE = re.compile(rf"(?P<type>subscription|product|promotional|winback)\s+(?P<product>{PRODUCT})(\s+(?P<rest>\S.*))?")
+LINE = re.compile(
+    rf"(?P<type>subscription|product|(?P<of>promotional|winback))\s+(?P<product>{PRODUCT})"
+    r"(?(of)\s+(?P<offer>[A-Za-z0-9._-]{1,255})|(\s+(?P<name>\S.*))?)"
+)
 
 
-class ProductsField(forms.CharField):
-    """What is for sale, one a line: kind, product id, and its name or the id of its offer."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            required=False,
-            max_length=20_000,
-            label="Products and offers",
-            widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-            help_text="One a line: “subscription com.example.year Premium, yearly”, “product com.example.coins 100 coins”, "
-            "“promotional com.example.year winback50” or “winback com.example.year back30”. What App Store Connect lists is "
-            "added, where its key is entered.",
-        )
-
-    def validate(self, value: str) -> None:
-        """Refuse a line that names nothing."""
-        super().validate(value)
-        for number, line in enumerate(value.splitlines(), 1):
-            found = LINE.fullmatch(line.strip())
-            needs_name = found is not None and found["type"] in {"promotional", "winback"}
-            unfit = found is None or (needs_name and not re.fullmatch("[A-Za-z0-9._-]{1,255}", found["rest"] or ""))
-            if line.strip() and unfit:
-                raise forms.ValidationError(f"Line {number}: write a kind, a product id, and a name or an offer's id.")
-
-
-def typed(settings: Values) -> Iterator[re.Match[str]]:
-    """Go through the lines of what was typed."""
-    for line in str(settings.get("products") or "").splitlines():
-        if found := LINE.fullmatch(line.strip()):
-            yield found
+def _named(api: Api, kind: str) -> dict[str, str | None]:
+    """Return the products of a kind that were typed, and their names."""
+    return {line["product"]: line["name"] for line in typed(api.settings, "products", LINE) if line["type"] == kind}
 
 
 def subscriptions(api: Api) -> Iterator[Choice]:
     """Read the subscriptions that are for sale."""
-    found = {line["product"]: line["rest"] for line in typed(api.settings) if line["type"] == "subscription"}
+    found = _named(api, "subscription")
     for row in _listed(api):
         found.setdefault(row.part("attributes").text("productId"), row.part("attributes").get("name"))
     for product, name in found.items():
-        yield Choice(f"subs/{product}", f"{name} ({product})" if name else product)
+        yield Choice(f"subs/{product}", labelled(product, name))
 
 
 def products(api: Api) -> Iterator[Choice]:
     """Read everything that is for sale."""
     yield from subscriptions(api)
-    found = {line["product"]: line["rest"] for line in typed(api.settings) if line["type"] == "product"}
+    found = _named(api, "product")
     for row in _rows(api, "v1", "apps", str(api.settings["app_apple_id"]), "inAppPurchasesV2"):
         if row.part("attributes").get("state") == "APPROVED":
             found.setdefault(row.part("attributes").text("productId"), row.part("attributes").get("name"))
     for product, name in found.items():
-        yield Choice(f"inapp/{product}", f"{name} ({product})" if name else product)
+        yield Choice(f"inapp/{product}", labelled(product, name))
 
 
 def offers(api: Api) -> Iterator[Choice]:
     """Read the offers, each of its subscription."""
     kinds = {"promotional": ("promotionalOffers", "offerCode"), "winback": ("winBackOffers", "offerId")}
-    found = {(one["type"], one["product"], one["rest"]): None for one in typed(api.settings) if one["type"] in kinds}
+    lines = typed(api.settings, "products", LINE)
+    found = {(line["type"], line["product"], line["offer"]): None for line in lines if line["of"]}
     for row in _listed(api):
         for kind, (many, name) in kinds.items():
             for offer in _rows(api, "v1", "subscriptions", row.text("id"), many):
@@ -177,7 +155,14 @@ class Apple(Connector):
         asc_private_key = KeyField(
             goes_with="asc_key_id", label="App Store Connect API key", help_text="Its whole .p8 file."
         )
-        products = ProductsField()
+        products = ListField(
+            LINE,
+            wanted="write a kind, a product id, and a name or an offer's id",
+            label="Products and offers",
+            help_text="One a line: “subscription com.example.year Premium, yearly”, “product com.example.coins 100 coins”, "
+            "“promotional com.example.year winback50” or “winback com.example.year back30”. What App Store Connect lists is "
+            "added, where its key is entered.",
+        )
 
     def hosts(self, settings: Values) -> Mapping[str, str]:
         """Where products are listed, and where TestFlight's purchases are."""
@@ -221,7 +206,7 @@ class Apple(Connector):
 
     def next_page(self, page: Answer, query: Values) -> Mapping[str, Any] | None:
         """Go on by the cursor in the next page's address."""
-        following = (page.get("links") or {}).get("next")
+        following = page.inner("links").get("next")
         return {**query, **query_of(following)} if following else None
 
     def said(self, answer: Answer) -> tuple[str, str]:

@@ -4,9 +4,7 @@ https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-w
 """
 
 import json
-import re
 from collections.abc import Iterator, Mapping
-from urllib.parse import quote
 
 import requests
 from django import forms
@@ -14,6 +12,7 @@ from django.core.validators import RegexValidator
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
+from connectors.auth import PLACE, PathKey
 from connectors.base import (
     WRITING_UNTESTED,
     Catalogue,
@@ -30,47 +29,31 @@ from connectors.base import (
 )
 from connectors.failures import BadCredentials, Failure, Rejected, Undocumented
 from connectors.http import Api
-from connectors.vendors.roku.buying import Downgrade, Purchase, Upgrade
+from connectors.typed_lists import ListField, labelled, typed
+from connectors.vendors.roku.buying import LINE, Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
 from connectors.vendors.roku.notifications import KEYS_HOST, Notifications
-from connectors.vendors.roku.purchases import DOCS, PLACE, PRODUCT
+from connectors.vendors.roku.purchases import DOCS
 
 HOST = "https://apipub.roku.com/listen/transaction-service.svc"  # there is no other for tests: beta apps and test users
 NOBODYS = "0" * 32  # a transaction id of the right shape
 UNAUTHORIZED = "UNAUTHORIZED"
 
 
-class PartnerKey(AuthBase):
+class PartnerKey(PathKey):
     """Puts the key where Roku wants it: into the path of what reads, and into the body of what writes."""
-
-    def __init__(self, key: str) -> None:
-        self.key = key
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Return the request, signed."""
         if isinstance(request.body, bytes):
             request.body = json.dumps({"partnerAPIKey": self.key, **json.loads(request.body)}).encode()
-        request.url = str(request.url).replace(quote(PLACE, safe=""), quote(self.key, safe=""), 1)
-        return request
-
-
-class ProductsField(forms.CharField):
-    """Products, one a line: code; product group; name."""
-
-    def validate(self, value: str) -> None:
-        """Refuse a line that begins with no code."""
-        super().validate(value)
-        for number, line in enumerate(value.splitlines(), 1):
-            if line.strip() and not re.fullmatch(PRODUCT, line.split(";")[0].strip()):
-                raise forms.ValidationError(f"Line {number} begins with no product code.")
+        return super().__call__(request)
 
 
 def products(api: Api) -> Iterator[Choice]:
     """Return what was typed: Roku lists products to nobody but the device."""
-    for line in str(api.settings.get("products") or "").splitlines():
-        code, *more = (part.strip() for part in line.split(";"))
-        if code:
-            yield Choice(code, f"{more[1]} ({code})" if len(more) > 1 and more[1] else code)
+    for line in typed(api.settings, "products", LINE):
+        yield Choice(line["code"], labelled(line["code"], line["name"]))
 
 
 class Roku(Connector):
@@ -101,11 +84,10 @@ class Roku(Connector):
             help_text="Of the developer account.",
             validators=[RegexValidator(r"\A[0-9A-Za-z]{20,64}\Z", "A key has 20 to 64 letters and digits.")],
         )
-        products = ProductsField(
-            required=False,
-            max_length=20_000,
+        products = ListField(
+            LINE,
+            wanted="begin with a product's code, and part its group and its name by semicolons",
             label="Products",
-            widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
             help_text="One a line: code; product group; name. Like “premium_yearly; films; Premium, yearly”.",
         )
 

@@ -23,13 +23,15 @@ from connectors.base import (
 )
 from connectors.choosing import require
 from connectors.http import Api
+from connectors.typed_lists import typed
 from connectors.vendors.roku.purchases import PRODUCT, TRANSACTION, confirm, is_cancelled, purchase, transaction_of
+
+LINE = re.compile(rf"(?P<code>{PRODUCT})(\s*;\s*(?P<group>[^;]*?)(\s*;\s*(?P<name>[^;]*?)(\s*;.*)?)?)?")
 
 
 def groups(settings: Values) -> dict[str, str]:
     """Return the products that were typed, and the product group of each, as far as it was said."""
-    rows = [[part.strip() for part in line.split(";")] for line in str(settings.get("products") or "").splitlines()]
-    return {row[0]: row[1] if len(row) > 1 else "" for row in rows if row[0]}
+    return {line["code"]: line["group"] or "" for line in typed(settings, "products", LINE)}
 
 
 class Buying(Action):

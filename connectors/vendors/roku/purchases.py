@@ -6,17 +6,15 @@ contradict each other on `purchaseStatus`, so nothing is concluded of it where a
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 from connectors.answers import Answer
+from connectors.auth import PLACE
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
 
 DOCS = "https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-web-service.md"
-PLACE = "{partner key}"
-"""Stands in a path where the key goes (`PartnerKey`)."""
 TRANSACTION = r"[!-~]{1,1024}"
 PRODUCT = r"[A-Za-z0-9_.-]{1,120}"  # UNVERIFIED what a product's code may hold; these need no guess
 CLOCKS_DIFFER = timedelta(minutes=5)
@@ -119,8 +117,7 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
         raise Undocumented("Roku does not show when it was bought.")
     require(bought >= asked - CLOCKS_DIFFER, f"The purchase is of {day(bought)}, before it was offered.")
     if job["operation"] != "purchase":
-        replaced: Any = shown.get("cancelledTransactionIds")
-        rows = [str(one) for one in replaced] if isinstance(replaced, Answer) else []
+        rows = [str(one) for one in shown.each("cancelledTransactionIds")]
         kind = shown.get("purchaseType")
         require(kind == job["operation"].upper(), f"Roku shows the purchase as {kind or 'a new one'}.")
         # A downgrade takes effect at the end of the period: then only is the old plan cancelled.
