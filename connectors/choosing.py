@@ -10,6 +10,7 @@ from django.core.validators import validate_email
 from connectors.base import Values
 from connectors.failures import Rejected
 from connectors.http import Api
+from connectors.placeholders import fill_traits
 
 Row = TypeVar("Row")
 """Something of a vendor's: an Answer, or an object that a vendor's SDK made of one."""
@@ -54,6 +55,18 @@ def whole_number_in(known: Values, name: str, what: str) -> str:
     value = known[name]
     text = str(value).strip() if isinstance(value, (str, int, float)) else ""
     return text_in({name: re.sub(r"\.0+\Z", "", text)}, name, "[0-9]+", what)
+
+
+def filled_in(template: str, user: Values, what: str) -> str:
+    """Return a designer's text with traits filled in, without blanks around it.
+
+    Raises:
+        Rejected: nothing is left of it; `what` says of what ("subject").
+
+    """
+    text = fill_traits(template, user).strip()
+    require(text, f"The {what} is empty once it is filled in.")
+    return text
 
 
 def require(fact: object, otherwise: str) -> None:

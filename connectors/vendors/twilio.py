@@ -40,10 +40,9 @@ from connectors.base import (
     busy,
     identity,
 )
-from connectors.choosing import require, text_in
+from connectors.choosing import filled_in, require, text_in
 from connectors.failures import Rejected, Undocumented
 from connectors.http import Api, or_none
-from connectors.placeholders import fill_traits
 
 API_VERSION = "2010-04-01"
 MESSAGING_VERSION = "v1"
@@ -90,8 +89,7 @@ class Text(forms.Form):
 
 def send(api: Api, to: str, user: Json, inputs: Values) -> Pending:
     """Send one message. Twilio answers 201 with the message, which is queued then."""
-    text = fill_traits(inputs["text"], user)
-    require(text.strip(), "The text is empty once it is filled in.")
+    text = filled_in(inputs["text"], user, "text")
     require(len(text) <= LONGEST_TEXT, f"Filled in, the text has {len(text)} characters; {LONGEST_TEXT} are possible.")
     sender = inputs.get("sender") or api.settings["sender"]
     message = {
@@ -260,9 +258,7 @@ class Twilio(Connector):
 
     def next_page(self, page: Answer, query: Values) -> Mapping[str, str] | None:
         """`next_page_uri`, or `meta.next_page_url` at the newer host: of either, only the query counts."""
-        meta = page.get("meta")
-        following = meta.get("next_page_url") if isinstance(meta, Answer) else page.get("next_page_uri")
-        return query_of(following) or None
+        return query_of(page.inner("meta").get("next_page_url") or page.get("next_page_uri")) or None
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Look at the account; an API key may not see that (Twilio keeps it for the auth token), so it looks at a message."""

@@ -1,39 +1,35 @@
 """Freshdesk's tickets: one more, or all that somebody has. They change by jobs, which are followed.
 
-A job says nothing of single tickets, so when it has ended the tickets are looked at. A ticket that is opened carries our reference
-among its tags.
+A ticket that is opened carries our reference among its tags.
 """
 
-from collections.abc import Iterable
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 
 from django import forms
 from django.core.validators import RegexValidator
 from django.utils.html import escape
 
+from connectors import help_desks
 from connectors.answers import Answer
 from connectors.base import (
     Action,
     CatalogueField,
     Json,
     ObjectField,
-    Pending,
     Replay,
     TemplateField,
     Values,
     if_known,
     object_in,
 )
-from connectors.choosing import email_in, require
-from connectors.failures import Rejected, Undocumented
-from connectors.http import Api, or_none
-from connectors.placeholders import fill_traits
+from connectors.choosing import email_in, filled_in
+from connectors.failures import Undocumented
+from connectors.http import Api
 from connectors.vendors.freshdesk.contacts import DOCS, REQUESTER, contact_of, known_id
 
-# How many one request may name is not stated (UNVERIFIED); public scripts send a hundred.
-TICKETS_AT_ONCE = 100
 # Without it a list has the last 30 days only: https://developers.freshdesk.com/api/#list_all_tickets
 OF_ALL_TIMES = {"updated_since": "2000-01-01T00:00:00Z"}
+UNDER_WAY, ENDED = ("QUEUED", "IN_PROGRESS"), ("COMPLETED", "FAILED")
 LONGEST_TAG = 32
 NUMBER = RegexValidator(r"^[0-9]{1,19}\Z", "Freshdesk's ids are numbers.")
 PRIORITIES = [("1", "Low"), ("2", "Medium"), ("3", "High"), ("4", "Urgent")]
@@ -106,10 +102,9 @@ class CreateTicket(Action):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Open it."""
-        subject, text = fill_traits(inputs["subject"], user).strip(), fill_traits(inputs["description"], user).strip()
-        require(subject and text, "The subject or the description is empty once it is filled in.")
+        text = filled_in(inputs["description"], user, "description")
         ticket = {
-            "subject": subject,
+            "subject": filled_in(inputs["subject"], user, "subject"),
             "description": escape(text).replace("\n", "<br>"),
             **requester(user),
             "status": int(inputs["status"] or OPEN),
@@ -128,9 +123,7 @@ def requester(user: Json) -> Json:
     """Return who asks, as a ticket has it."""
     if "freshdesk_id" in user:
         return {"requester_id": int(known_id(user))}
-    names = [user.get(part) for part in ("first_name", "last_name")]
-    name = " ".join(name.strip() for name in names if isinstance(name, str) and name.strip())
-    return {"email": email_in(user), "name": name}
+    return {"email": email_in(user), "name": help_desks.name_of(user)}
 
 
 def tag_of(api: Api) -> str:
@@ -152,91 +145,47 @@ def link(api: Api, ticket: Answer) -> str:
 # --- all that somebody has ------------------------------------------------------------------------
 
 
-class OnTickets(Action):
-    """What is done to all tickets of a requester. Every write is named by its tickets.
-
-    So a repeat after some of them were changed is another request, and is not taken for the first one.
-    """
+class OnTickets(help_desks.OnTickets):
+    """What is done to all tickets of a contact."""
 
     needs = REQUESTER
-    replay = Replay.CHECK
     replay_proof = f"{DOCS}/#list_all_tickets: the requester's tickets show it"
     check_at = "In Freshdesk, open the contact and look at the tickets."
+    # How many one request may name is not stated (UNVERIFIED); public scripts send a hundred.
+    tickets_at_once, requesters = 100, "contact"
     path = "bulk_update"
 
+    def requester(self, api: Api, user: Json) -> str:
+        """The contact."""
+        return contact_of(api, user)
+
+    def tickets(self, api: Api, requester: str) -> Iterable[Answer]:
+        """The contact's tickets. Those in the trash or among spam are in no list, nor are archived ones."""
+        return api.pages("tickets", params={"requester_id": requester, **OF_ALL_TIMES})
+
     def wish(self, inputs: Values) -> Json:
-        """Return the members that the tickets should have. None: they should not be there."""
+        """The inputs are the members."""
         return {name: int(value) for name, value in inputs.items() if name in self.Inputs.base_fields}
 
     def properties(self, inputs: Values) -> Json:
         """Return what is sent of them."""
         return {"properties": self.wish(inputs)}
 
-    def what(self, inputs: Values) -> str:
-        """Say what is wished, as a sentence begins."""
-        return "; ".join(
-            f"{name.removesuffix('_id').capitalize()} {value}" for name, value in self.wish(inputs).items()
-        )
+    def send(self, api: Api, ids: Sequence[int], inputs: Values, step: str) -> str:
+        """Ask for a job."""
+        body = {"bulk_action": {"ids": list(ids), **self.properties(inputs)}}
+        return api.post("tickets", self.path, json=body, step=step).fill("{job_id}")
 
-    def left(self, api: Api, requester: str, wish: Json) -> list[int]:
-        """Return the tickets that are not as wished. Those in the trash or among spam are in no list, nor are archived ones."""
-        tickets = api.pages("tickets", params={"requester_id": requester, **OF_ALL_TIMES})
-        rows: Iterable[Answer] = (
-            row for row in tickets if not wish or any(row[name] != value for name, value in wish.items())
-        )
-        return sorted({number_of(row) for row in rows})
+    def job(self, api: Api, number: str) -> Answer:
+        """A job, which says nothing of single tickets."""
+        return help_desks.shown(api, "jobs", number)
 
-    def nothing_left(self, requester: str, inputs: Values) -> str:
-        """Say that all is as wished."""
-        return f"{self.what(inputs)}: nothing is left to do for contact {requester}"
-
-    def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
-        """Nothing is left to do."""
-        requester = contact_of(api, user)
-        left = self.left(api, requester, self.wish(inputs))
-        return None if left else self.nothing_left(requester, inputs)
-
-    def perform(self, api: Api, user: Json, inputs: Values) -> str | Pending:
-        """Ask for it. Freshdesk answers with jobs."""
-        requester, wish = contact_of(api, user), self.wish(inputs)
-        left = self.left(api, requester, wish)
-        if not left:
-            return self.nothing_left(requester, inputs)
-        jobs = []
-        for first in range(0, len(left), TICKETS_AT_ONCE):
-            ids = left[first : first + TICKETS_AT_ONCE]
-            named = sha256(repr(ids).encode()).hexdigest()[:16]
-            body = {"bulk_action": {"ids": ids, **self.properties(inputs)}}
-            jobs.append(api.post("tickets", self.path, json=body, step=f"tickets-{named}").fill("{job_id}"))
-        what = f"{self.what(inputs)}: {len(left)} {'ticket' if len(left) == 1 else 'tickets'}"
-        job = {"jobs": jobs, "requester": requester, "wish": wish, "last": left[-1], "what": what}
-        return Pending(job, f"Freshdesk has queued it ({what})")
-
-    def follow_up(self, api: Api, job: Json) -> str | Pending:
-        """Ask for the jobs, and then look at the tickets; those that came since have higher numbers."""
-        ended = [self._has_ended(api, number) for number in job["jobs"]]
-        if not all(ended):
-            return Pending(job, f"Freshdesk is at it ({job['what']})")
-        left = [number for number in self.left(api, job["requester"], job["wish"]) if number <= job["last"]]
-        if not left:
-            return f"{job['what']} (job {', '.join(job['jobs'])})"
-        some = ", ".join(map(str, left[:10])) + (", …" if len(left) > 10 else "")
-        raise Rejected(f"{job['what']}. Freshdesk left out {len(left)} ({some}), and does not say why.")
-
-    def _has_ended(self, api: Api, number: str) -> bool:
-        """Whether a job has. UNVERIFIED: the words for its ends; any other one is asked about again."""
-        job = or_none(api.get, "jobs", number)
-        if job is None:
-            raise Undocumented(f"Freshdesk does not show its job {number}.")
+    def has_ended(self, job: Answer) -> bool:
+        """UNVERIFIED: the words for its ends; any other one is asked about again."""
         state = job.text("status").upper().replace(" ", "_")
-        if state not in {"QUEUED", "IN_PROGRESS", "COMPLETED", "FAILED"}:
-            raise Undocumented(f"Freshdesk's job {number} is in a state that is not documented: {state[:40]}.")
-        return state in {"COMPLETED", "FAILED"}
-
-
-def number_of(ticket: Answer) -> int:
-    """Return a ticket's number, or raise Undocumented."""
-    return int(ticket.amount("id"))
+        if state not in {*UNDER_WAY, *ENDED}:
+            raise Undocumented(f"Freshdesk's job is in a state that is not documented: {state[:40]}.")
+        return state in ENDED
 
 
 class SetPriority(OnTickets):

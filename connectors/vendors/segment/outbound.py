@@ -11,7 +11,7 @@ from django import forms
 
 from connectors.answers import Answer
 from connectors.base import ANSWERED_AT, USER_ID, Json, Replay, TemplateField, Values, given
-from connectors.choosing import require
+from connectors.choosing import filled_in
 from connectors.custom_events import (
     CustomEvent,
     NamesTraits,
@@ -22,7 +22,6 @@ from connectors.custom_events import (
 )
 from connectors.forwarders import ForwardedEvent, Forwarder, TraitNames, Verdict, prompt_properties
 from connectors.http import Api
-from connectors.placeholders import fill_traits
 from connectors.pushes import Person, TraitPush
 
 DOCS = "https://segment.com/docs/connections/sources/catalog/libraries/server/http-api"
@@ -119,8 +118,7 @@ class Group(NamesTraits):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Group them."""
-        group = fill_traits(inputs["group_id"], user).strip()
-        require(group, "The group's id is empty for this subscriber.")
+        group = filled_in(inputs["group_id"], user, "group's id")
         return _took(
             api.post("group", json={**_who(api, user), "groupId": group, "traits": named_traits(user, inputs)})
         )

@@ -1,26 +1,22 @@
 """Zendesk's tickets: one more, or all that somebody has. They change by jobs of a hundred, which are followed.
 
-A job that is completed may hold tickets that it could not change. A ticket that is opened carries our reference as its
-`external_id`.
+A ticket that is opened carries our reference as its `external_id`.
 """
 
 import re
-from collections.abc import Sequence
-from hashlib import sha256
+from collections.abc import Iterable, Sequence
 
 from django import forms
 from django.core.validators import RegexValidator
 
+from connectors import help_desks
 from connectors.answers import Answer
-from connectors.base import Action, CatalogueField, Json, Pending, Replay, TemplateField, Values, if_known
-from connectors.choosing import email_in, require
-from connectors.failures import Rejected, Undocumented
-from connectors.http import Api, or_none
-from connectors.placeholders import fill_traits
+from connectors.base import Action, CatalogueField, Json, Replay, TemplateField, Values, if_known
+from connectors.choosing import email_in, filled_in
+from connectors.http import Api
 from connectors.vendors.zendesk.users import DOCS, REQUESTER, known_id, user_of
 
 BY_CURSOR = {"page[size]": 100}  # at most: https://developer.zendesk.com/api-reference/introduction/pagination/
-TICKETS_AT_ONCE = 100  # https://developer.zendesk.com/api-reference/ticketing/tickets/tickets/#update-many-tickets
 UNDER_WAY, ENDED = ("queued", "working"), ("completed", "failed", "killed")
 NUMBER = RegexValidator(r"^[0-9]{1,19}\Z", "Zendesk's ids are numbers.")
 PRIORITIES = [("urgent", "Urgent"), ("high", "High"), ("normal", "Normal"), ("low", "Low")]
@@ -72,10 +68,9 @@ class CreateTicket(Action):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Open it."""
-        subject, comment = fill_traits(inputs["subject"], user).strip(), fill_traits(inputs["comment"], user).strip()
-        require(subject and comment, "The subject or the comment is empty once it is filled in.")
+        comment = filled_in(inputs["comment"], user, "comment")
         ticket = {
-            "subject": subject,
+            "subject": filled_in(inputs["subject"], user, "subject"),
             "comment": {"body": comment, "public": bool(inputs["public"])},
             **requester(user),
             "external_id": api.tag,
@@ -95,9 +90,7 @@ def requester(user: Json) -> Json:
     if "zendesk_id" in user:
         return {"requester_id": int(known_id(user))}
     address = email_in(user)
-    names = [user.get(part) for part in ("first_name", "last_name")]
-    name = " ".join(name.strip() for name in names if isinstance(name, str) and name.strip())
-    return {"requester": {"name": name or address.partition("@")[0], "email": address}}
+    return {"requester": {"name": help_desks.name_of(user) or address.partition("@")[0], "email": address}}
 
 
 def link(api: Api, ticket: Answer) -> str:
@@ -113,101 +106,51 @@ def number_in(inputs: Values, name: str) -> int | None:
 # --- all that somebody has ------------------------------------------------------------------------
 
 
-class OnTickets(Action):
-    """What is done to all tickets of a requester, a hundred at a time. Every job is named by its tickets.
-
-    So a repeat after some of them were changed is another request, and is not taken for the first one.
-    """
+class OnTickets(help_desks.OnTickets):
+    """What is done to all tickets of a user."""
 
     needs = REQUESTER
-    replay = Replay.CHECK
     replay_proof = f"{DOCS}/tickets/tickets/#list-tickets: the requester's tickets show it"
     check_at = "In Zendesk, open the customer's profile and look at the tickets."
+    # https://developer.zendesk.com/api-reference/ticketing/tickets/tickets/#update-many-tickets
+    tickets_at_once, requesters = 100, "user"
     closed_too = False  # no closed ticket can be changed; it can be deleted
 
-    def wish(self, inputs: Values) -> Json:
-        """Return the members that the tickets should have. None: they should not be there."""
-        return {}
+    def requester(self, api: Api, user: Json) -> str:
+        """The user."""
+        return user_of(api, user)
 
-    def what(self, inputs: Values) -> str:
-        """Say what is wished, as a sentence begins."""
-        return "; ".join(
-            f"{name.removesuffix('_id').capitalize()} {value}" for name, value in self.wish(inputs).items()
-        )
+    def tickets(self, api: Api, requester: str) -> Iterable[Answer]:
+        """Those that the user has asked for."""
+        rows = api.pages("users", requester, "tickets", "requested", params=BY_CURSOR, rows="tickets")
+        return (row for row in rows if self.closed_too or row.text("status") != "closed")
 
-    def send(self, api: Api, ids: Sequence[str], wish: Json, step: str) -> Answer:
+    def send(self, api: Api, ids: Sequence[int], inputs: Values, step: str) -> str:
+        """Ask for a job."""
+        answer = self.bulk(api, {"ids": ",".join(map(str, ids))}, inputs, step)
+        return answer.part("job_status").text("id")
+
+    def bulk(self, api: Api, params: Json, inputs: Values, step: str) -> Answer:
         """Change these tickets."""
-        return api.put("tickets", "update_many", params={"ids": ",".join(ids)}, json={"ticket": wish}, step=step)
+        return api.put("tickets", "update_many", params=params, json={"ticket": self.wish(inputs)}, step=step)
 
-    def left(self, api: Api, requester: str, wish: Json) -> list[str]:
-        """Return the tickets that are not as wished."""
-        tickets = api.pages("users", requester, "tickets", "requested", params=BY_CURSOR, rows="tickets")
-        return list(
-            dict.fromkeys(
-                row.fill("{id}")
-                for row in tickets
-                if (self.closed_too or row.text("status") != "closed")
-                and (not wish or any(row[name] != value for name, value in wish.items()))
-            )
-        )
+    def job(self, api: Api, number: str) -> Answer:
+        """A job, which Zendesk keeps for a day."""
+        return help_desks.shown(api, "job_statuses", number).part("job_status")
 
-    def nothing_left(self, requester: str, inputs: Values) -> str:
-        """Say that all is as wished."""
-        return f"{self.what(inputs)}: nothing is left to do for user {requester}"
+    def has_ended(self, job: Answer) -> bool:
+        """Its status says so."""
+        return job.shows("status", *UNDER_WAY, *ENDED) in ENDED
 
-    def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
-        """Nothing is left to do."""
-        requester = user_of(api, user)
-        left = self.left(api, requester, self.wish(inputs))
-        return None if left else self.nothing_left(requester, inputs)
+    def succeeded(self, jobs: Sequence[Answer]) -> int:
+        """A job that is completed may hold tickets that it could not change."""
+        return sum(row.get("success") is True for job in jobs for row in job.objects("results"))
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> str | Pending:
-        """Ask for it. Zendesk answers with jobs."""
-        requester, wish = user_of(api, user), self.wish(inputs)
-        left = self.left(api, requester, wish)
-        if not left:
-            return self.nothing_left(requester, inputs)
-        jobs = []
-        for first in range(0, len(left), TICKETS_AT_ONCE):
-            ids = left[first : first + TICKETS_AT_ONCE]
-            named = sha256(",".join(ids).encode()).hexdigest()[:16]
-            jobs.append(self.send(api, ids, wish, f"tickets-{named}").part("job_status").text("id"))
-        what = f"{self.what(inputs)}: {len(left)} {'ticket' if len(left) == 1 else 'tickets'}"
-        job = {"jobs": jobs, "requester": requester, "wish": wish, "count": len(left), "what": what}
-        return Pending(job, f"Zendesk has queued it ({what})")
-
-    def follow_up(self, api: Api, job: Json) -> str | Pending:
-        """Ask for the jobs. Where one does not say of every ticket that it succeeded, the tickets themselves are looked at."""
-        shown = [self._shown(api, number) for number in job["jobs"]]
-        if any(one["status"] in UNDER_WAY for one in shown):
-            return Pending(job, f"Zendesk is at it ({job['what']})")
-        rows = [row for one in shown for row in results_of(one)]
-        if sum(row.get("success") is True for row in rows) >= job["count"]:
-            return f"{job['what']} (job {', '.join(one.text('id') for one in shown)})"
-        left = self.left(api, job["requester"], job["wish"])
-        if not left:
-            return f"{job['what']}, as the tickets show"
-        told = [row.get(name) for row in rows if row.get("success") is not True for name in ("error", "details")]
-        told += [one.get("message") for one in shown if one["status"] != "completed"]
-        why = "; ".join(dict.fromkeys(words for words in told if isinstance(words, str) and words))[:500]
-        some = ", ".join(left[:10]) + (", …" if len(left) > 10 else "")
-        raise Rejected(f"{job['what']}. Zendesk left out {len(left)} ({some}): {why or 'it does not say why'}")
-
-    def _shown(self, api: Api, number: str) -> Answer:
-        answer = or_none(api.get, "job_statuses", number)
-        if answer is None:  # just accepted, or older than the day for which Zendesk keeps one
-            raise Undocumented(f"Zendesk does not show its job {number}.")
-        shown = answer.part("job_status")
-        shown.shows("status", *UNDER_WAY, *ENDED)
-        return shown
-
-
-def results_of(job: Answer) -> list[Answer]:
-    """Return what a job says of each ticket; nothing where it says it in another way."""
-    results = job.get("results")
-    return (
-        [row for row in results if isinstance(row, Answer)] if isinstance(getattr(results, "data", None), list) else []
-    )
+    def why(self, jobs: Sequence[Answer]) -> Iterable[object]:
+        """What the jobs say of tickets, and of themselves."""
+        rows = [row for job in jobs for row in job.objects("results") if row.get("success") is not True]
+        told = [row.get(name) for row in rows for name in ("error", "details")]
+        return [*told, *(job.get("message") for job in jobs if job["status"] != "completed")]
 
 
 class SetPriority(OnTickets):
@@ -292,9 +235,9 @@ class DeleteTickets(OnTickets):
         """Deleted."""
         return "Deleted"
 
-    def send(self, api: Api, ids: Sequence[str], wish: Json, step: str) -> Answer:
+    def bulk(self, api: Api, params: Json, inputs: Values, step: str) -> Answer:
         """Delete these."""
-        return api.delete("tickets", "destroy_many", params={"ids": ",".join(ids)}, step=step)
+        return api.delete("tickets", "destroy_many", params=params, step=step)
 
 
 class SpamTickets(OnTickets):
@@ -312,6 +255,6 @@ class SpamTickets(OnTickets):
         """Spam."""
         return "Marked as spam"
 
-    def send(self, api: Api, ids: Sequence[str], wish: Json, step: str) -> Answer:
+    def bulk(self, api: Api, params: Json, inputs: Values, step: str) -> Answer:
         """Mark these."""
-        return api.put("tickets", "mark_many_as_spam", params={"ids": ",".join(ids)}, json={}, step=step)
+        return api.put("tickets", "mark_many_as_spam", params=params, json={}, step=step)

@@ -84,7 +84,7 @@ def bulk(action: Any, wish: dict[str, Any], what: str, inputs: dict[str, Any], *
         looks_done=(requested(ticket(1, **wish), ticket(2, **wish), ticket(3, **wish)),),
         result=Result.PENDING,
         message=f"Freshdesk has queued it ({what})",
-        job={"jobs": [JOB], "requester": "7", "wish": wish, "last": 3, "what": what},
+        job={"jobs": [JOB], "requester": "7", "wish": wish, "count": 2, "last": 3, "what": what},
         traits=KNOWN,
         inputs=inputs,
         **OFTEN,
@@ -128,7 +128,7 @@ class TestDeleteAllTickets(ActionContract):
         looks_done=(here[0], requested()),
         result=Result.PENDING,
         message="Freshdesk has queued it (In the trash: 2 tickets)",
-        job={"jobs": [JOB], "requester": "7", "wish": {}, "last": 3, "what": "In the trash: 2 tickets"},
+        job={"jobs": [JOB], "requester": "7", "wish": {}, "count": 2, "last": 3, "what": "In the trash: 2 tickets"},
         traits={"email_address": ANN},
         **OFTEN,
     )
@@ -300,7 +300,7 @@ class TestJobs:
         outcome = asked(player, PRIORITY, job("COMPLETED"), requested(ticket(1, priority=4), ticket(3)))
         assert (outcome.result, outcome.message) == (
             Result.REJECTED,
-            "Priority 4: 2 tickets. Freshdesk left out 1 (3), and does not say why.",
+            "Priority 4: 2 tickets. Freshdesk left out 1 (3): it does not say why",
         )
 
     def test_one_that_is_not_shown_is_asked_about_again(self, player: Player) -> None:

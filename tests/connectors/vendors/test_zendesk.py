@@ -83,7 +83,7 @@ def bulk(action: Any, wish: dict[str, Any], what: str, *, inputs: Any, is_now: d
         looks_done=(requested(ticket(1, **is_now), ticket(2, status="closed"), ticket(3, **is_now)),),
         result=Result.PENDING,
         message=f"Zendesk has queued it ({what})",
-        job={"jobs": [JOB], "requester": "7", "wish": wish, "count": 2, "what": what},
+        job={"jobs": [JOB], "requester": "7", "wish": wish, "count": 2, "last": 3, "what": what},
         traits=KNOWN,
         inputs=inputs,
         **OFTEN,
@@ -122,7 +122,7 @@ def gone(action: Any, what: str, call: Call) -> Scenario:
         looks_done=(requested(),),
         result=Result.PENDING,
         message=f"Zendesk has queued it ({what})",
-        job={"jobs": [JOB], "requester": "7", "wish": {}, "count": 2, "what": what},
+        job={"jobs": [JOB], "requester": "7", "wish": {}, "count": 2, "last": 2, "what": what},
         traits=KNOWN,
         **OFTEN,
     )
@@ -290,7 +290,13 @@ class TestTickets:
         outcome = played(player, PRIORITY, *pages, *pages, changed(first, wish, "j1"), changed(rest, wish, "j2"))
         assert (outcome.result, outcome.job) == (
             Result.PENDING,
-            {**(PRIORITY.job or {}), "jobs": ["j1", "j2"], "count": 101, "what": "Priority high: 101 tickets"},
+            {
+                **(PRIORITY.job or {}),
+                "jobs": ["j1", "j2"],
+                "count": 101,
+                "last": 101,
+                "what": "Priority high: 101 tickets",
+            },
         )
 
     def test_a_repeat_sends_what_is_left_and_not_the_first_request_again(self, player: Player) -> None:
@@ -340,9 +346,9 @@ class TestJobs:
 
     @pytest.mark.parametrize("results", [None, {"success": True}, [OK[0], FAILED], [7]])
     def test_else_the_tickets_are_looked_at(self, player: Player, results: Any) -> None:
-        high = requested(ticket(1, priority="high"), ticket(3, priority="high"))
+        high = requested(ticket(1, priority="high"), ticket(3, priority="high"), ticket(4))
         outcome = asked(player, PRIORITY, job("completed", results), high)
-        assert (outcome.result, outcome.message) == (Result.DONE, "Priority high: 2 tickets, as the tickets show")
+        assert (outcome.result, outcome.message) == (Result.DONE, f"Priority high: 2 tickets (job {JOB})")
 
     def test_tickets_that_failed_are_named(self, player: Player) -> None:
         left = requested(ticket(1, priority="high"), ticket(3))
