@@ -7,7 +7,8 @@ from typing import TypeVar
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 
-from connectors.base import Values
+from connectors.answers import Answer
+from connectors.base import CatalogueField, Values
 from connectors.failures import Rejected
 from connectors.http import Api
 from connectors.placeholders import fill_traits
@@ -80,10 +81,40 @@ def require(fact: object, otherwise: str) -> None:
         raise Rejected(otherwise)
 
 
-def on_first(rows: Sequence[Row], wanted: Iterable[str], of: Callable[[Row], str]) -> list[Row]:
-    """Return the rows that are on the first of the wanted (plans, offers, prices) that any row is on; `of` reads a row's."""
-    found = ([row for row in rows if of(row) == one] for one in wanted)
-    return next((some for some in found if some), [])
+def on_first(rows: Sequence[Row], wanted: Iterable[str], of: Callable[[Row], list[str]]) -> Sequence[Row]:
+    """Return the rows that are on the first of the wanted (plans, offers, prices) that any row is on; all, where none is wanted.
+
+    Args:
+        rows: subscriptions, or their items.
+        wanted: in order of preference; an empty one is none.
+        of: reads what a row is on.
+
+    """
+    chosen = [one for one in wanted if one]
+    found = ([row for row in rows if one in of(row)] for one in chosen)
+    return next((some for some in found if some), []) if chosen else rows
+
+
+def only_with(catalogue: str, what: str) -> CatalogueField:
+    """Return the input that says which of several subscriptions is meant: the one with this `what` ("plan")."""
+    told = f"Needed where people have several subscriptions: the one with this {what} is meant."
+    return CatalogueField(catalogue, required=False, label=f"Only with {what}", help_text=told)
+
+
+def at_address(rows: Iterable[Answer], address: str) -> list[Answer]:
+    """Return the rows whose `email` is exactly this, whatever the case of its letters: a search finds more than was asked for."""
+    return [row for row in rows if str(row.get("email") or "").casefold() == address.casefold()]
+
+
+def id_at_address(api: Api, rows: Iterable[Answer], address: str, what: str) -> str:
+    """Return the id of the one row that has this address.
+
+    Raises:
+        Rejected: there is none, or there are several; `what` says what they are ("contact").
+
+    """
+    one = only_one(api, at_address(rows, address), whose=address, what=what, named=lambda row: row.fill("{id}"))
+    return one.fill("{id}")
 
 
 def only_one(

@@ -31,7 +31,7 @@ from connectors.base import (
     identity,
     one_of,
 )
-from connectors.choosing import email_in, only_one, require, text_in, whole_number_in
+from connectors.choosing import email_in, id_at_address, only_one, require, text_in, whole_number_in
 from connectors.failures import Temporary, Undocumented
 from connectors.http import Api
 
@@ -65,15 +65,10 @@ def customer_of(api: Api, user: Json) -> str:
     if "chargify_reference" in user:
         reference = text_in(user, "chargify_reference", r"[ -~]{1,255}", "customer reference")
         return api.get("customers", "lookup.json", params={"reference": reference}).part("customer").fill("{id}")
-    email = email_in(user)
-    rows = [row.part("customer") for row in api.pages("customers.json", params={"q": email})]
+    address = email_in(user)
     # `q` finds by id, reference and organization as well.
-    found = [row for row in rows if str(row.get("email") or "").casefold() == email.casefold()]
-    require(
-        len(found) < 2, "At Chargify several customers have the person's e-mail address; none is chosen by guessing."
-    )
-    require(found, "At Chargify no customer has the person's e-mail address.")
-    return found[0].fill("{id}")
+    rows = (row.part("customer") for row in api.pages("customers.json", params={"q": address}))
+    return id_at_address(api, rows, address, "customer")
 
 
 def product_of(subscription: Answer) -> str:
@@ -185,14 +180,14 @@ class CancelSubscription(OnSubscription):
     """The end."""
 
     key, label = "cancel_subscription", "Cancel subscription"
-    description = "Cancels the subscription to a product, at the end of its period or at once."
+    description = "Cancels the subscription to a product, now or at the end of its period."
     replay_proof = f"{DOCS}/subscriptions/read-subscription: state and cancel_at_end_of_period show it"
 
     class Inputs(Product):
         """Of which product, when and why."""
 
         mode = forms.ChoiceField(
-            choices=[("end_of_period", "At the end of the period"), ("immediate", "At once")], label="When"
+            choices=[("end_of_period", "At the end of the period"), ("immediate", "Now")], label="When"
         )
         reason = CatalogueField("reason_codes", required=False, label="Reason", help_text="As set up in Chargify.")
         message = forms.CharField(required=False, max_length=500, label="Message", help_text="A note for your staff.")

@@ -89,7 +89,7 @@ def one_subscription(api: Api, user: Json, *offers: str, statuses: tuple[str, ..
     rows = api.get("subscriptions", params={"customerId": customer, "limit": 100}).rows("data")
     rows = [row for row in rows if _belongs_to(row, customer)]
     running = [row for row in rows if row["status"] in statuses and not is_over(row)]
-    meant = on_first(running, offers, lambda row: str(row["offerId"])) if offers else running
+    meant = on_first(running, offers, lambda row: [str(row["offerId"])])
     return only_one(api, meant, whose=f"Customer {customer}", what="subscription", named=_in_words, others=rows)
 
 

@@ -28,7 +28,7 @@ from connectors.base import (
     listed,
     one_of,
 )
-from connectors.choosing import only_one, require, text_in
+from connectors.choosing import on_first, only_one, only_with, require, text_in
 from connectors.failures import Failure, Rejected
 from connectors.http import Api, or_none
 
@@ -43,6 +43,11 @@ def items_of(subscription: Answer, product: str = "") -> list[Answer]:
     """Return the items that go on, or those with a product; one that is replaced with the next bill has an end."""
     rows = [row for row in subscription.part("items").rows("data") if row.get("ends") is None]
     return [row for row in rows if not product or row.part("product").text("id") == product]
+
+
+def products_of(subscription: Answer) -> list[str]:
+    """Return the products of the items that go on."""
+    return [row.part("product").text("id") for row in items_of(subscription)]
 
 
 def primary(subscription: Answer) -> Answer:
@@ -76,8 +81,7 @@ def subscription_of(api: Api, user: Json, *products: str) -> Answer:
     # A filter that fails would cost others money.
     rows = [row for row in rows if account in (row.part("account").get("id"), row.part("account").get("vid"))]
     active = [row for row in rows if row["status"] == "Active"]
-    found = ([row for row in active if items_of(row, product)] for product in products if product)
-    meant = next((some for some in found if some), active)
+    meant = on_first(active, products, products_of) or active
     return only_one(api, meant, whose=f"Account {account}", what="subscription", named=_in_words, others=rows)
 
 
@@ -188,12 +192,7 @@ class AddProduct(OnSubscription):
         """Which."""
 
         product = CatalogueField("products", label="Product", help_text="That is added.")
-        only_product = CatalogueField(
-            "products",
-            required=False,
-            label="Only with product",
-            help_text="Needed where people have several subscriptions: the one with this product is meant.",
-        )
+        only_product = only_with("products", "product")
         field_order = ("product", "only_product", "effective", "prorate")
 
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:

@@ -60,8 +60,11 @@ def test_what_is_required_is_told_where_it_is_not_so() -> None:
 
 def test_the_first_wanted_that_any_is_on_counts() -> None:
     rows = [row(1, "gold"), row(2), row(3)]
-    assert [found["id"] for found in on_first(rows, ("none", "basic", "gold"), lambda one: str(one["plan"]))] == [2, 3]
-    assert on_first(rows, ("none",), lambda one: str(one["plan"])) == []
+
+    def on(*plans: str) -> list[int]:
+        return [found["id"] for found in on_first(rows, plans, lambda one: [str(one["plan"])])]
+
+    assert (on("none", "", "basic", "gold"), on("none"), on(""), on()) == ([2, 3], [], [1, 2, 3], [1, 2, 3])
 
 
 def test_one_is_chosen_and_several_or_none_are_told(api: Api) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from django import forms
 
 from connectors.base import Action, CatalogueField, Json, Replay, Values, one_of
-from connectors.choosing import only_one, require, text_in
+from connectors.choosing import only_one, only_with, require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.vendors.braintree.reading import (
@@ -80,12 +80,7 @@ class AddDiscount(Action):
         """Which discount, and on which subscription."""
 
         discount = CatalogueField("discounts", label="Discount", help_text="From Braintree's control panel.")
-        only_plan = CatalogueField(
-            "plans",
-            required=False,
-            label="Only on plan",
-            help_text="Needed where subscribers have several subscriptions: the one on this plan is meant.",
-        )
+        only_plan = only_with("plans", "plan")
 
     def already_done(self, api: Api, user: Json, inputs: Values) -> str | None:
         """It is among the discounts."""

@@ -60,8 +60,9 @@ def customer_of(api: Api, user: Json) -> Any:
     customers = gateway(api).customer
     if "braintree_id" in user:
         return customers.find(text_in(user, "braintree_id", ID, "id of a Braintree customer"))
-    ids = customers.search(braintree.CustomerSearch.email == email_in(user)).ids
-    return customers.find(only_one(api, ids, whose="The e-mail address", what="customer", named=str))
+    address = email_in(user)
+    ids = customers.search(braintree.CustomerSearch.email == address).ids
+    return customers.find(only_one(api, ids, whose=address, what="customer", named=str))
 
 
 def subscriptions(customer: Any) -> list[Any]:

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from connectors.answers import Answer
 from connectors.base import DesiredState, Json, Values, one_of
-from connectors.choosing import email_in, only_one, whole_number_in
+from connectors.choosing import at_address, email_in, id_at_address, whole_number_in
 from connectors.failures import AlreadyDone, Rejected, Undocumented
 from connectors.http import Api, or_none
 
@@ -30,11 +30,10 @@ def contact_of(api: Api, user: Json, *, deleted_too: bool = False) -> str:
     if "freshdesk_id" in user:
         return known_id(user)
     address = email_in(user)
-    for state in ({}, {"state": "deleted"})[: 1 + deleted_too]:
-        rows = api.pages("contacts", params={"email": address, **state})
-        if exact := [row for row in rows if str(row.get("email", "")).casefold() == address.casefold()]:
-            break
-    return only_one(api, exact, whose=address, what="contact", named=lambda row: row.fill("{id}")).fill("{id}")
+    rows = list(api.pages("contacts", params={"email": address}))
+    if deleted_too and not at_address(rows, address):
+        rows = list(api.pages("contacts", params={"email": address, "state": "deleted"}))
+    return id_at_address(api, rows, address, "contact")
 
 
 class Deletion(DesiredState):

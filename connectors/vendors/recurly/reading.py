@@ -6,9 +6,8 @@ from typing import ClassVar
 from django import forms
 
 from connectors.answers import Answer
-from connectors.base import CatalogueField, DesiredState, Json, Values, one_of
-from connectors.choosing import email_in, on_first, only_one, text_in
-from connectors.failures import Rejected
+from connectors.base import DesiredState, Json, Values, one_of
+from connectors.choosing import email_in, id_at_address, on_first, only_one, only_with, text_in
 from connectors.http import Api
 
 API_VERSION = "v2021-02-25"
@@ -28,7 +27,8 @@ def account_of(api: Api, user: Json) -> str:
     """
     name = next((name for name in ("account_code", "account_number") if name in user), "")
     if not name:
-        return _account_by_email(api, email_in(user))
+        address = email_in(user)
+        return id_at_address(api, api.pages("accounts", params={"email": address}), address, "account")
     if api.settings.get("use_account_code"):
         # "maxLength": 50
         code = text_in(
@@ -37,15 +37,6 @@ def account_of(api: Api, user: Json) -> str:
         return f"code-{code}"
     # A bare "code-x" would be read as a code.
     return text_in(user, name, r"[A-Za-z0-9]{1,50}", "account id of Recurly's, which has letters and digits only")
-
-
-def _account_by_email(api: Api, email: str) -> str:
-    rows = api.pages("accounts", params={"email": email})
-    found = [row for row in rows if str(row.get("email", "")).casefold() == email.casefold()]
-    if len(found) != 1:
-        many = "several accounts have" if found else "no account has"
-        raise Rejected(f"At Recurly {many} the person's e-mail address; none is chosen by guessing.")
-    return found[0].text("id")
 
 
 def subscriptions(api: Api, account: str) -> list[Answer]:
@@ -72,13 +63,13 @@ def one_subscription(api: Api, user: Json, states: tuple[str, ...], *plans: str)
 
     """
     rows = subscriptions(api, account_of(api, user))
-    wanted = [plan for plan in plans if plan]
-    meant = on_first(rows, wanted, plan_of) if wanted else rows
+    meant = on_first(rows, plans, lambda row: [plan_of(row)])
     candidates = [row for row in meant if row["state"] in states]
-    return only_one(api, candidates, whose="The account", what="subscription", named=_in_words, others=rows)
+    return only_one(api, candidates, whose="The account", what="subscription", named=in_words, others=rows)
 
 
-def _in_words(row: Answer) -> str:
+def in_words(row: Answer) -> str:
+    """Return a subscription so that it is told from others."""
     return f"{row['id']} on {plan_of(row)} is {row['state']}"
 
 
@@ -96,12 +87,7 @@ def in_trial(subscription: Answer) -> bool:
 class OnPlan(forms.Form):
     """Which subscription."""
 
-    only_plan = CatalogueField(
-        "plans",
-        required=False,
-        label="Only on plan",
-        help_text="Needed where subscribers have several subscriptions: the one on this plan is meant.",
-    )
+    only_plan = only_with("plans", "plan")
 
 
 class OnSubscription(DesiredState):

@@ -4,8 +4,8 @@ from django import forms
 
 from connectors.answers import Answer
 from connectors.base import Json, Values
-from connectors.choosing import require
-from connectors.failures import Rejected, Undocumented
+from connectors.choosing import only_one, require
+from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.vendors.recurly.reading import (
     OVER,
@@ -14,6 +14,7 @@ from connectors.vendors.recurly.reading import (
     OnSubscription,
     account_of,
     in_trial,
+    in_words,
     named,
     plan_of,
     subscriptions,
@@ -136,10 +137,9 @@ class Cancel(OnSubscription):
         plan = inputs.get("only_plan")
         rows = [row for row in subscriptions(api, account_of(api, user)) if not plan or plan_of(row) == plan]
         running = [row for row in rows if row["state"] not in OVER]
-        if len(running) > 1 or not rows:
-            what = "several subscriptions" if running else "no matching subscription"
-            raise Rejected(f"The account has {what} at Recurly; none is chosen by guessing.")
-        return (running or rows)[0]
+        if rows and not running:
+            return rows[0]
+        return only_one(api, running, whose="The account", what="subscription", named=in_words)
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is over; or cancelled, where that is what is wanted: a cancelled one gives access until the period's end."""

@@ -72,7 +72,7 @@ class Cancel(DesiredState):
     """Let a subscription end."""
 
     key, label = "cancel", "Cancel subscription"
-    description = "Cancels the subscription, now or with the end of what was paid for."
+    description = "Cancels the subscription, now or at the end of its period."
     needs = all_of("roku_transaction_id")
     replay_proof = f"{DOCS}: validate-transaction's `cancelled` shows it"
     check_at = CHECK_AT
@@ -81,7 +81,7 @@ class Cancel(DesiredState):
         """When, and whether Roku tells the person."""
 
         when = forms.ChoiceField(
-            choices=[("now", "Now"), ("end_of_period", "At the end of what was paid for")],
+            choices=[("now", "Now"), ("end_of_period", "At the end of the period")],
             label="When",
             help_text="The date that Roku is told. Whether access ends on it, Roku does not document: try it first.",
         )

@@ -49,10 +49,7 @@ def choose(api: Api, rows: list[Answer], states: Iterable[str], *prices: str) ->
         Rejected: there is none, or several and nothing says which.
 
     """
-    candidates = [row for row in rows if row["status"] in states]
-    if wanted := [price for price in prices if price]:
-        by_price = ([row for row in candidates if price in prices_of(row)] for price in wanted)
-        candidates = next((found for found in by_price if found), [])
+    candidates = on_first([row for row in rows if row["status"] in states], prices, prices_of)
     return only_one(api, candidates, whose="The person", what="subscription", named=_in_words, others=rows)
 
 
@@ -69,8 +66,7 @@ def item_of(subscription: Answer, *prices: str) -> Answer:
 
     """
     items = subscription.part("items").rows("data")
-    meant = on_first(items, [price for price in prices if price], lambda row: row.part("price").text("id"))
-    found = meant or items
+    found = on_first(items, prices, lambda row: [row.part("price").text("id")]) or items
     require(len(found) == 1, f"{named(subscription)} has {len(found)} items; none is chosen by guessing.")
     return found[0]
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from connectors.answers import Answer
 from connectors.base import DesiredState, Json, Values, one_of
-from connectors.choosing import email_in, only_one, require, whole_number_in
+from connectors.choosing import email_in, id_at_address, require, whole_number_in
 from connectors.failures import Rejected
 from connectors.http import Api, or_none
 
@@ -28,10 +28,9 @@ def user_of(api: Api, user: Json) -> str:
         return known_id(user)
     address = email_in(user)
     require(not set('"\\') & set(address), "Zendesk cannot be asked for an address with quotation marks.")
-    # A search finds more than was asked for (parts of addresses, a user's other ones); the primary address is compared.
-    rows = list(api.pages("users", "search", params={"query": f'email:"{address}"'}, rows="users"))
-    exact = [row for row in rows if str(row.get("email", "")).casefold() == address.casefold()]
-    return only_one(api, exact, whose=address, what="user", named=lambda row: row.fill("{id}")).fill("{id}")
+    # It finds parts of addresses, too, and users' other ones; the primary address is compared.
+    rows = api.pages("users", "search", params={"query": f'email:"{address}"'}, rows="users")
+    return id_at_address(api, rows, address, "user")
 
 
 class Suspension(DesiredState):

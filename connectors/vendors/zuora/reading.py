@@ -14,8 +14,8 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from connectors.answers import Answer
-from connectors.base import CatalogueField, DesiredState, Json, PatternField, Values, all_of
-from connectors.choosing import only_one, text_in
+from connectors.base import DesiredState, Json, PatternField, Values, all_of
+from connectors.choosing import only_one, only_with, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
 
@@ -96,12 +96,7 @@ def day_field(label: str, help_text: str) -> PatternField:
 class OnPlan(forms.Form):
     """Which subscription."""
 
-    only_plan = CatalogueField(
-        "plans",
-        required=False,
-        label="Only with plan",
-        help_text="Needed where people have several subscriptions: the one with this plan is meant.",
-    )
+    only_plan = only_with("plans", "plan")
 
 
 class Billing(forms.Form):

@@ -237,7 +237,10 @@ class TestWhoIsMeant:
 
     @pytest.mark.parametrize(
         ("emails", "words"),
-        [(("ann@example.com", "ann@example.com"), "several customers"), (("joann@example.com",), "no customer")],
+        [
+            (("ann@example.com", "ann@example.com"), "several customers"),
+            (("joann@example.com",), "no matching customer"),
+        ],
     )
     def test_nobody_is_chosen_by_guessing(self, player: Player, emails: tuple[str, ...], words: str) -> None:
         outcome = played(player, COUPON, self.by_email(*emails), traits={"email_address": "ann@example.com"})
