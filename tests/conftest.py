@@ -36,6 +36,15 @@ def pytest_xdist_auto_num_workers() -> int:
     return 2 * len(os.sched_getaffinity(0))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for the database, so that a run on another one can leave out what knows none."""
+    for item in items:
+        asks = {"db", "transactional_db"} & set(getattr(item, "fixturenames", ()))
+        if asks or item.get_closest_marker("django_db"):
+            item.add_marker("database")
+
+
 @pytest.fixture(autouse=True)
 def _empty_cache() -> None:
     """The cache is a process's memory, and so are vendors' published keys: a test begins without."""

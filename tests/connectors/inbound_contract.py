@@ -13,6 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle, islice
 from typing import Any, ClassVar
 
 import pytest
@@ -477,12 +478,16 @@ class InboundContract:
 
 
 def _spoilt(told: Any) -> Iterator[Any]:
-    """Yield what is told with each member of another type or missing, two levels deep, and with all of them so."""
+    """Yield what is told with each member of other types or missing, two levels deep, and with all of them so.
+
+    The members take turns with the values: each gets four of them.
+    """
     yield wrong_types(told)
     if not isinstance(told, dict):
         return
+    others = cycle((None, 7, True, [], {}, "", "\u0000", ["x"], {"unexpected": True}, "../../x", "x" * 5000))
     for name, value in told.items():
-        for other in (None, 7, True, [], {}, "", "\u0000", ["x"], {"unexpected": True}, "../../x", "x" * 5000):
+        for other in islice(others, 4):
             yield {**told, name: other}
         yield {other: value for other, value in told.items() if other != name}
         if isinstance(value, dict):
