@@ -67,13 +67,13 @@ def overview(store: Store, worlds: Mapping[str, World]) -> str:
         effects = store.effects()
     counts = Counter(effect["vendor"] for effect in effects)
     links = "".join(
-        f'<li><a href="/{escape(key)}">{escape(world.LABEL)}</a>'
+        f'<li><a href="/{escape(key)}">{escape(world.label)}</a>'
         + (f" <span class=quiet>({counts[key]})</span>" if counts[key] else "")
-        for key, world in sorted(worlds.items(), key=lambda each: each[1].LABEL.lower())
+        for key, world in sorted(worlds.items(), key=lambda each: each[1].label.lower())
     )
     happened = _effects(
         reversed(effects[-SHOWN:]),
-        lambda effect: worlds[effect["vendor"]].LABEL if effect["vendor"] in worlds else effect["vendor"],
+        lambda effect: worlds[effect["vendor"]].label if effect["vendor"] in worlds else effect["vendor"],
     )
     return PAGE.format(
         title="Vendor sandbox",
@@ -84,7 +84,7 @@ def overview(store: Store, worlds: Mapping[str, World]) -> str:
 
 def world(store: Store, url: str, shown: World) -> str:
     """Return the page of one vendor's world as HTML."""
-    key = shown.KEY
+    key = shown.key
     with store.transaction():
         setup = shown.setup(store)
         people = [(person, shown.traits(person)) for person in PEOPLE]
@@ -110,4 +110,4 @@ def world(store: Store, url: str, shown: World) -> str:
             for request in reversed(store.requests(key)[-SHOWN:])
         ]
         parts.append(_table("Last requests", ("When", "Method", "Path", "Answer"), requests, "Nobody has called yet."))
-    return PAGE.format(title=escape(f"{shown.LABEL} · Vendor sandbox"), body="\n".join(parts))
+    return PAGE.format(title=escape(f"{shown.label} · Vendor sandbox"), body="\n".join(parts))

@@ -52,9 +52,9 @@ class Sandbox(ThreadingHTTPServer):
         """Begin the worlds that are not in the store yet."""
         with self.store.transaction():
             for world in WORLDS.values():
-                if self.store.get(world.KEY, "world", "begun") is None:
-                    world.seed(self.store)
-                    self.store.put(world.KEY, "world", "begun", {})
+                if self.store.get(world.key, "world", "begun") is None:
+                    world.seed(self.store, None)
+                    self.store.put(world.key, "world", "begun", {})
             if self.mails is not None:
                 smtp.listen(self.store, self.mails.host, self.mails.port)
 

@@ -1,7 +1,7 @@
-"""What a vendor's world is: a module in `connectors/sandbox/worlds/` that has these names."""
+"""What a vendor's world is: each module in `connectors/sandbox/worlds/` has one, its `WORLD`."""
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from connectors.sandbox.http import Request, Response
 from connectors.sandbox.people import Person
@@ -11,27 +11,36 @@ Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
 """A table for people: its title, its columns, its rows."""
 
 
-class World(Protocol):
-    """One vendor, as far as Engage asks anything of it."""
+def empty(_: Store, __: Json | None = None) -> None:
+    """Begin with nothing."""
 
-    KEY: str
-    """The connector's key, and the first segment of the world's address."""
-    LABEL: str
 
-    def seed(self, store: Store, more: Json | None = None) -> None:
-        """Fill the world as it is at its start; with `more`, add to it or replace in it."""
+def by_user_id(_: Person) -> Mapping[str, str]:
+    """Return no trait: people are known by the App's user ids, or by their addresses."""
+    return {}
 
-    def setup(self, store: Store) -> Mapping[str, str]:
-        """Return what a person types to set the connection up: the settings' names, with credentials that this world accepts."""
 
-    def traits(self, person: Person) -> Mapping[str, str]:
-        """Return the traits by which the vendor's actions find somebody here, beside names and e-mail address."""
+@dataclass(frozen=True, kw_only=True)
+class World:
+    """One vendor, as far as Engage asks anything of it.
 
-    def answer(self, request: Request, store: Store) -> Response:
-        """Answer one request, inside the store's transaction."""
+    Args:
+        key: the connector's key, and the first segment of the world's address.
+        label: the vendor's name.
+        setup: returns what a person types to set the connection up: the settings' names, with credentials that this world accepts.
+        answer: answers one request, inside the store's transaction.
+        state: returns the world for the control API.
+        tables: returns what people look at to see what became of it, beyond the list of effects.
+        seed: fills the world as it is at its start; with a second argument, adds to it or replaces in it.
+        traits: returns the traits by which the vendor's actions find somebody here, beside names and e-mail address.
 
-    def state(self, store: Store) -> Json:
-        """Return the world for the control API."""
+    """
 
-    def tables(self, store: Store) -> Sequence[Table]:
-        """Return what people look at to see what became of it, beyond the list of effects."""
+    key: str
+    label: str
+    setup: Callable[[Store], Mapping[str, str]]
+    answer: Callable[[Request, Store], Response]
+    state: Callable[[Store], Json]
+    tables: Callable[[Store], Sequence[Table]]
+    seed: Callable[[Store, Json | None], None] = empty
+    traits: Callable[[Person], Mapping[str, str]] = by_user_id

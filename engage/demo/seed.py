@@ -119,7 +119,7 @@ def _subscribers(app: App) -> None:
         )
     for world in WORLDS.values():
         for name in world.traits(VIEWERS[0]):
-            described = {"type": TraitType.TEXT, "personal": True, "description": f"{world.LABEL}'s actions need it"}
+            described = {"type": TraitType.TEXT, "personal": True, "description": f"{world.label}'s actions need it"}
             Trait.objects.get_or_create(app=app, name=name, defaults=described)
     for person, plan in zip(VIEWERS, PLANS, strict=True):
         traits = {

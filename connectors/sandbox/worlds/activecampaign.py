@@ -11,7 +11,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "activecampaign", "ActiveCampaign"
 API_KEY = "sandbox-key-not-a-real-credential"
@@ -57,11 +57,6 @@ def _contact(person: Person) -> Json:
 def setup(_: Store) -> Mapping[str, str]:
     """Return the settings of the connection."""
     return {"account_url": "https://sandbox.api-us1.com", "api_key": API_KEY}
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: contacts are known by their addresses."""
-    return {}
 
 
 def answer(request: Request, store: Store) -> Response:
@@ -252,3 +247,14 @@ def tables(store: Store) -> Sequence[Table]:
     ]
     columns = ("Id", "E-mail address", "Name", "Phone", "Custom fields", "Lists", "Automations")
     return [("Contacts", columns, contacts)]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+)

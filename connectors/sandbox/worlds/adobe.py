@@ -6,16 +6,17 @@ is taken. An `_id` counts once, as it does for Adobe's profiles.
 """
 
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Any
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
-from connectors.sandbox.people import PEOPLE, Person
+from connectors.sandbox.people import PEOPLE
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "adobe", "Adobe"
 DATASTREAM = "5a4db0c0-0000-4000-8000-000000000001"
@@ -24,10 +25,6 @@ CLIENT_ID, CLIENT_SECRET = "sandbox-client", "sandbox-secret-not-a-real-credenti
 TENANT = "_sandbox"
 TOKEN_SECONDS = 86_399
 INTAKE = Intake(KEY)
-
-
-def seed(_: Store, more: Json | None = None) -> None:
-    """Begin with nothing: profiles are made of the events that come."""
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -41,16 +38,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "client_id": CLIENT_ID,
         "client_secret": CLIENT_SECRET,
     }
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: people are known by the hashes of their addresses."""
-    return {}
-
-
-def answer(request: Request, store: Store) -> Response:
-    """Answer one request, inside the store's transaction."""
-    return routed(request, store, ROUTES)
 
 
 def _problem(number: str, status: HTTPStatus, title: str, detail: str = "") -> Refusal:
@@ -140,11 +127,11 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=partial(routed, routes=ROUTES),
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+)

@@ -12,25 +12,15 @@ from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
 from connectors.sandbox.http import Refusal, Request, Response
-from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "api", "An endpoint of your own"
 KEY_HEADER = "idempotency-key"
 
 
-def seed(_: Store, more: Json | None = None) -> None:
-    """Begin with nothing."""
-
-
 def setup(_: Store) -> Mapping[str, str]:
     """Return nothing: what is called, and how, is what an API action says."""
-    return {}
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: an endpoint takes whom it is told."""
     return {}
 
 
@@ -87,3 +77,13 @@ def state(store: Store) -> Json:
 def tables(_: Store) -> Sequence[Table]:
     """Return what the page shows of this world beyond what happened: nothing."""
     return []
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+)

@@ -14,7 +14,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import FARID, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "braze", "Braze"
 API_KEY = "sandbox-key-not-a-real-credential-00"
@@ -64,11 +64,6 @@ def _first(person: Person) -> Json:
 def setup(_: Store) -> Mapping[str, str]:
     """Return the settings of the connection."""
     return {"base_url": "https://rest.iad-01.braze.com", "api_key": API_KEY, "user_ids": "on", "traits": "plan"}
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: the App's user ids are Braze's external ids."""
-    return {}
 
 
 def answer(request: Request, store: Store) -> Response:
@@ -286,3 +281,14 @@ def tables(store: Store) -> Sequence[Table]:
         ("Users", ("External id", "E-mail address", "E-mail", "Aliases", "Attributes"), users),
         ("Campaigns and canvases", ("Name", "Delivery", "Id"), rows),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+)

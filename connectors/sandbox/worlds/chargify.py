@@ -12,7 +12,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "chargify", "Chargify"
 API_KEY = "sandbox-not-a-real-credential-0000"
@@ -390,3 +390,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Subscriptions", ("Id", "Customer", "Customer id", "Product", "State", "Coupons"), rows),
         ("Coupons", ("Code", "Name", "State"), codes),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

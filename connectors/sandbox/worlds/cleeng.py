@@ -14,7 +14,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "cleeng", "Cleeng"
 TOKEN = "sandbox-token-not-a-real-credential-000000000000"  # noqa: S105 - opens nothing but this fake world
@@ -546,3 +546,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Subscriptions", ("Id", "Viewer", "Customer id", "Offer", "Status", "Coupon", ""), subscriptions),
         ("Coupons", ("Code", "Discount", "Status", "Payments"), coupons),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

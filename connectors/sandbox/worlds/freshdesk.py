@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, EMMA, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "freshdesk", "Freshdesk"
 API_KEY = "sandbox-key-not-a-real-credential"
@@ -385,3 +385,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Tickets", ("Id", "Requester", "Subject", "Status", "Priority", "Source", "Agent", "Group", "Tags"), tickets),
         ("Contacts", ("Id", "Name", "E-mail", ""), contacts),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

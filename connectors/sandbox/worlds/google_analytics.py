@@ -5,14 +5,15 @@ and its contents; only what comes with the stream's own, and is complete, is kep
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Request, Response, Route, objects, routed
 from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "google_analytics", "Google Analytics"
 MEASUREMENT_ID = "G-SANDBOX000"
@@ -20,10 +21,6 @@ API_SECRET = "sandbox-not-a-real-credential"  # noqa: S105 - opens nothing but t
 MOST = 25
 NAME = re.compile("[A-Za-z][A-Za-z0-9_]{0,39}")
 INTAKE = Intake(KEY)
-
-
-def seed(_: Store, more: Json | None = None) -> None:
-    """Begin with nothing: Google knows browsers, and none has come yet."""
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -41,11 +38,6 @@ def setup(_: Store) -> Mapping[str, str]:
 def traits(person: Person) -> Mapping[str, str]:
     """Return the client id of somebody's browser."""
     return {"ga_client_id": f"{100000000 + person.number}.1760000000"}
-
-
-def answer(request: Request, store: Store) -> Response:
-    """Answer one request, inside the store's transaction."""
-    return routed(request, store, ROUTES)
 
 
 def _wrong(body: Json) -> list[Json]:
@@ -84,11 +76,12 @@ def validate(request: Request, _: Store) -> Response:
 ROUTES: tuple[Route, ...] = (("POST", "/mp/collect", collect), ("POST", "/debug/mp/collect", validate))
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=partial(routed, routes=ROUTES),
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+    traits=traits,
+)

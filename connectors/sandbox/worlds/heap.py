@@ -4,25 +4,19 @@ The mount point stands for `https://heapanalytics.com/api`, and `/account` below
 As at Heap, every environment's id is answered alike; only what comes with the account's own is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
-from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "heap", "Heap"
 APP_ID, API_KEY = "1000000001", "sandbox-key-not-a-real-credential"
 MOST = 1000
 INTAKE = Intake(KEY)
-
-
-def seed(store: Store, more: Json | None = None) -> None:
-    """Fill the world; nothing can be added."""
-    if more is None:
-        INTAKE.seed(store)
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -34,16 +28,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "event_prefix": "Recurly Engage Prompt",
         "traits": "plan",
     }
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: people are known by the App's user ids."""
-    return {}
-
-
-def answer(request: Request, store: Store) -> Response:
-    """Answer one request, inside the store's transaction."""
-    return routed(request, store, ROUTES)
 
 
 def _rows(request: Request, name: str, *needed: str) -> list[Json]:
@@ -87,11 +71,12 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=partial(routed, routes=ROUTES),
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+    seed=INTAKE.seed,
+)

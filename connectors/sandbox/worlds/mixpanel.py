@@ -4,14 +4,14 @@ The mount point stands for `https://api.mixpanel.com`. Profiles are set whatever
 project's own: as at Mixpanel, the answer is the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
-from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "mixpanel", "Mixpanel"
 PROJECT = "2000001"
@@ -20,12 +20,6 @@ TOKEN = "sandbox-token-no-real-credential"  # noqa: S105 - opens nothing but thi
 MOST = 2000
 NOBODY = {"anonymous", "null", "undefined", "unknown", "none", "0", "-1"}
 INTAKE = Intake(KEY)
-
-
-def seed(store: Store, more: Json | None = None) -> None:
-    """Fill the world; nothing can be added."""
-    if more is None:
-        INTAKE.seed(store)
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -39,16 +33,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "event_prefix": "Recurly Engage Prompt",
         "traits": "plan",
     }
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: people are known by the App's user ids."""
-    return {}
-
-
-def answer(request: Request, store: Store) -> Response:
-    """Answer one request, inside the store's transaction."""
-    return routed(request, store, ROUTES)
 
 
 def _check(request: Request) -> None:
@@ -132,11 +116,12 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=partial(routed, routes=ROUTES),
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+    seed=INTAKE.seed,
+)

@@ -4,25 +4,18 @@ The mount point stands for `https://s2s.us1.mparticle.com/v2`. As at mParticle, 
 some of them are dropped.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from http import HTTPStatus
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
-from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "mparticle", "mParticle"
 SERVER_KEY, SECRET = "us1-sandbox", "sandbox-secret-not-a-real-credential"
 MOST = 100
 INTAKE = Intake(KEY, kept=30 * 86_400)
-
-
-def seed(store: Store, more: Json | None = None) -> None:
-    """Fill the world; nothing can be added."""
-    if more is None:
-        INTAKE.seed(store)
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -36,11 +29,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "impressions": "on",
         "traits": "plan",
     }
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: people are known by the App's user ids."""
-    return {}
 
 
 def _refusal(status: HTTPStatus, code: str, message: str) -> Refusal:
@@ -92,11 +80,12 @@ def take_many(request: Request, store: Store) -> Response:
 ROUTES: tuple[Route, ...] = (("POST", "/events", take_one), ("POST", "/bulkevents", take_many))
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+    seed=INTAKE.seed,
+)

@@ -18,7 +18,7 @@ from defusedxml import DefusedXmlException, ElementTree
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, EMMA, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "salesforce", "Salesforce"
 CONSUMER, SECRET = "sandbox-consumer-key", "sandbox-secret-not-a-real-credential"
@@ -464,3 +464,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Mails of Marketing Cloud", ("To", "Mail", "Key"), mails),
         ("Subscribers of Marketing Cloud", ("Key", "Lists"), lists),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

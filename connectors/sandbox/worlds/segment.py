@@ -4,26 +4,20 @@ The mount point stands for `https://api.segment.io/v1`, and `/public` below it f
 every write key is answered alike; only what comes with the source's own is kept.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 
 from connectors.sandbox.analytics import Intake
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
-from connectors.sandbox.people import Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import World
 
 KEY, LABEL = "segment", "Segment"
 WRITE_KEY = "sandboxNotARealCredential0000000"
 PUBLIC_TOKEN = "sandbox-token-not-a-real-credential"  # noqa: S105 - opens nothing but this fake world
 LARGEST_CALL, LARGEST_BATCH = 32_000, 500_000
 INTAKE = Intake(KEY, kept=86_400)
-
-
-def seed(store: Store, more: Json | None = None) -> None:
-    """Fill the world; nothing can be added."""
-    if more is None:
-        INTAKE.seed(store)
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -35,16 +29,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "event_prefix": "Recurly Engage Prompt",
         "traits": "plan",
     }
-
-
-def traits(_: Person) -> Mapping[str, str]:
-    """Return nothing: people are known by the App's user ids."""
-    return {}
-
-
-def answer(request: Request, store: Store) -> Response:
-    """Answer one request, inside the store's transaction."""
-    return routed(request, store, ROUTES)
 
 
 def _call(request: Request, store: Store, call: Json, kind: object) -> None:
@@ -99,11 +83,12 @@ ROUTES: tuple[Route, ...] = (
 )
 
 
-def state(store: Store) -> Json:
-    """Return this world for the control API."""
-    return INTAKE.state(store)
-
-
-def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world."""
-    return INTAKE.tables(store)
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=partial(routed, routes=ROUTES),
+    state=INTAKE.state,
+    tables=INTAKE.tables,
+    seed=INTAKE.seed,
+)

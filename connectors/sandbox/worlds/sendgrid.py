@@ -14,7 +14,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import AVA, CHLOE, DIEGO, EMMA, GRACE, PEOPLE
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "sendgrid", "SendGrid"
 API_KEY = "SG.sandbox-not-a-real-one.not-a-real-credential-00000000000000000000000"
@@ -75,11 +75,6 @@ def setup(_: Store) -> Mapping[str, str]:
         "from_email": f"hello@{DOMAIN}",
         "from_name": "Streamly",
     }
-
-
-def traits(_: object) -> Mapping[str, str]:
-    """Return nothing: everybody is found by their address."""
-    return {}
 
 
 # --- answering ------------------------------------------------------------------------------------------------------------
@@ -367,3 +362,14 @@ def tables(store: Store) -> Sequence[Table]:
         ("Mails", ("To", "Template", "Data", "State", "Message id"), mails),
         ("Contacts", ("E-mail", "Lists", ""), contacts),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+)

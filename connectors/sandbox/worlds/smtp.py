@@ -12,7 +12,7 @@ from http import HTTPStatus
 from connectors.sandbox.http import Request, Response
 from connectors.sandbox.people import GRACE
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "smtp", "E-mail"
 NAME = "mail.streamly.example"
@@ -20,10 +20,6 @@ USER, PASSWORD = "engage", "sandbox-password-not-a-real-credential"
 DOMAIN = "streamly.example"
 SHOWN = 300
 """Characters of a text."""
-
-
-def seed(_: Store, __: Json | None = None) -> None:
-    """Begin with no mail."""
 
 
 def listen(store: Store, host: str, port: int) -> None:
@@ -44,11 +40,6 @@ def setup(store: Store) -> Mapping[str, str]:
         "from_name": "Streamly",
     }
     return {**address, **told}
-
-
-def traits(_: object) -> Mapping[str, str]:
-    """Return nothing: everybody is written to at their address."""
-    return {}
 
 
 def answer(_: Request, __: Store) -> Response:
@@ -105,3 +96,13 @@ def tables(store: Store) -> Sequence[Table]:
         for row in reversed(store.all(KEY, "mail"))
     ]
     return [("Mails", ("Id", "From", "To", "Subject", "Text"), rows)]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+)

@@ -13,7 +13,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, once, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "stripe", "Stripe"
 API_KEY = "rk_test_sandboxNotARealCredential"
@@ -575,3 +575,15 @@ def _remarks(row: Json) -> Iterable[str]:
         yield "waits for a payment"
     if row["schedule"]:
         yield "follows a schedule"
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

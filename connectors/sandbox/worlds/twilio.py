@@ -15,7 +15,7 @@ from http import HTTPStatus
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import FARID, HUGO, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "twilio", "Twilio"
 ACCOUNT, KEY_SID, SERVICE = "AC" + "5a" * 16, "SK" + "5b" * 16, "MG" + "5c" * 16
@@ -38,10 +38,6 @@ UNREACHABLE = phone_number(HUGO)
 """Whose phone is off for good."""
 OPTED_OUT = phone_number(FARID)
 """Who has answered STOP."""
-
-
-def seed(_: Store, __: Json | None = None) -> None:
-    """Begin with no message."""
 
 
 def setup(_: Store) -> Mapping[str, str]:
@@ -177,3 +173,14 @@ def tables(store: Store) -> Sequence[Table]:
         for row in reversed(state(store)["messages"])
     ]
     return [("Messages", ("To", "From", "Text", "Status", ""), rows)]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    traits=traits,
+)

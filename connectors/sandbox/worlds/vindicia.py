@@ -11,7 +11,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "vindicia", "Vindicia"
 USER, PASSWORD = "sandbox-user-not-a-real-credential", "sandbox-key-not-a-real-credential"
@@ -293,3 +293,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Subscriptions", ("Id", "Account", "Account id", "Products", "Status", "Campaign", "Next bill"), rows),
         ("Campaigns", ("Code", "Id", "Name"), offered),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

@@ -15,7 +15,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, EMMA, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "zendesk", "Zendesk"
 AGENT = "support@streamly.example"
@@ -391,3 +391,15 @@ def tables(store: Store) -> Sequence[Table]:
         ("Tickets", ("Id", "Requester", "Subject", "Status", "Priority", "Agent", "Group", "Tags"), tickets),
         ("Users", ("Id", "Name", "E-mail", "Role", ""), people),
     ]
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)

@@ -16,7 +16,7 @@ from typing import Any
 from connectors.sandbox.http import Refusal, Request, Response, Route, objects, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.world import Table
+from connectors.sandbox.world import Table, World
 
 KEY, LABEL = "zuora", "Zuora"
 CLIENT_ID = "sandbox-client-id-not-a-real-credential"
@@ -494,3 +494,15 @@ def tables(store: Store) -> Sequence[Table]:
 def _ahead(row: Json) -> str:
     last = row["statusHistory"][-1]
     return f", {last['status'].lower()} from {last['startDate']} on" if last["status"] != row["status"] else ""
+
+
+WORLD = World(
+    key=KEY,
+    label=LABEL,
+    setup=setup,
+    answer=answer,
+    state=state,
+    tables=tables,
+    seed=seed,
+    traits=traits,
+)
