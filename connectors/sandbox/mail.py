@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 import threading
 from typing import Any
 
@@ -11,19 +12,45 @@ from connectors.sandbox.store import Store
 from connectors.sandbox.worlds import smtp
 
 
-class MailServer:
-    """Takes mail on `host`:`port` (0: any free one) from the moment when it is made until `stop()`."""
+class Listener:
+    """Holds an SMTP conversation with whoever comes to `host`:`port` (0: any free one), from when it is made until `stop()`."""
 
-    def __init__(self, store: Store, host: str = "127.0.0.1", port: int = 0) -> None:
-        self._store = store
+    def __init__(self, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None) -> None:
         listening = socket.create_server((host, port))
         self.host, self.port = host, int(listening.getsockname()[1])
         self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(self._loop.create_server(self._session, sock=listening))
-        self._thread = threading.Thread(target=self._loop.run_forever, name="sandbox-mail", daemon=True)
+        self._server = self._loop.run_until_complete(self._loop.create_server(self.session, sock=listening, ssl=tls))
+        self._thread = threading.Thread(target=self._loop.run_forever, name="mail", daemon=True)
         self._thread.start()
 
-    def _session(self) -> SMTP:
+    def session(self) -> SMTP:
+        """Return a conversation."""
+        raise NotImplementedError
+
+    def stop(self) -> None:
+        """End it, whatever it is doing."""
+        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    async def _end(self) -> None:
+        self._server.close()
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
+
+
+class MailServer(Listener):
+    """Takes mail for the sandbox's people."""
+
+    def __init__(self, store: Store, host: str = "127.0.0.1", port: int = 0) -> None:
+        self._store = store
+        super().__init__(host, port)
+
+    def session(self) -> SMTP:
+        """Return a conversation with whoever signs in."""
         return SMTP(
             self,
             hostname=smtp.NAME,
@@ -58,17 +85,3 @@ class MailServer:
         """Take a mail."""
         number = smtp.deliver(self._store, envelope.rcpt_tos, envelope.original_content or b"")
         return f"250 2.0.0 Ok: queued as {number}"
-
-    def stop(self) -> None:
-        """End it, whatever it is doing."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)

@@ -1,9 +1,7 @@
 """A mail server (aiosmtpd) that takes mail over a real connection, and misbehaves at the step where it is told to."""
 
 import asyncio
-import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +10,8 @@ from email.message import EmailMessage
 from typing import Any, AnyStr, Literal
 
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
+
+from connectors.sandbox.mail import Listener
 
 USER, PASSWORD = "engage@example.com", "planted-password-of-the-user"
 QUEUED = "2.0.0 Ok: queued as 4XyZ1a"
@@ -49,7 +49,7 @@ class Mail:
         return [str(part.get_content()).replace("\r\n", "\n") for part in parts]
 
 
-class MailServer:
+class MailServer(Listener):
     """Takes mail, over TLS where a context is given, from whoever signs in where `signing` is set."""
 
     def __init__(
@@ -59,19 +59,15 @@ class MailServer:
         self.taken: list[Mail] = []
         self.steps: list[str] = []
         self._starttls, self._signing, self._is_tls = starttls, signing, tls is not None
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.port: int = listening.getsockname()[1]
-        self._loop = asyncio.new_event_loop()
-        self._server = self._loop.run_until_complete(self._loop.create_server(self._session, sock=listening, ssl=tls))
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
+        super().__init__(tls=tls)
 
     @property
     def address(self) -> str:
         """As ENGAGE_PRIVATE_HOSTS has it."""
         return f"localhost:{self.port}"
 
-    def _session(self) -> "_Session":
+    def session(self) -> "_Session":
+        """Return a conversation."""
         return _Session(
             self,
             hostname="mail.example.com",
@@ -96,20 +92,6 @@ class MailServer:
         if not any(fault.at == TAKEN and fault.then == "say" for fault in self.faults):
             self.taken.append(mail)
         return f"250 {QUEUED}"
-
-    def stop(self) -> None:
-        """End it, whatever it is doing."""
-        asyncio.run_coroutine_threadsafe(self._end(), self._loop).result(5)
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-    async def _end(self) -> None:
-        self._server.close()
-        others = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in others:
-            task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
 
 
 def _noting(command: str) -> Callable[["_Session", str], Any]:
