@@ -160,12 +160,16 @@ class SecretField(forms.CharField):
         usual_length: another length is warned about, not refused.
         goes_with: the name of an optional setting with which it is needed, and without which it is not: the client id of a
             vendor's second cloud, say.
+        names_account: no setting says which account it is, this does: another value than the stored one raises the
+            connection's generation, as a changed `identity()` does, and asks for no other secret again.
         options: as every field of Django takes them.
 
     """
 
-    def __init__(self, *, usual_length: int | None = None, goes_with: str = "", **options: Any) -> None:
-        self.usual_length, self.goes_with = usual_length, goes_with
+    def __init__(
+        self, *, usual_length: int | None = None, goes_with: str = "", names_account: bool = False, **options: Any
+    ) -> None:
+        self.usual_length, self.goes_with, self.names_account = usual_length, goes_with, names_account
         if goes_with:
             options.setdefault("required", False)
         options.setdefault(

@@ -10,7 +10,16 @@ from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
 from connectors import pushes
-from connectors.base import Action, Catalogue, CatalogueField, Category, Connector, Replay, SecretField
+from connectors.base import (
+    Action,
+    Catalogue,
+    CatalogueField,
+    Category,
+    Connector,
+    Replay,
+    SecretField,
+    SigningSecretField,
+)
 from connectors.forwarders import Batched
 from connectors.pulls import RANK, SETTING, TYPES
 from engage.redaction import SECRET_NAME
@@ -92,6 +101,7 @@ def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
     """Only a SecretField is sealed; anything else is stored and shown as it is."""
     if not (isinstance(declared.Settings, type) and issubclass(declared.Settings, forms.Form)):
         return
+    fields = declared.Settings.base_fields.values()
     for name, form_field in declared.Settings.base_fields.items():
         is_secret = isinstance(form_field, SecretField)
         if not is_secret and (SECRET_NAME.search(name) or isinstance(form_field.widget, forms.PasswordInput)):
@@ -104,10 +114,13 @@ def _secrets(declared: type[Connector]) -> Iterator[CheckMessage]:
                 f"The secret {name!r} goes with {partner!r}, which is no setting.", obj=declared, id="engage.E024"
             )
         if is_secret and getattr(form_field, "is_identity", False):
-            text = (
-                f"The secret {name!r} cannot choose the account: it is compared with nothing that is stored readably."
-            )
+            text = f"The secret {name!r} is no `identity()`: where it names the account, it says `names_account`."
             yield Error(text, obj=declared, id="engage.E011")
+    secrets = [one for one in fields if isinstance(one, SecretField) and not isinstance(one, SigningSecretField)]
+    named = any(getattr(one, "is_identity", False) and not isinstance(one, forms.ChoiceField) for one in fields)
+    if secrets and not named and not any(one.names_account for one in secrets):
+        text = "No setting says which account it is, so a secret does: give it `names_account`."
+        yield Error(text, obj=declared, id="engage.E028")
 
 
 def _inbound(declared: type[Connector]) -> Iterator[CheckMessage]:

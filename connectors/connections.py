@@ -124,7 +124,7 @@ def probe_typed(form: SettingsForm) -> ProbeReport:
         settings = {**form.new_settings, **form.secrets_in_force()}
     except Unreadable:
         return _unreadable()
-    return runner.probe(form.declared, settings, None if form.identity_changed else form.connection)
+    return runner.probe(form.declared, settings, None if form.another_account else form.connection)
 
 
 def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeReport:
@@ -180,6 +180,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
     Raises:
         ChangedMeanwhile: somebody else saved in between.
         NameTaken: the name is another one's.
+        Unreadable: a secret was left blank, and the stored ones cannot be opened.
 
     """
     connection, changed = _store(app, form, seen=seen, request=request)
@@ -193,9 +194,10 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
         return Saved(connection, changed)
     report = probe_stored(connection, by=by)
     if report.passed:
-        if not connection.active:
+        was_off = not connection.active
+        if was_off:
             switch_on(connection, choice=wish.held, request=request)
-        if changed:
+        if changed or was_off:
             catalogues.refresh(connection)
     elif connection.active and changed:
         mark_attention(connection.pk, report.message)
@@ -222,12 +224,12 @@ def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> 
         return row, False
     before = dict(row.settings)
     row.settings, row.name = form.new_settings, _name(form)
-    secrets = form.secrets_in_force()
-    if form.identity_changed:
+    secrets, another_account = form.secrets_in_force(), form.another_account
+    if another_account:
         row.generation += 1
         catalogues.forget(row)
         breaker.forget(row)
-    if form.typed_secrets or form.identity_changed or secrets.keys() != row.secrets_set.keys():
+    if form.typed_secrets or another_account or secrets.keys() != row.secrets_set.keys():
         row.seal(secrets)
         row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
     row.tested_at = row.tested_by = row.test_passed = None

@@ -13,6 +13,7 @@ from connectors import catalogues
 from connectors.base import Action, CatalogueField, Connector, SecretField
 from connectors.models import Connection
 from engage.audit.record import plain
+from engage.vault.fields import Unreadable
 
 # Words by which password managers are told to leave a field alone; browsers put sign-in passwords into key fields.
 NO_AUTOFILL = {
@@ -113,6 +114,7 @@ class Row:
     field: forms.BoundField
     secret: bool
     identity: bool
+    names_account: bool
     stored_length: int  # of a secret; 0: none is stored
     rendered: SafeString
 
@@ -186,6 +188,23 @@ class SettingsForm(forms.Form):
                 yield name, form_field.identity_part  # type: ignore[attr-defined]
 
     @property
+    def another_account(self) -> bool:
+        """Whether what was typed is for another account than what is stored, as far as anybody can tell.
+
+        A setting says so, or a secret that names the account. One that cannot be opened any more may have been another.
+        """
+        if self.connection is None or self.identity_changed:
+            return self.identity_changed
+        typed = {name: value for name, value in self.typed_secrets.items() if self._names_account(name)}
+        try:
+            return bool(typed) and not typed.items() <= self.connection.secrets().items()
+        except Unreadable:
+            return True
+
+    def _names_account(self, name: str) -> bool:
+        return cast("SecretField", self.fields[name]).names_account
+
+    @property
     def new_settings(self) -> dict[str, Any]:
         """The typed settings that are no secrets, as JSON holds them."""
         return {name: plain(value) for name, value in self.cleaned_data.items() if name not in self.secret_names}
@@ -201,13 +220,13 @@ class SettingsForm(forms.Form):
         return self.connection is not None and not self.typed_secrets and self.new_settings == self.connection.settings
 
     def secrets_in_force(self) -> dict[str, str]:
-        """The typed secrets, and where one was left blank for the same account, the stored one.
+        """The typed secrets, and where one was left blank and no setting chooses another account, the stored one.
 
         Raises:
-            Unreadable: the stored ones cannot be opened.
+            Unreadable: the stored ones cannot be opened, and not all of them were typed anew.
 
         """
-        if self.connection is None or self.identity_changed:
+        if self.connection is None or self.identity_changed or self.stored_secrets.keys() <= self.typed_secrets.keys():
             return self.typed_secrets
         kept = {name: value for name, value in self.connection.secrets().items() if name in self.secret_names}
         return {**kept, **self.typed_secrets}
@@ -229,10 +248,12 @@ class SettingsForm(forms.Form):
         choosers = dict(self._choosers())
         for bound in self:
             name, identity = bound.name, bound.name in choosers
+            is_secret = isinstance(bound.field, SecretField)
             yield Row(
                 bound,
-                isinstance(bound.field, SecretField),
+                is_secret,
                 identity,
+                is_secret and self._names_account(name),
                 self.stored_secrets.get(name, 0),
                 bound.as_widget(
                     attrs={"data-identity": str(choosers[name](bound.initial) or "")} if identity else None

@@ -496,6 +496,9 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         except connections.NameTaken:
             form.add_error("name", "Another one has this name. Choose another.")
             return self.render_to_response(self.get_context_data(form=form, switch=switch))
+        except Unreadable:
+            form.add_error(None, "The stored secrets cannot be opened. Enter all of them again.")
+            return self.render_to_response(self.get_context_data(form=form, switch=switch))
         except connections.ChangedMeanwhile as meanwhile:
             return self._conflict(meanwhile.connection)
         self.connection = saved.connection

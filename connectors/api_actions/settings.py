@@ -108,6 +108,7 @@ class EndpointForm(forms.Form):
                 label=f"Secret “{name}”",
                 min_length=SHORTEST_SECRET,
                 max_length=5000,
+                names_account=True,  # at many an endpoint nothing else does
                 error_messages={"required": f"Enter it once: %secret.{name}% is used above."},
                 help_text=f"Stands where %secret.{name}% stands. Stored encrypted and never shown again.",
             )

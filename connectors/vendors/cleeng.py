@@ -324,7 +324,7 @@ class Cleeng(Connector):
         """Which account."""
 
         environment = live_or_sandbox("Which Cleeng account the key belongs to.")
-        api_key = SecretField(label="API key", help_text="Your broadcaster token.", usual_length=48)
+        api_key = SecretField(label="API key", help_text="Your broadcaster token.", usual_length=48, names_account=True)
 
     def auth(self, settings: Values) -> AuthBase:
         """The broadcaster token, on every call."""

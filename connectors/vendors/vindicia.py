@@ -320,7 +320,7 @@ class Vindicia(Connector):
         environment = account_choice(
             "Environment", [("production", "Production"), ("prodtest", "ProdTest")], help_text="Whose user it is."
         )
-        api_username = SecretField(label="API user", help_text="As Vindicia has sent it.")
+        api_username = SecretField(label="API user", help_text="As Vindicia has sent it.", names_account=True)
         api_password = SecretField(label="Key", help_text="Of this user.")
 
     def is_sandbox(self, settings: Values) -> bool:

@@ -16,11 +16,13 @@ from connectors.base import (
     Replay,
     SecretField,
     Values,
+    account_choice,
     identity,
 )
 from connectors.checks import declaration, registered_connectors
 from connectors.forwarders import Forwarder
 from connectors.http import Api
+from connectors.registry import CONNECTORS
 from tests.connectors.tellers import Hints
 
 
@@ -74,6 +76,28 @@ def test_a_whole_declaration_is_not_complained_of() -> None:
     assert ids(whole()[0]) == set()
 
 
+def test_where_no_setting_says_which_account_it_is_a_key_does() -> None:
+    told = {
+        declared.key: {
+            name for name, one in declared.Settings.base_fields.items() if getattr(one, "names_account", False)
+        }
+        for declared in CONNECTORS
+    }
+
+    assert {key: names for key, names in told.items() if names} == {
+        "amazon": {"shared_secret"},
+        "braze": {"api_key"},
+        "cleeng": {"api_key"},
+        "mixpanel": {"project_token"},
+        "recurly": {"api_key"},
+        "roku": {"partner_api_key"},
+        "segment": {"write_key"},
+        "sendgrid": {"api_key"},
+        "stripe": {"api_key"},
+        "vindicia": {"api_username"},
+    }
+
+
 def test_two_connectors_do_not_share_a_key() -> None:
     assert ids(whole()[0], whole()[0]) == {"engage.E001"}
 
@@ -120,8 +144,14 @@ CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "webhooks that nothing makes believable": ("inbound", Hints, {"engage.E020"}),
     "a secret that goes with nothing": (
         "Settings",
-        lambda: form(x=SecretField(goes_with="y", **HELP)),
+        lambda: form(x=SecretField(goes_with="y", names_account=True, **HELP)),
         {"engage.E024"},
+    ),
+    "secrets of an account that nothing names": ("Settings", lambda: form(x=SecretField(**HELP)), {"engage.E028"}),
+    "a region that is taken for an account": (
+        "Settings",
+        lambda: form(x=SecretField(**HELP), y=account_choice("Region", [("us", "US")], help_text="A help text.")),
+        {"engage.E028"},
     ),
     "a secret that chooses the account": ("Settings", lambda: form(x=identity(SecretField(**HELP))), {"engage.E011"}),
 }

@@ -18,7 +18,7 @@ from engage.tenancy.models import App
 from engage.tenancy.roles import Role
 from prompts.models import State
 from tests import factories
-from tests.connectors.conftest import KEY, OTHER_KEY, Vendor
+from tests.connectors.conftest import KEY, OTHER_KEY, Vendor, offer
 from tests.factories import ConnectionFactory
 
 ON, OFF = Wish(active=True), Wish(active=False)
@@ -128,6 +128,38 @@ def test_another_account_is_another_generation_and_takes_no_secret_along(
     assert CatalogueEntry.objects.filter(vanished_at=None).count() == 0, "they are the other account's rows"
     changes = Entry.objects.get(verb="changed").changes
     assert changes == {"environment": ["sandbox", "live"], "api_key": [None, "replaced"]}
+
+
+def test_another_key_is_another_generation_and_its_rows_are_read(save: Callable[..., Saved], vendor: Vendor) -> None:
+    save(ON, key=KEY)
+    vendor.keys.add(OTHER_KEY)
+    vendor.offers = [offer(100000003, "The other account's")]
+    save(ON, key=OTHER_KEY)
+
+    row = stored()
+    assert (row.generation, row.secrets()) == (2, {"api_key": OTHER_KEY})
+    offered = CatalogueEntry.objects.get(vanished_at=None)
+    assert offered.label.startswith("The other account's")
+
+
+def test_the_same_key_typed_again_is_the_same_account(save: Callable[..., Saved], vendor: Vendor) -> None:
+    save(ON, key=KEY)
+    save(OFF, key=KEY)
+
+    assert stored().generation == 1
+    assert CatalogueEntry.objects.filter(vanished_at=None).count() == 2
+
+
+def test_a_key_that_was_replaced_while_it_was_off_has_its_rows_once_it_is_on(
+    save: Callable[..., Saved], vendor: Vendor
+) -> None:
+    save(ON, key=KEY)
+    vendor.keys.add(OTHER_KEY)
+    save(OFF, key=OTHER_KEY)
+    assert CatalogueEntry.objects.filter(vanished_at=None).count() == 0
+
+    save(ON)
+    assert CatalogueEntry.objects.filter(vanished_at=None).count() == 2
 
 
 def test_an_active_connection_that_fails_after_a_change_stays_on_and_needs_attention(

@@ -3,10 +3,20 @@ from typing import Any
 import pytest
 from django import forms
 
-from connectors.base import Action, CatalogueField, Category, Connector, Replay, SecretField, identity
+from connectors.base import (
+    Action,
+    CatalogueField,
+    Category,
+    Connector,
+    Replay,
+    SecretField,
+    SigningSecretField,
+    identity,
+)
 from connectors.forms import inputs_form, settings_form
 from connectors.models import CatalogueEntry, Connection
 from engage.tenancy.models import App
+from engage.vault.fields import Unreadable
 from tests.factories import ConnectionFactory
 
 
@@ -81,6 +91,59 @@ def test_a_stored_secret_never_goes_to_another_account(stored: Connection) -> No
     again = settings_form(stored, Vendor(), typed(account="b", api_key="87654321"))
     assert again.is_valid()
     assert again.secrets_in_force() == {"api_key": "87654321"}, "an optional secret of the old account is dropped too"
+
+
+class OneKey(Connector):
+    key, label, category = "one_key", "One key", Category.BILLING
+
+    class Settings(forms.Form):
+        region = forms.CharField(label="Region")
+        api_key = SecretField(label="API key", names_account=True)
+        other_key = SecretField(label="Other key")
+        webhook_secret = SigningSecretField()
+
+
+KEPT = {"api_key": "the-first-account", "other_key": "other", "webhook_secret": "signing"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "another"),
+    [
+        ({}, False),
+        ({"api_key": "the-first-account"}, False),
+        ({"api_key": "the-other-account"}, True),
+        ({"other_key": "another", "webhook_secret": "another", "region": "us"}, False),
+    ],
+)
+def test_another_key_is_another_account_where_it_names_it(app: App, changes: dict[str, str], *, another: bool) -> None:
+    row = ConnectionFactory(app=app, connector="one_key", settings={"region": "eu"}, secrets=KEPT)
+    form = settings_form(row, OneKey(), {"region": "eu", **changes})
+
+    assert form.is_valid(), "no other secret is asked for"
+    assert form.another_account is another
+    kept = {name: changes.get(name, value) for name, value in KEPT.items()}
+    assert form.secrets_in_force() == kept
+
+
+def test_a_key_that_cannot_be_compared_is_another_accounts(app: App) -> None:
+    row = ConnectionFactory(app=app, connector="one_key", settings={"region": "eu"}, secrets=KEPT)
+    row.generation += 1  # so that what is sealed is another row's
+    same = settings_form(row, OneKey(), {"region": "eu", "api_key": KEPT["api_key"]})
+    all_of_them = settings_form(row, OneKey(), {"region": "eu", **KEPT})
+
+    assert same.is_valid()
+    assert same.another_account
+    with pytest.raises(Unreadable):
+        same.secrets_in_force()
+    assert all_of_them.is_valid()
+    assert all_of_them.secrets_in_force() == KEPT
+
+
+def test_a_new_connection_is_no_other_account() -> None:
+    form = settings_form(None, OneKey(), {"region": "eu", **KEPT})
+
+    assert form.is_valid()
+    assert not form.another_account
 
 
 def test_a_stored_or_typed_secret_is_never_rendered(stored: Connection) -> None:

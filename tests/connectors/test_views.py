@@ -273,6 +273,19 @@ def test_a_form_of_another_app_is_refused(admin: Client, app: App, other_app: Ap
     assert vendor.asked_with == []
 
 
+def test_stored_secrets_that_cannot_be_opened_are_entered_again(admin: Client, app: App) -> None:
+    page = reverse("admin:connectors_connection_page", args=["sendgrid"])
+    settings = {"region": "eu", "from_email": "hello@example.com"}
+    ConnectionFactory(app=app, connector="sendgrid", settings=settings, secrets={"api_key": OTHER_KEY})
+    Connection.objects.update(generation=9)  # what is sealed is another row's from now on
+    blank = admin.post(page, typed(app, **settings, reply_to="a@example.com"))
+    again = admin.post(page, typed(app, **settings, reply_to="a@example.com", api_key=KEY))
+
+    assert "The stored secrets cannot be opened. Enter all of them again." in blank.content.decode()
+    assert again.status_code == 302
+    assert Connection.objects.get().secrets() == {"api_key": KEY}
+
+
 def test_an_unusual_key_is_saved_with_a_warning(admin: Client, app: App) -> None:
     answer = admin.post(PAGE, typed(app, api_key="short"), follow=True)
 

@@ -69,7 +69,9 @@ class Amazon(Connector):
                 shape="Like com.example.app.",
             )
         )
-        shared_secret = SecretField(label="Shared key", help_text="From Settings > Identity in the Developer Console.")
+        shared_secret = SecretField(
+            label="Shared key", names_account=True, help_text="From Settings > Identity in the Developer Console."
+        )
         products = ListField(
             LINE,
             wanted="write a SKU, and a name behind it if you wish",

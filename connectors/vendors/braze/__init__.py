@@ -80,7 +80,9 @@ class Braze(Connector):
                 help_text="Of your instance; the key belongs to it.",
             ),
         )
-        api_key = SecretField(label="REST API key", usual_length=36, max_length=200, help_text="Of one workspace.")
+        api_key = SecretField(
+            label="REST API key", usual_length=36, max_length=200, names_account=True, help_text="Of one workspace."
+        )
         user_ids = forms.BooleanField(
             label="User ids are Braze's external ids",
             required=False,

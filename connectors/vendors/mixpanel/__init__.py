@@ -85,7 +85,10 @@ class Mixpanel(Connector):
             label="Service account's secret", help_text="Shown once, when the account is made."
         )
         project_token = SecretField(
-            label="Project token", usual_length=32, help_text="From the project's settings. Profiles are set with it."
+            label="Project token",
+            usual_length=32,
+            names_account=True,
+            help_text="From the project's settings. Profiles are set with it.",
         )
         traits = TraitNames(
             help_text="Names of traits with commas between them, e.g. plan, email_address. They become properties of the "

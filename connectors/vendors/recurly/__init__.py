@@ -110,6 +110,7 @@ class Recurly(Connector):
             label="Private API key",
             help_text="Of the site that is meant, production or sandbox.",
             usual_length=32,
+            names_account=True,
             validators=[RegexValidator(r"\A[!-~]{16,}\Z", "A key has at least 16 letters or digits, and no spaces.")],
         )
         webhook_secret = SigningSecretField(

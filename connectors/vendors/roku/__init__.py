@@ -82,6 +82,7 @@ class Roku(Connector):
         partner_api_key = SecretField(
             label="Roku Pay API key",
             help_text="Of the developer account.",
+            names_account=True,
             validators=[RegexValidator(r"\A[0-9A-Za-z]{20,64}\Z", "A key has 20 to 64 letters and digits.")],
         )
         products = ListField(

@@ -64,6 +64,7 @@ class Segment(Connector):
         write_key = SecretField(
             label="Write key",
             usual_length=32,
+            names_account=True,
             help_text="Of the source. A wrong one is answered like a right one, so copy it with care.",
             validators=[RegexValidator(r"\A[A-Za-z0-9]{10,64}\Z", "A write key is made of letters and digits.")],
         )

@@ -76,7 +76,9 @@ class SendGrid(Connector):
             [("global", "Global"), ("eu", "EU")],
             help_text="Where the key was made; lists are in Global only.",
         )
-        api_key = SecretField(label="API key", help_text="Begins with “SG.”; shown only once.", usual_length=69)
+        api_key = SecretField(
+            label="API key", help_text="Begins with “SG.”; shown only once.", usual_length=69, names_account=True
+        )
         from_email = forms.EmailField(label="Sender's address", help_text="Verified, or of a verified domain.")
         from_name = forms.CharField(label="Sender's name", required=False, max_length=100, help_text="What people see.")
         reply_to = forms.EmailField(label="Replies to", required=False, help_text="Empty: to the sender's address.")

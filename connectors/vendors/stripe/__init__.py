@@ -127,6 +127,7 @@ class Stripe(Connector):
         api_key = SecretField(
             label="Secret or restricted key",
             help_text="Begins with rk_ or sk_.",
+            names_account=True,
             validators=[RegexValidator(r"\A(sk|rk)_(test|live)_[A-Za-z0-9]{10,}\Z", "That is no key of Stripe's.")],
         )
         stripe_account = identity(
