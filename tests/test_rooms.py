@@ -89,6 +89,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "addresses",
         "smtp",
         "help_desks",
+        "app_stores",
         "typed_lists",
     )
     allowed = tuple(f"connectors.{name}" for name in vocabulary)

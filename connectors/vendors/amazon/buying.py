@@ -4,11 +4,11 @@ https://developer.amazon.com/docs/in-app-purchasing/tiered-subscriptions-integra
 """
 
 import re
-from datetime import timedelta
 
 from django import forms
 
-from connectors.base import Action, CatalogueField, Confirmed, HandedOver, Json, Pending, Replay, Values, if_known
+from connectors.app_stores import InAppPurchase, purchased, reported
+from connectors.base import CatalogueField, Confirmed, Json, Values, if_known
 from connectors.choosing import require, text_in
 from connectors.http import Api
 from connectors.vendors.amazon.receipts import ID, receipt, subject, traits_of
@@ -16,38 +16,28 @@ from connectors.vendors.amazon.receipts import ID, receipt, subject, traits_of
 SKU = "[A-Za-z0-9_.-]{1,150}"
 
 
-class Buying(Action):
-    """What is bought in the app: the instruction, and what Amazon shows of it afterwards."""
+class Buying(InAppPurchase):
+    """What is bought in the app, and what Amazon shows of it afterwards."""
 
-    operation = "purchase"
+    store, reports = "amazon", ("amazonUserId", "receiptId")
     needs = if_known("amazon_user_id")
     by_client = (
         "A Fire app calls what `amazon.method` names in Amazon's Appstore SDK, reports `amazonUserId` and `receiptId`, and calls "
         "notifyFulfillment once the execution is done. A web page cannot buy here."
     )
-    replay = Replay.NATURAL
-    replay_proof = (
-        "The instruction sends nothing; what is bought, Amazon's own sheet asks the person, and we only look."
-    )
-    settles_within = timedelta(days=2)
     check_at = "In the Amazon Developer Console, the sales report shows the receipt."
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
-        """Hand the SKU over."""
+    def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
+        """The SKU."""
         sku = str(inputs["sku"])
         require(re.fullmatch(SKU, sku), "The SKU is none of Amazon's; choose it again.")
         buyer = text_in(user, "amazon_user_id", ID, "user id of Amazon's") if "amazon_user_id" in user else None
-        instruction = {
-            "kind": "purchase",
-            "store": "amazon",
-            "operation": self.operation,
+        return sku, {
             "package_name": api.settings["package_name"],
             "amazon": {**self.call(inputs), "sku": sku},
             "amazon_user_id": buyer,
             "after": {"notify_fulfillment": "after_validation"},
-            "report": {"fields": ["amazonUserId", "receiptId"]},
         }
-        return HandedOver(instruction, f"To be bought in the app: {sku}", wants_report=True)
 
     def call(self, inputs: Values) -> Json:
         """Return what of Amazon's SDK is called."""
@@ -58,14 +48,13 @@ class Buying(Action):
 
         Amazon has no account id of ours in a receipt: a person's Amazon user, once known, is the only one whose receipts count.
         """
-        user, number, known = detail.get("amazonUserId"), detail.get("receiptId"), instruction["amazon_user_id"]
-        for value in (user, number):
-            fits = isinstance(value, str) and re.fullmatch(ID, value)
-            require(fits, "The report holds no amazonUserId and receiptId of Amazon's.")
-        require(known in (None, user), "The report is of another Amazon user than this person's.")
+        user, number = (reported(detail, name, ID, "Amazon's") for name in self.reports)
+        require(
+            instruction["amazon_user_id"] in (None, user), "The report is of another Amazon user than this person's."
+        )
         return {"user": user, "receipt": number, "sku": instruction["amazon"]["sku"]}
 
-    def follow_up(self, api: Api, job: Json) -> Confirmed | Pending:
+    def follow_up(self, api: Api, job: Json) -> Confirmed:
         """Done once Amazon shows it."""
         shown, sku = receipt(api, job["user"], job["receipt"]), job["sku"]
         # "A null cancelDate" is what entitles; a renewal date in the past alone does not end anything.
@@ -73,10 +62,14 @@ class Buying(Action):
         now = sku in {shown.get("termSku"), shown["productId"]}
         later = shown.get("deferredSku") == sku
         require(now or later, f"The purchase is of another product than {sku}.")
-        told = f"{sku} is bought." if now else f"{sku} takes effect at the next renewal."
         # A change at the next renewal keeps the receipt of what it will replace.
-        counted = job["receipt"] if now else ""
-        return Confirmed(told, traits_of(shown, job["user"]), subject(job["receipt"]), counted)
+        return purchased(
+            sku,
+            traits_of(shown, job["user"]),
+            subject=subject(job["receipt"]),
+            receipt=job["receipt"],
+            later="" if now else "at the next renewal",
+        )
 
 
 class Bought(forms.Form):

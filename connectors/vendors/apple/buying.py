@@ -12,17 +12,8 @@ from uuid import uuid4
 import jwt
 from django import forms
 
-from connectors.base import (
-    Action,
-    CatalogueField,
-    Confirmed,
-    HandedOver,
-    Json,
-    Pending,
-    Replay,
-    Values,
-    if_known,
-)
+from connectors.app_stores import InAppPurchase
+from connectors.base import CatalogueField, Confirmed, Json, Values, if_known
 from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
@@ -36,22 +27,19 @@ OFFER_LASTS = timedelta(hours=24)  # "The timestamp keeps the offer active for 2
 IN_PREVIEW = "made when it is handed over"
 
 
-class Buying(Action):
-    """What is bought in the app: the instruction, and what Apple shows of it afterwards."""
+class Buying(InAppPurchase):
+    """What is bought in the app, and what Apple shows of it afterwards."""
 
-    operation = "purchase"
+    store, reports = "apple", ("signedTransactionInfo",)
     needs = if_known("apple_original_transaction_id")
     by_client = (
         "An iOS, tvOS or macOS app hands `purchase` to StoreKit 2 (or an OpenIAP library) and reports `signedTransactionInfo`, or "
         "`transactionId`. A web page cannot buy here."
     )
-    replay = Replay.NATURAL
-    replay_proof = "The instruction sends nothing; what is bought, Apple's own sheet asks the person, and we only look."
-    settles_within = timedelta(days=2)
     check_at = "In App Store Connect, Apple shows no single purchases; ask the person for the order, and look it up by its number."
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
-        """Hand the product over, with the signatures of its offer."""
+    def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
+        """The product, with the signatures of its offer."""
         found = OFFERED.fullmatch(str(inputs["product"]))
         if found is None:
             raise Rejected("The product is none of Apple's; choose it again.")
@@ -65,18 +53,13 @@ class Buying(Action):
         require(is_subscription or not signed, "Only subscriptions have offers.")
         request = "requestSubscription" if is_subscription else "requestPurchase"
         apple = {"sku": product, "quantity": quantity, "appAccountToken": api.person, **signed}
-        instruction = {
-            "kind": "purchase",
-            "store": "apple",
-            "operation": self.operation,
+        return product, {
             "environment": signing.environment(api.settings).value,
             "bundle_id": api.settings["bundle_id"],
             "purchase": {"type": "Subs" if is_subscription else "InApp", request: {"apple": apple}},
             "original_transaction_id": original,
             "expires_at": expires,
-            "report": {"fields": ["signedTransactionInfo"]},
         }
-        return HandedOver(instruction, f"To be bought in the app: {product}", wants_report=True)
 
     def claimed(self, instruction: Json, detail: Json) -> Json:
         """Ask Apple about the transaction that the app reports. What the device says of it is not believed."""
@@ -100,7 +83,7 @@ class Buying(Action):
             "original": instruction["original_transaction_id"],
         }
 
-    def follow_up(self, api: Api, job: Json) -> Confirmed | Pending:
+    def follow_up(self, api: Api, job: Json) -> Confirmed:
         """Done once Apple shows it."""
         return confirm(api, job)
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.answers import Answer
-from connectors.base import Confirmed, Json, Pending, Values
+from connectors.app_stores import purchased
+from connectors.base import Confirmed, Json, Values
 from connectors.choosing import only_one, require, text_in
 from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
@@ -103,7 +104,7 @@ def subscription(api: Api, original: str) -> Subscription:
 # --- a purchase that the app has made -------------------------------------------------------------
 
 
-def confirm(api: Api, job: Json) -> Confirmed | Pending:
+def confirm(api: Api, job: Json) -> Confirmed:
     """Ask Apple about a purchase that the app reports: done once Apple shows it, for this person and product."""
     bought = _transaction(api, job["transaction"])
     require("revocationDate" not in bought.data, "Apple has refunded or revoked the purchase.")
@@ -113,7 +114,7 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
             bought.text("productId") == job["product"], f"The purchase is of another product than {job['product']}."
         )
         require((bought.get("quantity") or 1) == job["quantity"], "The purchase is of another quantity.")
-        return Confirmed(f"{job['product']} is bought.", {}, receipt=bought.text("transactionId"))
+        return purchased(job["product"], {}, subject="", receipt=bought.text("transactionId"))
     stands = subscription(api, bought.text("originalTransactionId"))
     tokens = [one.get("appAccountToken") for one in (bought, stands.last, stands.renewal)]
     _require_owner(tokens, bought, job)
@@ -121,11 +122,13 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
     later = stands.renewal.get("autoRenewProductId") == job["product"]
     require(now or later, f"The purchase is of another product than {job['product']}.")
     require(stands.runs, f"Apple shows the subscription as {stands.state.replace('_', ' ')}.")
-    until = day(moment(stands.last, "expiresDate"))
-    told = f"{job['product']} is bought." if now else f"{job['product']} takes effect on {until}."
-    # A change at the next renewal is a wish, which the person may take back and have again: no purchase of its own yet.
-    receipt = bought.text("transactionId") if now else ""
-    return Confirmed(told, stands.traits(), subject(stands.original), receipt)
+    return purchased(
+        job["product"],
+        stands.traits(),
+        subject=subject(stands.original),
+        receipt=bought.text("transactionId"),
+        later="" if now else f"on {day(moment(stands.last, 'expiresDate'))}",
+    )
 
 
 def _require_owner(tokens: list[str | None], bought: Answer, job: Json) -> None:

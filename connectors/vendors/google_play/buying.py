@@ -9,19 +9,8 @@ from typing import Any
 
 from django import forms
 
-from connectors.base import (
-    NOTHING,
-    Action,
-    CatalogueField,
-    Confirmed,
-    HandedOver,
-    Json,
-    PatternField,
-    Pending,
-    Replay,
-    Values,
-    if_known,
-)
+from connectors.app_stores import InAppPurchase, reported
+from connectors.base import NOTHING, CatalogueField, Confirmed, Json, PatternField, Pending, Values, if_known
 from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
@@ -45,23 +34,19 @@ OFFER = re.compile(rf"(?P<type>subs)/(?P<product>{PRODUCT})/(?P<plan>{PLAN})(/(?
 ONCE = re.compile(rf"(?P<type>inapp)/(?P<product>{PRODUCT})")
 
 
-class Buying(Action):
-    """What is bought in the app: the instruction, and what Google shows of it afterwards."""
+class Buying(InAppPurchase):
+    """What is bought in the app, and what Google shows of it afterwards."""
 
-    operation = "purchase"
+    store, reports = "google", ("purchaseToken", "productId")
     by_client = (
         "An Android app hands `purchase` to Google Play Billing (or an OpenIAP library), having looked up the offer's token "
         "among those that Google shows to this person, and reports `purchaseToken`. A web page cannot buy here."
     )
-    replay = Replay.NATURAL
-    replay_proof = (
-        "The instruction sends nothing; what is bought, Google's own sheet asks the person, and we only look."
-    )
     settles_within = timedelta(days=7)  # a payment in cash is pending for days
     check_at = "In the Play Console, open Order management and search for the order."
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
-        """Hand the offer over."""
+    def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
+        """The offer."""
         offer = OFFER.fullmatch(str(inputs["offer"])) or ONCE.fullmatch(str(inputs["offer"]))
         if offer is None:
             raise Rejected("The offer is none of Google Play's; choose it again.")
@@ -75,10 +60,7 @@ class Buying(Action):
         }
         request = "requestSubscription" if is_subscription else "requestPurchase"
         mode = inputs.get("mode")
-        instruction = {
-            "kind": "purchase",
-            "store": "google",
-            "operation": self.operation,
+        return told["product"], {
             "package_name": api.settings["package_name"],
             "offer": {
                 "product_id": told["product"],
@@ -89,9 +71,7 @@ class Buying(Action):
             },
             "purchase": {"type": "Subs" if is_subscription else "InApp", request: {"google": google}},
             "replacement": {"mode": mode, "billing_client_int": MODES[mode]} if mode else None,
-            "report": {"fields": ["purchaseToken", "productId"]},
         }
-        return HandedOver(instruction, f"To be bought in the app: {told['product']}", wants_report=True)
 
     def account(self, api: Api, user: Json, inputs: Values) -> Json:
         """Return what the payload says of the person, and of the subscription that is replaced.
@@ -103,10 +83,7 @@ class Buying(Action):
 
     def claimed(self, instruction: Json, detail: Json) -> Json:
         """Ask Google about the purchase token that the app reports."""
-        token, wanted = detail.get("purchaseToken"), instruction["offer"]["product_id"]
-        require(
-            isinstance(token, str) and re.fullmatch(PURCHASE, token), "The report holds no purchaseToken of Google's."
-        )
+        token, wanted = reported(detail, "purchaseToken", PURCHASE, "Google's"), instruction["offer"]["product_id"]
         require(detail.get("productId") in (None, wanted), f"The report is of another product than {wanted}.")
         bought: Any = instruction["purchase"]
         is_subscription = bought["type"] == "Subs"

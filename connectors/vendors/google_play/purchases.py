@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.answers import Answer
+from connectors.app_stores import purchased
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
 from connectors.failures import Rejected
@@ -139,11 +140,14 @@ def _subscription(api: Api, job: Json) -> Shown | Pending:
     later = [row for row in rows if (row.get("deferredItemReplacement") or {}).get("productId") == job["product"]]
     require(now or later, f"The purchase is of another product or plan than {job['product']}.")
     item = (now or later)[0]
-    told = f"{job['product']} is bought" if now else f"{job['product']} takes effect on {item.day('expiryTime')}"
     require_running(bought, item)
-    # A change at the next renewal is a wish, which the person may take back and have again: no purchase of its own yet.
-    receipt = job["token"] if now else ""
-    confirmed = Confirmed(f"{told}.", traits_of(bought, item, job["token"]), subject(job["token"]), receipt)
+    confirmed = purchased(
+        job["product"],
+        traits_of(bought, item, job["token"]),
+        subject=subject(job["token"]),
+        receipt=job["token"],
+        later="" if now else f"on {item.day('expiryTime')}",
+    )
     return Shown(confirmed, item.text("productId"), _acknowledged(bought))
 
 
@@ -174,8 +178,7 @@ def _product(api: Api, job: Json) -> Shown | Pending:
 
 
 def _bought_once(job: Json, order: str | None) -> Confirmed:
-    told = f"{job['product']} is bought."
-    return Confirmed(told, {"google_order_id": order}, subject(job["token"]), job["token"])
+    return purchased(job["product"], {"google_order_id": order}, subject=subject(job["token"]), receipt=job["token"])
 
 
 def _use_up(api: Api, job: Json) -> Confirmed | Pending:

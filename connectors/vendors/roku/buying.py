@@ -4,23 +4,13 @@ https://developer.roku.com/docs/references/scenegraph/control-nodes/channelstore
 """
 
 import re
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django import forms
 
-from connectors.base import (
-    NOTHING,
-    Action,
-    CatalogueField,
-    Confirmed,
-    HandedOver,
-    Json,
-    Pending,
-    Replay,
-    Values,
-    if_known,
-)
+from connectors.app_stores import InAppPurchase, reported
+from connectors.base import NOTHING, CatalogueField, Confirmed, Json, Pending, Values, if_known
 from connectors.choosing import require
 from connectors.http import Api
 from connectors.typed_lists import typed
@@ -34,18 +24,15 @@ def groups(settings: Values) -> dict[str, str]:
     return {line["code"]: line["group"] or "" for line in typed(settings, "products", LINE)}
 
 
-class Buying(Action):
+class Buying(InAppPurchase):
     """What is bought on the device: the order, and what Roku shows of it afterwards."""
 
-    operation = "purchase"
+    store, reports = "roku", ("purchaseId",)
     order: str | None = None  # the ChannelStore's `order.action`, letter by letter
     by_client = (
         "A channel on a Roku device fills `order` into a ContentNode of the ChannelStore, a child for each item, runs `doOrder`, "
         "and reports the `purchaseId` that `orderStatus` has. A web page cannot buy here."
     )
-    replay = Replay.NATURAL
-    replay_proof = "The instruction sends nothing; what is bought, Roku's own dialog asks the person, and we only look."
-    settles_within = timedelta(days=2)
     check_at = "In Roku's Developer Dashboard, open the transaction report and search for the purchase."
 
     class Inputs(forms.Form):
@@ -53,23 +40,18 @@ class Buying(Action):
 
         product = CatalogueField("products", label="Product", help_text="What the person is offered.")
 
-    def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
-        """Hand the order over."""
+    def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
+        """The order."""
         product = str(inputs["product"])
         require(re.fullmatch(PRODUCT, product), "The product is none of Roku's; choose it again.")
         action = {"action": self.order} if self.order else {}
-        instruction = {
-            "kind": "purchase",
-            "store": "roku",
-            "operation": self.operation,
+        return product, {
             "channel_id": api.settings["channel_id"],
             "order": {**action, "items": [{"code": product, "qty": 1}]},
             "command": "doOrder",
             "replaces": self.replaces(api, user, product),
             "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "report": {"fields": ["purchaseId"]},
         }
-        return HandedOver(instruction, f"To be bought on the device: {product}", wants_report=True)
 
     def replaces(self, api: Api, user: Json, product: str) -> str | None:
         """Return the transaction whose plan it takes the place of, as far as it is known."""
@@ -77,9 +59,7 @@ class Buying(Action):
 
     def claimed(self, instruction: Json, detail: Json) -> Json:
         """Ask Roku about the transaction that the channel reports."""
-        number = detail.get("purchaseId")
-        said = isinstance(number, str) and re.fullmatch(TRANSACTION, number)
-        require(said, "The report holds no purchaseId of Roku's.")
+        number = reported(detail, "purchaseId", TRANSACTION, "Roku's")
         order: Any = instruction["order"]
         told = {name: instruction[name] for name in ("operation", "replaces", "asked_at")}
         return {**told, "transaction": number, "product": order["items"][0]["code"]}

@@ -125,7 +125,7 @@ def handed(operation: str, replaces: str | None, **order: Any) -> dict[str, Any]
 
 CLIENT: dict[str, Any] = {
     "result": Result.HANDED_OVER,
-    "message": "To be bought on the device: premium_yearly",
+    "message": "To be bought in the app: premium_yearly",
     "inputs": {"product": "premium_yearly"},
     **COMMON,
 }
