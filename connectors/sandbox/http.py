@@ -15,7 +15,7 @@ from connectors.sandbox.store import Json, Store
 SECRET_HEADERS = frozenset(
     {"api-token", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-publisher-token"}
 )
-SECRET_PARAMETERS = frozenset({"api_secret", "client_secret"})
+SECRET_PARAMETERS = frozenset({"api_secret", "assertion", "client_secret"})
 """Of a query or a form."""
 
 KEYS_KEPT = 24 * 3600.0
@@ -96,6 +96,11 @@ def _without_secrets(fields: dict[str, list[str]]) -> dict[str, list[str]]:
         name: [mask(value) for value in values] if name in SECRET_PARAMETERS else values
         for name, values in fields.items()
     }
+
+
+def is_json(request: Request) -> bool:
+    """Whether a body says that it is JSON, which no foreign web page can send unasked."""
+    return request.headers.get("content-type", "").partition(";")[0].strip() == "application/json"
 
 
 def objects(value: Any) -> list[Json]:

@@ -25,6 +25,7 @@ p {{ margin: .25rem 0; }} .quiet {{ opacity: .75; }} code {{ overflow-wrap: anyw
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: .4rem .75rem; text-align: start; white-space: nowrap; border-bottom: 1px solid #8883; }}
 .vendors {{ columns: 12rem; padding: 0; list-style: none; }}
+.typed td:last-child {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
 tr:last-child td {{ border-bottom: 0; }} th {{ font-weight: 600; font-size: .85rem; }}
 </style></head><body><main>
 <h1>{title}</h1>
@@ -34,14 +35,14 @@ tr:last-child td {{ border-bottom: 0; }} th {{ font-weight: 600; font-size: .85r
 """
 
 
-def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str) -> str:
+def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str, kind: str = "") -> str:
     lines = ["<tr>" + "".join(f"<td>{escape(str(cell))}</td>" for cell in row) + "</tr>" for row in rows]
     if not lines:
         return f"<h3>{escape(title)}</h3><p class=quiet>{escape(empty)}</p>"
     head = "".join(f"<th scope=col>{escape(column)}</th>" for column in columns)
-    label = f'tabindex=0 role=region aria-label="{escape(title)}"'
+    label = f'class="wide {kind}" tabindex=0 role=region aria-label="{escape(title)}"'
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
-    return f"<h3>{escape(title)}</h3><div class=wide {label}>{table}</div>"
+    return f"<h3>{escape(title)}</h3><div {label}>{table}</div>"
 
 
 def _time(seconds: float) -> str:
@@ -91,7 +92,7 @@ def world(store: Store, url: str, shown: World) -> str:
         parts = [f'<p><a href="/">All vendors</a></p><p>Base URL <code>{escape(f"{url}/{key}")}</code></p>']
         if setup:
             settings = [(name.replace("_", " ").capitalize(), value) for name, value in setup.items()]
-            parts.append(_table("To set it up in the console", ("Setting", "Value"), settings, ""))
+            parts.append(_table("To set it up in the console", ("Setting", "Value"), settings, "", "typed"))
         parts.append(
             _table(
                 "What happened",

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from connectors.sandbox import page
-from connectors.sandbox.http import Fault, Refusal, Request, Response, next_fault
+from connectors.sandbox.http import Fault, Refusal, Request, Response, is_json, next_fault
 from connectors.sandbox.mail import MailServer
 from connectors.sandbox.store import Json, Store
 from connectors.sandbox.worlds import WORLDS, smtp
@@ -132,7 +132,7 @@ class Handler(BaseHTTPRequestHandler):
         if fault is None or fault.act or fault.keeps_the_answer:
             with store.transaction():
                 store.request = number
-                answer = WORLDS[vendor].answer(request, store)
+                answer = WORLDS[vendor].respond(request, store)
         if fault is not None:
             answer = fault.spoil(answer)
         silent = fault is not None and fault.then in {"hang", "reset"}
@@ -187,7 +187,7 @@ def control(server: Sandbox, request: Request) -> Response:
     try:
         if request.method == "GET":
             return _look(store, request)
-        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        if not is_json(request):
             return Response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"message": "Send JSON."})
         return _change(server, request)
     except Refusal as refusal:

@@ -1,10 +1,12 @@
 """What a vendor's world is: each module in `connectors/sandbox/worlds/` has one, its `WORLD`."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
-from connectors.sandbox.http import Request, Response
-from connectors.sandbox.people import Person
+from connectors.sandbox.http import Refusal, Request, Response, is_json
+from connectors.sandbox.people import PEOPLE, Person
 from connectors.sandbox.store import Json, Store
 
 Table = tuple[str, Sequence[str], Sequence[Sequence[object]]]
@@ -20,6 +22,10 @@ def by_user_id(_: Person) -> Mapping[str, str]:
     return {}
 
 
+class Declined(Exception):
+    """A store sells nothing to the device, in its own words."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class World:
     """One vendor, as far as Engage asks anything of it.
@@ -33,6 +39,8 @@ class World:
         tables: returns what people look at to see what became of it, beyond the list of effects.
         seed: fills the world as it is at its start; with a second argument, adds to it or replaces in it.
         traits: returns the traits by which the vendor's actions find somebody here, beside names and e-mail address.
+        device: carries an instruction out as the app on somebody's device does, and returns the `detail` of the app's report;
+            raises Declined. Only stores, where no server can buy, have one.
 
     """
 
@@ -44,3 +52,23 @@ class World:
     tables: Callable[[Store], Sequence[Table]]
     seed: Callable[[Store, Json | None], None] = empty
     traits: Callable[[Person], Mapping[str, str]] = by_user_id
+    device: Callable[[Person, Json, Store], Json] | None = None
+
+    def respond(self, request: Request, store: Store) -> Response:
+        """Let the vendor answer; or somebody's device, which is asked at `/device/<user id>`."""
+        asked = re.fullmatch("/device/([^/]+)", request.path)
+        if asked is None or self.device is None:
+            return self.answer(request, store)
+        if request.method != "POST" or not is_json(request):
+            return Response(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, {"message": "Post the instruction as JSON."})
+        person = next((person for person in PEOPLE if person.user_id == asked[1]), None)
+        if person is None:
+            return Response(HTTPStatus.NOT_FOUND, {"message": "Nobody here has this user id."})
+        try:
+            return Response(body={"result": "done", "detail": self.device(person, request.json(), store)})
+        except Declined as no:
+            return Response(body={"result": "failed", "detail": {"reason": str(no)}})
+        except Refusal as refusal:
+            return refusal.response
+        except (KeyError, TypeError):
+            return Response(HTTPStatus.BAD_REQUEST, {"message": "This is no instruction for this store."})

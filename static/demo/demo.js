@@ -1,8 +1,8 @@
-/* Streamly's own script: starts engage.js with an identity from Streamly's server, and shows on the account page what
- * Engage tells the page. */
+/* Streamly's own script: starts engage.js with an identity from Streamly's server, shows on the account page what Engage tells
+ * the page, and buys at the sandbox's stores, as an app would on the viewer's device. */
 (() => {
   "use strict";
-  const { key, identity } = document.currentScript.dataset;
+  const { key, identity, device, csrf } = document.currentScript.dataset;
   const log = document.getElementById("log");
   const sentences = {
     "engage:shown": ({ prompt, type }) => `The ${type} “${prompt}” was shown.`,
@@ -20,6 +20,12 @@
     });
   }
   if (!key) return;
+  window.Engage.instructions.purchase = async (instruction) => {
+    const headers = { "Content-Type": "application/json", "X-CSRFToken": csrf };
+    const answer = await fetch(device, { method: "POST", headers, body: JSON.stringify(instruction) });
+    if (!answer.ok) throw new Error(`This viewer has no device for the store ${instruction.store}.`);
+    return answer.json();
+  };
   window.Engage.init({
     key,
     identity: async () => {

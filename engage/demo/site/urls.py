@@ -11,4 +11,5 @@ urlpatterns = [
     path("account/", views.account, name="account"),
     path("sign-in/", views.sign_in, name="sign_in"),
     path("identity/", views.signed_identity, name="identity"),
+    path("device/", views.device, name="device"),
 ]

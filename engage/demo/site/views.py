@@ -1,9 +1,13 @@
-"""The pages of Streamly, and the identity that its server signs."""
+"""The pages of Streamly, the identity that its server signs, and the device on which its viewers buy."""
 
+import json
 from collections.abc import Callable
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
+import requests
 from django.conf import settings
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, render
@@ -19,6 +23,9 @@ from sync.models import Subscriber
 APP_KEY = "streamly"
 SESSION_KEY = "streamly_viewer"
 MOST_VIEWERS = 12
+STORES = {"google": "google_play"}
+"""An instruction's store, and the connector whose world in the sandbox has the device."""
+DEVICE_TIMEOUT = 10.0
 # engage.js works under a policy as strict as this one: nothing inline, nothing from elsewhere.
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -107,3 +114,28 @@ def signed_identity(request: HttpRequest) -> HttpResponse:
         raise Http404
     token = identity.sign(secret.secrets()["secret"], viewer.user_id, settings.ENGAGE_DEMO_PUBLISHABLE_KEY)
     return HttpResponse(token, content_type="text/plain")
+
+
+@require_POST
+def device(request: HttpRequest) -> HttpResponse:
+    """Let the viewer's device in the sandbox carry out a purchase; answer what an app would report.
+
+    In an app, this is where the store's own sheet asks the person. The page asks its own server, so that no other page can
+    make the sandbox sell anything.
+    """
+    viewer = _viewer(request)
+    try:
+        instruction = json.loads(request.body)
+        world = settings.ENGAGE_VENDOR_URLS[STORES[instruction["store"]]]
+    except (ValueError, KeyError, TypeError):
+        raise Http404 from None
+    if viewer is None:
+        raise Http404
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy stands between the demo's own processes
+        place = f"{world}/device/{quote(viewer.user_id, safe='')}"
+        try:
+            answer = session.post(place, json=instruction, timeout=DEVICE_TIMEOUT)
+        except requests.RequestException:
+            return HttpResponse(status=HTTPStatus.BAD_GATEWAY)
+    return HttpResponse(answer.content, status=answer.status_code, content_type="application/json")

@@ -23,6 +23,7 @@ class Try:
         result: what comes of it at once.
         later: seconds that a pending job needs of the world's time.
         report: what the app says afterwards, where it is the app that carries the action out.
+        on_device: whether the world's device carries it out, and says what the app reports.
         settings: over what the world's `setup()` says.
         ends: what comes of it after jobs and reports.
 
@@ -35,5 +36,6 @@ class Try:
     result: Result = Result.DONE
     later: float = 0.0
     report: Mapping[str, Any] | None = None
+    on_device: bool = False
     settings: Mapping[str, Any] = field(default_factory=dict)
     ends: Result = Result.DONE

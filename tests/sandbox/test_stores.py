@@ -1,0 +1,151 @@
+"""The stores' worlds, where people buy on a device: what it may buy, and what the store shows of it afterwards."""
+
+from typing import Any
+
+import pytest
+import requests
+from pytest_django import Settings
+
+from connectors import registry
+from connectors.base import Json
+from connectors.runner import Outcome, Result, Work, follow_up, run
+from connectors.sandbox.people import AVA, BEN, EMMA, Person
+from connectors.sandbox.worlds import WORLDS, google_play
+from tests.connectors.contract import MemoryJournal
+from tests.sandbox_fixture import RunningSandbox
+
+DAY = 86_400
+
+
+@pytest.fixture(autouse=True)
+def at_the_sandbox(sandbox: RunningSandbox, settings: Settings) -> None:
+    settings.ENGAGE_VENDOR_URLS = sandbox.urls
+
+
+def worked(sandbox: RunningSandbox, key: str, action: str, who: Person, **inputs: Any) -> tuple[Work, Outcome]:
+    """Run an action for somebody, set up as the world's page says."""
+    connector = registry.connector(key)
+    with sandbox.store.transaction():
+        form = connector.Settings(data=dict(WORLDS[key].setup(sandbox.store)))
+    assert form.is_valid(), form.errors
+    traits = dict(WORLDS[key].traits(who))
+    work = Work(connector, connector.action(action, form.cleaned_data), form.cleaned_data, traits, inputs)
+    return work, run(work, MemoryJournal())
+
+
+def device(sandbox: RunningSandbox, key: str, who: str, instruction: Json | None, **more: Any) -> requests.Response:
+    return requests.post(f"{sandbox.urls[key]}/device/{who}", timeout=5, **({"json": instruction} | more))
+
+
+def looked_at(work: Work, outcome: Outcome, report: Json) -> Outcome:
+    """Let the connector look at what a device reports."""
+    assert outcome.instruction is not None
+    job = work.action.claimed(outcome.instruction, report["detail"])
+    assert job is not None
+    return follow_up(work, job, MemoryJournal())
+
+
+# --- Google Play ----------------------------------------------------------------------------------------------------------
+
+PREMIUM = {"offer": "subs/premium/monthly", "offer_tag": "", "personalized": False}
+
+
+def subscription(sandbox: RunningSandbox, token: str) -> Json:
+    with sandbox.store.transaction():
+        rows = WORLDS["google_play"].state(sandbox.store)["subscriptions"]
+    shown: Json = next(row["shown"] for row in rows if row["token"] == token)
+    return shown
+
+
+def test_an_upgrade_takes_the_place_of_the_purchase_before(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "google_play", "upgrade", AVA, **PREMIUM, mode="CHARGE_PRORATED_PRICE")
+    report = device(sandbox, "google_play", AVA.user_id, outcome.instruction).json()
+    token = report["detail"]["purchaseToken"]
+    assert subscription(sandbox, token)["acknowledgementState"] == "ACKNOWLEDGEMENT_STATE_PENDING"
+    done = looked_at(work, outcome, report)
+    assert (done.result, done.message) == (Result.DONE, "premium is bought.")
+    assert done.confirmed is not None
+    assert done.confirmed.traits["google_purchase_token"] == token
+    assert subscription(sandbox, token)["linkedPurchaseToken"] == google_play.purchase_token(AVA)
+    assert subscription(sandbox, token)["acknowledgementState"] == "ACKNOWLEDGEMENT_STATE_ACKNOWLEDGED"
+    before = subscription(sandbox, google_play.purchase_token(AVA))
+    assert before["subscriptionState"] == "SUBSCRIPTION_STATE_EXPIRED"
+
+
+def test_a_change_at_the_next_renewal_comes_with_it(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "google_play", "downgrade", AVA, **PREMIUM, mode="DEFERRED")
+    report = device(sandbox, "google_play", AVA.user_id, outcome.instruction).json()
+    assert "premium takes effect on" in looked_at(work, outcome, report).message
+    now, _ = subscription(sandbox, report["detail"]["purchaseToken"])["lineItems"]
+    assert (now["productId"], now["deferredItemReplacement"]) == ("standard", {"productId": "premium"})
+    sandbox.advance(21 * DAY)
+    (then,) = subscription(sandbox, report["detail"]["purchaseToken"])["lineItems"]
+    assert (then["productId"], "deferredItemReplacement" in then) == ("premium", False)
+
+
+def test_what_another_account_bought_is_not_this_persons(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "google_play", "purchase", EMMA, **PREMIUM, consumable=False)
+    assert outcome.instruction is not None
+    google = outcome.instruction["purchase"]["requestSubscription"]["google"]
+    mine = google["obfuscatedAccountId"]
+    google["obfuscatedAccountId"] = "somebody else"
+    report = device(sandbox, "google_play", EMMA.user_id, outcome.instruction).json()
+    google["obfuscatedAccountId"] = mine
+    assert looked_at(work, outcome, report).result is Result.REJECTED
+
+
+def test_what_nobody_acknowledges_is_refunded_after_three_days(sandbox: RunningSandbox) -> None:
+    _, outcome = worked(sandbox, "google_play", "purchase", EMMA, **PREMIUM, consumable=False)
+    token = device(sandbox, "google_play", EMMA.user_id, outcome.instruction).json()["detail"]["purchaseToken"]
+    sandbox.advance(2.9 * DAY)
+    assert subscription(sandbox, token)["subscriptionState"] == "SUBSCRIPTION_STATE_ACTIVE"
+    sandbox.advance(0.2 * DAY)
+    assert subscription(sandbox, token)["subscriptionState"] == "SUBSCRIPTION_STATE_EXPIRED"
+    assert [effect["what"] for effect in sandbox.store.effects("google_play")] == [
+        "subscription_bought",
+        "refunded_unacknowledged",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "inputs", "reason"),
+    [
+        (AVA, "purchase", {"offer": "subs/standard/monthly", "consumable": False}, "ITEM_ALREADY_OWNED"),
+        (AVA, "purchase", {"offer": "subs/standard/monthly-2024", "consumable": False}, "ITEM_UNAVAILABLE"),
+        (EMMA, "upgrade", {"offer": "subs/premium/monthly", "mode": "DEFERRED"}, "ITEM_NOT_OWNED"),
+        (BEN, "purchase", {"offer": "subs/premium/yearly", "consumable": False}, "Account identifiers don't match"),
+    ],
+)
+def test_google_declines_what_cannot_be_bought(
+    sandbox: RunningSandbox, who: Person, action: str, inputs: Json, reason: str
+) -> None:
+    _, outcome = worked(sandbox, "google_play", action, who, **{**PREMIUM, **inputs})
+    report = device(sandbox, "google_play", who.user_id, outcome.instruction).json()
+    assert report["result"] == "failed"
+    assert reason in report["detail"]["reason"]
+    assert not sandbox.store.effects("google_play")
+
+
+def test_an_assertion_is_in_no_log(sandbox: RunningSandbox) -> None:
+    _, outcome = worked(sandbox, "google_play", "cancel", AVA, kind="USER_REQUESTED_STOP_RENEWALS")
+    assert outcome.result is Result.PENDING
+    asked = next(row for row in sandbox.store.requests("google_play") if row["path"] == "/token/token")
+    assert asked["body"]["assertion"][0].endswith("characters)")
+
+
+# --- devices --------------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_takes_instructions_of_its_store_and_no_forms(sandbox: RunningSandbox) -> None:
+    _, outcome = worked(sandbox, "google_play", "purchase", EMMA, **PREMIUM, consumable=False)
+    assert outcome.instruction is not None
+    form = {"data": "{}", "headers": {"Content-Type": "text/plain"}, "json": None}
+    assert device(sandbox, "google_play", EMMA.user_id, None, **form).status_code == 415
+    assert device(sandbox, "google_play", "nobody", outcome.instruction).status_code == 404
+    for wrong in ({}, {**outcome.instruction, "purchase": "all of it"}, [1]):
+        assert device(sandbox, "google_play", EMMA.user_id, {}, json=wrong).status_code == 400
+    assert not sandbox.store.effects("google_play")
+
+
+def test_a_vendor_that_is_no_store_has_no_devices(sandbox: RunningSandbox) -> None:
+    assert device(sandbox, "chargify", AVA.user_id, {}).status_code == 401
