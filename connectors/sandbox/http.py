@@ -13,7 +13,15 @@ from urllib.parse import parse_qs
 from connectors.sandbox.store import Json, Store
 
 SECRET_HEADERS = frozenset(
-    {"api-token", "authorization", "cookie", "proxy-authorization", "x-api-key", "x-publisher-token"}
+    {
+        "api-token",
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "x-publisher-token",
+        "x-shopify-access-token",
+    }
 )
 SECRET_PARAMETERS = frozenset({"api_secret", "assertion", "client_secret"})
 """Of a query or a form."""

@@ -16,7 +16,7 @@ from connectors.batches import forward, payload_of
 from connectors.forwarders import EXAMPLE
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.runner import Result, Work, follow_up, probe, run
+from connectors.runner import Result, Work, clean_inputs, follow_up, probe, run
 from connectors.sandbox.mail import MailServer
 from connectors.sandbox.people import AVA, PEOPLE, Person
 from connectors.sandbox.worlds import WORLDS, smtp
@@ -123,6 +123,8 @@ def test_an_action_has_its_effect_once(key: str, one: Try, sandbox: RunningSandb
     given = {USER_ID: one.who.user_id, ANSWERED_AT: datetime.now(UTC)}
     action = connector.action(one.action, values)
     work = Work(connector, action, values, traits_of(key, one.who), one.inputs, given=given)
+    with Api(connector, values, OnlyLooks(30)) as api:
+        assert action.check_inputs(api, clean_inputs(action, one.inputs)) == []
     journal = MemoryJournal()
     outcome = run(work, journal)
     assert outcome.result is one.result, outcome.message
