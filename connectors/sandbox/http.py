@@ -25,6 +25,10 @@ SECRET_HEADERS = frozenset(
 )
 SECRET_PARAMETERS = frozenset({"api_secret", "assertion", "client_secret"})
 """Of a query or a form."""
+SECRET_MEMBERS = frozenset({"partnerAPIKey"})
+"""Of a JSON body."""
+SECRET_SEGMENT = re.compile("(?<=/validate-transaction/)[^/]+")
+"""Of a path, where a vendor has no other place for a key."""
 
 KEYS_KEPT = 24 * 3600.0
 """Seconds for which vendors recognise a repeat by its key."""
@@ -95,8 +99,11 @@ class Request:
         except ValueError:
             form = "x-www-form-urlencoded" in self.headers.get("content-type", "")
             body = _without_secrets(self.form()) if form else self.content.decode("utf-8", "replace")
+        if isinstance(body, dict):
+            body |= {name: mask(str(body[name])) for name in SECRET_MEMBERS & body.keys()}
+        path = SECRET_SEGMENT.sub(lambda found: mask(found[0]), self.path)
         query = _without_secrets(self.query)
-        return {"method": self.method, "path": self.path, "query": query, "headers": headers, "body": body}
+        return {"method": self.method, "path": path, "query": query, "headers": headers, "body": body}
 
 
 def _without_secrets(fields: dict[str, list[str]]) -> dict[str, list[str]]:

@@ -70,5 +70,5 @@ class World:
             return Response(body={"result": "failed", "detail": {"reason": str(no)}})
         except Refusal as refusal:
             return refusal.response
-        except (KeyError, TypeError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             return Response(HTTPStatus.BAD_REQUEST, {"message": "This is no instruction for this store."})

@@ -1,5 +1,6 @@
 """The stores' worlds, where people buy on a device: what it may buy, and what the store shows of it afterwards."""
 
+import json
 from typing import Any
 
 import pytest
@@ -9,8 +10,8 @@ from pytest_django import Settings
 from connectors import registry
 from connectors.base import Json
 from connectors.runner import Outcome, Result, Work, follow_up, run
-from connectors.sandbox.people import AVA, BEN, EMMA, Person
-from connectors.sandbox.worlds import WORLDS, google_play
+from connectors.sandbox.people import AVA, BEN, CHLOE, EMMA, Person
+from connectors.sandbox.worlds import WORLDS, google_play, roku
 from tests.connectors.contract import MemoryJournal
 from tests.sandbox_fixture import RunningSandbox
 
@@ -131,6 +132,77 @@ def test_an_assertion_is_in_no_log(sandbox: RunningSandbox) -> None:
     assert outcome.result is Result.PENDING
     asked = next(row for row in sandbox.store.requests("google_play") if row["path"] == "/token/token")
     assert asked["body"]["assertion"][0].endswith("characters)")
+
+
+# --- Roku -----------------------------------------------------------------------------------------------------------------
+
+
+def transactions(sandbox: RunningSandbox) -> dict[str, Json]:
+    with sandbox.store.transaction():
+        rows = WORLDS["roku"].state(sandbox.store)["transactions"]
+    return {row["number"]: row["shown"] for row in rows}
+
+
+def test_rokus_key_is_in_no_log(sandbox: RunningSandbox) -> None:
+    _, outcome = worked(sandbox, "roku", "credit", AVA, amount=None, product="", comment="")
+    assert outcome.result is Result.DONE, outcome.message
+    looked, wrote = sandbox.store.requests("roku")
+    assert looked["path"].startswith(f"/validate-transaction/({len(roku.API_KEY)} characters)/")
+    assert wrote["body"]["partnerAPIKey"] == f"({len(roku.API_KEY)} characters)"
+    assert roku.API_KEY not in json.dumps([looked, wrote])
+
+
+def test_roku_refuses_inside_a_200(sandbox: RunningSandbox) -> None:
+    answer = requests.get(f"{sandbox.urls['roku']}/validate-transaction/another-key/1", timeout=5)
+    assert (answer.status_code, answer.json()["status"], answer.json()["errorMessage"]) == (200, 1, "UNAUTHORIZED")
+    half = {"kind": "percent", "amount": None, "percent": 60, "comment": ""}
+    assert worked(sandbox, "roku", "refund", AVA, **half)[1].result is Result.DONE
+    _, again = worked(sandbox, "roku", "refund", AVA, **half)
+    assert (again.result, "exceeds the amount" in again.message) == (Result.REJECTED, True)
+
+
+def test_rokus_upgrade_takes_effect_at_once(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "roku", "upgrade", AVA, product="premium_monthly")
+    report = device(sandbox, "roku", AVA.user_id, outcome.instruction).json()
+    assert looked_at(work, outcome, report).result is Result.DONE
+    new, old = transactions(sandbox)[report["detail"]["purchaseId"]], transactions(sandbox)[roku.transaction_id(AVA)]
+    assert (new["purchaseType"], new["cancelledTransactionIds"]) == ("UPGRADE", [roku.transaction_id(AVA)])
+    assert (old["isEntitled"], old["cancelled"]) == (False, True)
+
+
+def test_rokus_downgrade_begins_when_the_period_ends(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "roku", "downgrade", CHLOE, product="basic_monthly")
+    report = device(sandbox, "roku", CHLOE.user_id, outcome.instruction).json()
+    assert looked_at(work, outcome, report).result is Result.DONE
+    number, old = report["detail"]["purchaseId"], roku.transaction_id(CHLOE)
+    assert (transactions(sandbox)[number]["purchaseStatus"], transactions(sandbox)[number]["amount"]) == (
+        "PendingActive",
+        0,
+    )
+    assert transactions(sandbox)[old]["isEntitled"]
+    sandbox.advance(201 * DAY)
+    assert (transactions(sandbox)[number]["purchaseStatus"], transactions(sandbox)[number]["amount"]) == (
+        "Active",
+        5.99,
+    )
+    assert not transactions(sandbox)[old]["isEntitled"]
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "product", "reason"),
+    [
+        (AVA, "purchase", "premium_monthly", "of this group already"),
+        (EMMA, "upgrade", "premium_monthly", "no other product of this group"),
+        (AVA, "downgrade", "premium_monthly", "cannot be Downgrade"),
+    ],
+)
+def test_roku_declines_what_cannot_be_ordered(
+    sandbox: RunningSandbox, who: Person, action: str, product: str, reason: str
+) -> None:
+    _, outcome = worked(sandbox, "roku", action, who, product=product)
+    report = device(sandbox, "roku", who.user_id, outcome.instruction).json()
+    assert (report["result"], reason in report["detail"]["reason"]) == ("failed", True), report
+    assert not sandbox.store.effects("roku")
 
 
 # --- devices --------------------------------------------------------------------------------------------------------------
