@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from kombu import Producer
 from pytest_django import Settings
 
 from connectors.forwarders import milliseconds
-from engage.celery import app as celery_app
 from prompts import executions
 from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber
@@ -68,7 +68,7 @@ def test_it_waits_for_a_worker_that_heard_the_bell_first(
         workers[0].start()
         claimed.wait(10)
 
-    monkeypatch.setattr(celery_app, "send_task", hear)
+    monkeypatch.setattr(Producer, "publish", hear)
     answer, status = run(
         capsys, "cleeng", "apply_coupon", "--app", "streamly", "--user", "ann", "--input", "coupon=SAVE20"
     )

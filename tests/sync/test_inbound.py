@@ -8,13 +8,13 @@ import pytest
 from django.db import transaction
 from django.test import Client
 from django.utils import timezone
+from kombu import Producer
 from pytest_django.fixtures import Settings
 
 from connectors import registry
 from connectors.base import Connector
 from connectors.inbound import Learned, Message, Request
 from connectors.models import Connection
-from engage.celery import app as celery_app
 from engage.tenancy.models import App
 from prompts.models import Execution, State
 from sync import inbound, tasks
@@ -273,7 +273,7 @@ def test_the_sweep_rings_for_what_nobody_heard(
     connection: Connection, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rung: list[str] = []
-    monkeypatch.setattr(celery_app, "send_task", lambda task, **_: rung.append(task))
+    monkeypatch.setattr(Producer, "publish", lambda *_, headers, **__: rung.append(headers["task"]))
     tasks.tick()
     assert rung == []
     send_slip(connection)
@@ -290,10 +290,10 @@ def test_the_vendor_is_answered_after_the_commit_and_the_worker_rung_for(
 ) -> None:
     rung: list[tuple[str, bool]] = []
 
-    def send_task(task: str, **_: Any) -> None:
-        rung.append((task, InboundMessage.objects.exists()))
+    def publish(*_: Any, headers: dict[str, Any], **__: Any) -> None:
+        rung.append((headers["task"], InboundMessage.objects.exists()))
 
-    monkeypatch.setattr(celery_app, "send_task", send_task)
+    monkeypatch.setattr(Producer, "publish", publish)
     with django_capture_on_commit_callbacks(execute=True):
         assert send_slip(connection).status_code == 200
     assert rung == [("sync.process_messages", True)]
