@@ -23,6 +23,7 @@ class ConnectionAdmin(ScopedModelAdmin):
             "<uuid:key>/": ("one", views.ConnectionView),
             "<uuid:key>/test/": ("one_test", views.TestView),
             "<uuid:key>/preview/": ("one_preview", views.PreviewView),
+            "<uuid:key>/remove/": ("one_remove", views.RemoveView),
             "<slug:connector>/": ("page", views.ConnectionView),
             "<slug:connector>/test/": ("test", views.TestView),
             "<slug:connector>/refresh/<slug:catalogue>/": ("refresh", views.RefreshView),

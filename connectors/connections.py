@@ -53,6 +53,10 @@ class NameTaken(Exception):
     """The App has another connection of this connector under this name. Nothing was changed."""
 
 
+class InUse(Exception):
+    """A prompt names it, or an action of it is on its way. Nothing was changed."""
+
+
 @dataclass(frozen=True)
 class Wish:
     """What a person wants of the switch when they save: `held` is one of `forms.HELD_CHOICES`."""
@@ -108,6 +112,11 @@ def live_prompts(connection: Connection) -> int:
 def waiting_executions(connection: Connection) -> int:
     """Return how many executions are on their way through a connection."""
     return connection.executions.filter(state__in=WAITING_STATES).count()
+
+
+def was_used(connection: Connection) -> bool:
+    """Whether the history names it: a prompt that has or had it, or an execution."""
+    return bool(connection.bindings.exists() or connection.executions.exists())
 
 
 def held_executions(connection: Connection) -> int:
@@ -314,6 +323,60 @@ def _switch(connection: Connection, *, on: bool, held_since: Case | Coalesce) ->
     if not unchanged.update(active=on, held_since=held_since, updated_at=timezone.now()):
         raise ChangedMeanwhile(Connection.objects.filter(pk=connection.pk).first())
     connection.refresh_from_db()
+
+
+# --- taking away ------------------------------------------------------------------------------------------------------------
+
+
+@transaction.atomic
+def archive(connection: Connection, *, request: HttpRequest) -> None:
+    """Offer it to nobody any more. What the history says of it stays; its secrets go.
+
+    Raises:
+        InUse: first its prompts let go of it, and what is on its way ends.
+
+    """
+    row = _unused(connection)
+    row.archived_at, row.active, row.held_since = timezone.now(), False, None
+    row.health, row.attention = Health.UNKNOWN, ""
+    row.seal({})
+    row.tested_at = row.tested_by = row.test_passed = row.secrets_set_at = row.secrets_set_by = None
+    row.test_result = []
+    row.save()
+    scripts.withdraw(row)
+    record("archived", row, request=request)
+
+
+@transaction.atomic
+def remove(connection: Connection, *, request: HttpRequest) -> None:
+    """Delete one that nothing ever used.
+
+    Raises:
+        InUse: the history names it.
+
+    """
+    row = _unused(connection)
+    if was_used(row):
+        raise InUse
+    record("removed", row, request=request)
+    row.delete()
+
+
+@transaction.atomic
+def bring_back(connection: Connection, *, request: HttpRequest) -> None:
+    """Offer an archived one again: switched off, and without secrets."""
+    if Connection.objects.filter(pk=connection.pk, archived_at__isnull=False).update(
+        archived_at=None, updated_at=timezone.now()
+    ):
+        record("restored", connection, request=request)
+
+
+def _unused(connection: Connection) -> Connection:
+    """Lock a row that neither a prompt nor an execution under way needs."""
+    row = Connection.objects.select_for_update().get(pk=connection.pk)
+    if row.bindings.filter(archived_at=None, prompt__archived_at=None).exists() or waiting_executions(row):
+        raise InUse
+    return row
 
 
 # --- health -----------------------------------------------------------------------------------------------------------------

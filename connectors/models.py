@@ -43,6 +43,7 @@ class Connection(Sealed):
     closed_until = models.DateTimeField(null=True)
     pauses = models.PositiveSmallIntegerField(default=0)
     counted_from = models.DateTimeField(null=True)
+    archived_at = models.DateTimeField(null=True)  # only where an App may have several: offered to nobody from then on
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 

@@ -64,6 +64,11 @@ def publish(connection: Connection, text: str, *, by: User | None) -> Script:
     return script
 
 
+def withdraw(connection: Connection) -> None:
+    """Hand out no version from now on. They stay for those who are about to load them."""
+    Script.objects.filter(connection=connection, replaced_at=None).update(replaced_at=timezone.now())
+
+
 @require_safe
 def serve(_: HttpRequest, app: str, sha256: str) -> HttpResponse:
     """Answer with what an App has published under a hash."""

@@ -54,6 +54,7 @@ PAUSED = Status("paused", "Paused", "timer", "eg-warn")
 ACTIVE = Status("active", "Active", "check_circle", "eg-good")
 INACTIVE = Status("inactive", "Inactive", "pause_circle", "eg-subtle")
 NOT_SET_UP = Status("new", "Not set up", "radio_button_unchecked", "eg-subtle")
+ARCHIVED = Status("archived", "Archived", "archive", "eg-subtle")
 STATUSES = (ATTENTION, PAUSED, ACTIVE, INACTIVE, NOT_SET_UP)
 
 
@@ -63,6 +64,8 @@ def status_of(declared: Connector, connection: Connection | None) -> Status:
         return ALWAYS_ON
     if connection is None:
         return NOT_SET_UP
+    if connection.archived_at:
+        return ARCHIVED
     if not connection.active:
         return INACTIVE
     if connection.health == Health.ATTENTION:
@@ -188,9 +191,9 @@ class NamedCard:
 
 
 def named_actions(app: App, key: str) -> Iterator[NamedCard]:
-    """The actions that an App has of a connector of which it may have several, by name."""
+    """The actions that an App has of a connector of which it may have several, by name; without archived ones."""
     declared = connector(key)
-    rows = app.connections.filter(connector=key).prefetch_related("catalogue_states")
+    rows = app.connections.filter(connector=key, archived_at=None).prefetch_related("catalogue_states")
     for row in rows.order_by("name"):
         for action in declared.actions_of(row.settings):
             yield NamedCard(
@@ -212,12 +215,14 @@ class NamedActionsView(ConsoleViewMixin, TemplateView):
     key: ClassVar[str]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the actions, each with how it stands."""
-        shown = named_actions(current.current_app(self.request), self.key)
+        """Add the actions, each with how it stands, and those that are offered no more."""
+        app = current.current_app(self.request)
+        shown = named_actions(app, self.key)
         return (
             super().get_context_data(
                 **kwargs,
                 shown=sorted(shown, key=lambda one: one.status is not ATTENTION),
+                archived=app.connections.filter(connector=self.key, archived_at__isnull=False).order_by("name"),
                 may_manage=current.may(self.request, Right.MANAGE_CONNECTIONS),
                 tab=self.key,
             )
@@ -259,6 +264,19 @@ def _groups(shown: list[Card]) -> Iterator[tuple[str, list[Card]]]:
         rest = [card for card in shown if card.declared.category == category and card.status is not ATTENTION]
         if rest:
             yield str(category.label), rest
+
+
+def prompts_using(declared: Connector, app: App, connection: Connection | None) -> Iterator[dict[str, Any]]:
+    """The prompts with an action of this connector; of this connection, where there may be several."""
+    mine = {"bindings__connection": connection} if declared.several else {}
+    used = app.prompts.filter(archived_at=None, bindings__archived_at=None, bindings__connector=declared.key, **mine)
+    for prompt in used.annotate(actions=Count("bindings")).order_by("name"):
+        yield {
+            "name": prompt.name,
+            "status": prompt.get_status_display(),
+            "actions": prompt.actions,
+            "url": prompts_url(prompt.pk),
+        }
 
 
 # --- one connector ------------------------------------------------------------------------------------------------------------
@@ -310,6 +328,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         """Everything that the page shows; settings and history only to who may manage connections."""
         declared, row = self.declared, self.connection
         may_manage = current.may(self.request, Right.MANAGE_CONNECTIONS)
+        is_archived = bool(row and row.archived_at)
         context = (
             super().get_context_data(
                 **kwargs,
@@ -329,14 +348,14 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 forwarded=forwarded.shown(declared, row),
                 activity=activity.of(row) if row and declared.calls_out and declared.actions_of(row.settings) else None,
                 catalogues=list(self._catalogues()),
-                prompts=list(self._prompts()),
+                prompts=list(prompts_using(declared, self.app, row)),
                 hook=self._hook(),
                 pulls=list(self._pulls()),
                 pulls_on=bool(row and row.active and way_of(row.settings)),
                 pulls_setting=declared.Settings.base_fields[SETTING].label if declared.pulls else "",
                 by_user_id=bool(row and way_of(row.settings) == BY_USER_ID),
                 push=self._push(),
-                may_preview=declared.several and row is not None and may_manage,
+                may_preview=declared.several and row is not None and may_manage and not is_archived,
                 problem=connections.last_problem(row)[0] if row else "",
             )
             | TITLE_ALONE
@@ -345,6 +364,8 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             context.setdefault("samples", SamplesForm(context["actions"][0][0], test_subscribers(self.app)))
         if may_manage and declared.needs_connection:
             context |= self._management(context.get("form"), context.get("switch"))
+        if is_archived:
+            context["form"] = None  # there is nothing to set; its history is shown
         return context
 
     def _management(self, form: SettingsForm | None, switch: SwitchForm | None) -> dict[str, Any]:
@@ -446,19 +467,6 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             "runs": list(row.push_runs.order_by("-pk")[:PUSHES_SHOWN]) if row else [],
         }
 
-    def _prompts(self) -> Iterator[dict[str, Any]]:
-        mine = {"bindings__connection": self.connection} if self.declared.several else {}
-        used = self.app.prompts.filter(
-            archived_at=None, bindings__archived_at=None, bindings__connector=self.declared.key, **mine
-        )
-        for prompt in used.annotate(actions=Count("bindings")).order_by("name"):
-            yield {
-                "name": prompt.name,
-                "status": prompt.get_status_display(),
-                "actions": prompt.actions,
-                "url": prompts_url(prompt.pk),
-            }
-
     def _history(self, form: SettingsForm) -> Iterator[dict[str, Any]]:
         if self.connection is None:
             return
@@ -474,6 +482,9 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         current.require(request, Right.MANAGE_CONNECTIONS)
         if not self.declared.needs_connection:
             raise Http404("This connector has no settings.")
+        if self.connection and self.connection.archived_at:
+            messages.error(request, "It is archived, so nothing was saved. Bring it back first.")
+            return redirect(self.page_url())
         switch = SwitchForm(request.POST)
         if not self.is_about_this_app(switch):
             return self._other_app()
@@ -494,7 +505,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
         try:
             saved = connections.save(self.app, form, wish, seen=switch.cleaned_data["seen"], request=request)
         except connections.NameTaken:
-            form.add_error("name", "Another one has this name. Choose another.")
+            form.add_error("name", "Another one has this name, perhaps an archived one. Choose another.")
             return self.render_to_response(self.get_context_data(form=form, switch=switch))
         except Unreadable:
             form.add_error(None, "The stored secrets cannot be opened. Enter all of them again.")
@@ -547,6 +558,53 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             last=entries.exclude(actor=connections.ITSELF).order_by("-id").first(),
         )
         return self.render_to_response(context, status=409)
+
+
+class RemoveView(ConnectorViewMixin, TemplateView):
+    """*Archive or remove* what an administrator made; bring an archived one back."""
+
+    template_name = "connectors/remove.html"
+    right = Right.MANAGE_CONNECTIONS
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Say what keeps it, or what would become of it."""
+        row = self._row()
+        return (
+            super().get_context_data(
+                **kwargs,
+                declared=self.declared,
+                connection=row,
+                prompts=list(prompts_using(self.declared, self.app, row)),
+                waiting=connections.waiting_executions(row),
+                was_used=connections.was_used(row),
+                page_url=self.page_url(),
+            )
+            | TITLE_ALONE
+        )
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Do it; where something has come in between, show that."""
+        row = self._row()
+        if row.archived_at:
+            connections.bring_back(row, request=request)
+            secrets = " Enter its secrets again." if self.declared.calls_out else ""
+            messages.success(request, f"“{row}” is back, and switched off.{secrets}")
+            return redirect(self.page_url())
+        try:
+            if connections.was_used(row):
+                connections.archive(row, request=request)
+                messages.success(request, f"“{row}” is archived. It is not offered any more; its history stays.")
+            else:
+                connections.remove(row, request=request)
+                messages.success(request, f"“{row}” was removed.")
+        except connections.InUse:
+            return self.render_to_response(self.get_context_data(), status=409)
+        return redirect(reverse(f"admin:connectors_connection_{self.declared.key}"))
+
+    def _row(self) -> Connection:
+        if self.connection is None or not self.declared.several:
+            raise Http404("There is nothing to take away.")
+        return self.connection
 
 
 class PreviewView(ConnectionView):

@@ -161,6 +161,8 @@ def health(binding: Binding) -> str:
         return ""
     if connection is None:
         return f"{found[0].label} is not set up."
+    if connection.archived_at:
+        return f"“{connection}” is archived. An administrator can bring it back; or choose another action."
     if not connection.active:
         return "This connection is off: actions are kept on hold until an administrator switches it on."
     if connection.health == Health.ATTENTION:

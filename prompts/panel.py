@@ -306,7 +306,7 @@ class ChooseView(PromptPage):
 
     def _offers(self) -> list[Offer]:
         connections: dict[str, list[Connection]] = {}
-        for row in Connection.objects.filter(app=self.prompt.app):
+        for row in Connection.objects.filter(app=self.prompt.app, archived_at=None):
             connections.setdefault(row.connector, []).append(row)
         used: dict[tuple[str, uuid.UUID | None, str], Any] = {
             (row["connector"], row["connection"], row["action"]): row["last"]

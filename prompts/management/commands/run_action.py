@@ -177,7 +177,7 @@ def connection_of(app: App, connector: Connector, name: str) -> Connection | Non
     """
     if not connector.needs_connection:
         return None
-    rows = Connection.objects.filter(app=app, connector=connector.key)
+    rows = Connection.objects.filter(app=app, connector=connector.key, archived_at=None)
     connection = rows.filter(name=name).first()
     if connection is None and connector.several:
         names = known(rows.values_list("name", flat=True))
