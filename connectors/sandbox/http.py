@@ -27,7 +27,7 @@ SECRET_PARAMETERS = frozenset({"api_secret", "assertion", "client_secret"})
 """Of a query or a form."""
 SECRET_MEMBERS = frozenset({"partnerAPIKey"})
 """Of a JSON body."""
-SECRET_SEGMENT = re.compile("(?<=/validate-transaction/)[^/]+")
+SECRET_SEGMENT = re.compile("(?<=/developer/)[^/]+|(?<=/validate-transaction/)[^/]+")
 """Of a path, where a vendor has no other place for a key."""
 
 KEYS_KEPT = 24 * 3600.0

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import requests
@@ -11,7 +12,7 @@ from connectors import registry
 from connectors.base import Json
 from connectors.runner import Outcome, Result, Work, follow_up, run
 from connectors.sandbox.people import AVA, BEN, CHLOE, EMMA, Person
-from connectors.sandbox.worlds import WORLDS, google_play, roku
+from connectors.sandbox.worlds import WORLDS, amazon, google_play, roku
 from tests.connectors.contract import MemoryJournal
 from tests.sandbox_fixture import RunningSandbox
 
@@ -203,6 +204,73 @@ def test_roku_declines_what_cannot_be_ordered(
     report = device(sandbox, "roku", who.user_id, outcome.instruction).json()
     assert (report["result"], reason in report["detail"]["reason"]) == ("failed", True), report
     assert not sandbox.store.effects("roku")
+
+
+# --- Amazon ---------------------------------------------------------------------------------------------------------------
+
+
+def receipts(sandbox: RunningSandbox) -> dict[str, Json]:
+    with sandbox.store.transaction():
+        rows = WORLDS["amazon"].state(sandbox.store)["receipts"]
+    return {row["shown"]["receiptId"]: row["shown"] for row in rows}
+
+
+def test_amazons_key_is_in_no_log(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "amazon", "purchase", EMMA, sku="premium.month")
+    report = device(sandbox, "amazon", EMMA.user_id, outcome.instruction).json()
+    assert looked_at(work, outcome, report).result is Result.DONE
+    _, looked = sandbox.store.requests("amazon")
+    assert f"/developer/({len(amazon.SHARED_KEY)} characters)/user/" in looked["path"]
+    page = requests.get(f"{sandbox.root}/amazon", timeout=5).text
+    assert page.count(amazon.SHARED_KEY) == 1  # where it says what to type
+
+
+def test_amazon_tells_a_wrong_key_from_a_wrong_user(sandbox: RunningSandbox) -> None:
+    def status(key: str, user: str, number: str) -> int:
+        parts = [quote(part, safe="") for part in (key, "user", user, "receiptId", number)]
+        place = f"{sandbox.urls['amazon']}/version/1.0/verifyReceiptId/developer/{'/'.join(parts)}"
+        return requests.get(place, timeout=5).status_code
+
+    ava, ben, hers = amazon.amazon_user(AVA), amazon.amazon_user(BEN), amazon.receipt_id(AVA)
+    assert status(amazon.SHARED_KEY, ava, hers) == 200
+    assert status("2:another", ava, hers) == 496
+    assert status(amazon.SHARED_KEY, ben, hers) == 497
+    assert status(amazon.SHARED_KEY, ava, "none") == 400
+
+
+def test_amazons_tiers_change_at_once_or_with_the_renewal(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "amazon", "upgrade", AVA, sku="premium.month", mode="IMMEDIATE")
+    report = device(sandbox, "amazon", AVA.user_id, outcome.instruction).json()
+    assert looked_at(work, outcome, report).message == "premium.month is bought."
+    assert receipts(sandbox)[amazon.receipt_id(AVA)]["cancelReason"] == 4
+
+    work, outcome = worked(sandbox, "amazon", "downgrade", CHLOE, sku="basic.month", mode="DEFERRED")
+    report = device(sandbox, "amazon", CHLOE.user_id, outcome.instruction).json()
+    assert looked_at(work, outcome, report).message == "basic.month takes effect at the next renewal."
+    hers = amazon.receipt_id(CHLOE)
+    assert (report["detail"]["receiptId"], receipts(sandbox)[hers]["cancelDate"]) == (hers, None)
+    before = set(receipts(sandbox))
+    sandbox.advance(201 * DAY)
+    assert receipts(sandbox)[hers]["cancelReason"] == 4
+    (new,) = set(receipts(sandbox)) - before
+    assert (receipts(sandbox)[new]["termSku"], receipts(sandbox)[new]["cancelDate"]) == ("basic.month", None)
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "inputs", "reason"),
+    [
+        (AVA, "purchase", {"sku": "premium.month"}, "ALREADY_PURCHASED"),
+        (AVA, "purchase", {"sku": "unknown"}, "INVALID_SKU"),
+        (EMMA, "upgrade", {"sku": "premium.month", "mode": "IMMEDIATE"}, "no other tier"),
+    ],
+)
+def test_amazon_declines_what_cannot_be_bought(
+    sandbox: RunningSandbox, who: Person, action: str, inputs: Json, reason: str
+) -> None:
+    _, outcome = worked(sandbox, "amazon", action, who, **inputs)
+    report = device(sandbox, "amazon", who.user_id, outcome.instruction).json()
+    assert (report["result"], reason in report["detail"]["reason"]) == ("failed", True), report
+    assert not sandbox.store.effects("amazon")
 
 
 # --- devices --------------------------------------------------------------------------------------------------------------

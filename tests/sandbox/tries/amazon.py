@@ -1,0 +1,19 @@
+"""Amazon's actions, each by somebody whom it is for; the device buys."""
+
+from connectors.runner import Result
+from connectors.sandbox.people import AVA, CHLOE, EMMA, GRACE, Person
+from tests.sandbox.tries import Try
+
+
+def bought(action: str, sku: str, effect: str, who: Person, **more: str) -> Try:
+    """Return what the app carries out."""
+    return Try(action, {"sku": sku, **more}, effect, who, Result.HANDED_OVER, on_device=True)
+
+
+TRIES = (
+    bought("purchase", "premium.month", "bought", EMMA),
+    bought("purchase", "film.pass", "bought", GRACE),
+    bought("purchase", "coins.100", "bought", AVA),
+    bought("upgrade", "premium.month", "tier_changed", AVA, mode="IMMEDIATE"),
+    bought("downgrade", "basic.month", "tier_changed", CHLOE, mode="DEFERRED"),
+)
