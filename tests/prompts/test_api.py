@@ -4,17 +4,20 @@ import json
 import threading
 import time
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import time_machine
 from django.core.cache import cache
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from engage.tenancy.models import ApiKey, App, DeliveryMode, KeyKind
 from prompts.api import waiting
+from prompts.api.rates import PerApp
 from prompts.models import Execution, PromptEvent, Refusal, State
 from sync.models import Subscriber
 from tests import factories
@@ -497,6 +500,23 @@ def test_a_browser_that_asks_too_often_is_told_when_to_go_on(app: App, server: C
 def test_an_app_has_a_fuse(server: Caller, settings: Any) -> None:
     settings.ENGAGE_API_APP_RATE = "1/hour"
     assert [server.get("/prompts").status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize("elsewhere", [0, 1000])
+def test_an_app_is_counted_in_shares_by_each_process_and_never_late(app: App, settings: Any, elsewhere: int) -> None:
+    settings.ENGAGE_API_APP_RATE = "3000/hour"
+    request = RequestFactory().get("/api/v1/prompts")
+    request.auth = SimpleNamespace(app=app)  # type: ignore[attr-defined]
+    here, other = PerApp(), PerApp()
+    with time_machine.travel("2026-03-01T10:00:10Z", tick=False) as clock:
+        assert all(other.allow_request(request) for _ in range(elsewhere))
+        begun = -elsewhere % 3  # what is left of the other process's last share
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda _: here.allow_request(request), range(4000)))
+        assert answers.count(True) == 3000 - elsewhere - begun
+        clock.shift(3600)
+        assert here.allow_request(request)
+        assert cache.get(f"rate:ENGAGE_API_APP_RATE:{app.pk}:{int(time.time() // 3600)}") == 3
 
 
 def test_guessing_keys_fills_no_table(server: Caller, settings: Any) -> None:
