@@ -25,6 +25,8 @@ SECRET_HEADERS = frozenset(
 )
 SECRET_PARAMETERS = frozenset({"api_secret", "assertion", "client_secret"})
 """Of a query or a form."""
+SECRET_ELEMENT = re.compile(r"(?<=>)[^<>]+(?=</fueloauth>)")
+"""Of an envelope that carries its token."""
 SECRET_MEMBERS = frozenset({"partnerAPIKey"})
 """Of a JSON body."""
 SECRET_SEGMENT = re.compile("(?<=/developer/)[^/]+|(?<=/validate-transaction/)[^/]+")
@@ -98,7 +100,8 @@ class Request:
             body = json.loads(self.content) if self.content else None
         except ValueError:
             form = "x-www-form-urlencoded" in self.headers.get("content-type", "")
-            body = _without_secrets(self.form()) if form else self.content.decode("utf-8", "replace")
+            text = self.content.decode("utf-8", "replace")
+            body = _without_secrets(self.form()) if form else SECRET_ELEMENT.sub(lambda found: mask(found[0]), text)
         if isinstance(body, dict):
             body |= {name: mask(str(body[name])) for name in SECRET_MEMBERS & body.keys()}
         path = SECRET_SEGMENT.sub(lambda found: mask(found[0]), self.path)

@@ -64,6 +64,14 @@ def happened(sandbox: RunningSandbox, key: str) -> list[str]:
     return [effect["what"] for effect in sandbox.store.effects(key)]
 
 
+def told_in_the_log(sandbox: RunningSandbox, key: str, connector: Connector, values: Values) -> list[str]:
+    """Return which secrets of the settings stand in the world's log of requests."""
+    fields = connector.Settings.base_fields.items()
+    secrets = {name: str(values[name]) for name, field in fields if isinstance(field, SecretField) and values[name]}
+    logged = str(sandbox.store.requests(key))
+    return [name for name, secret in secrets.items() if secret in logged]
+
+
 def carried_out(sandbox: RunningSandbox, key: str, person: Person, instruction: Json | None) -> Json:
     """Hand an instruction to somebody's device, which can do it; return what the app reports."""
     answer = requests.post(f"{sandbox.urls[key]}/device/{person.user_id}", json=instruction, timeout=5)
@@ -143,6 +151,7 @@ def test_an_action_has_its_effect_once(key: str, one: Try, sandbox: RunningSandb
     assert outcome.result is (Result.HANDED_OVER if outcome.instruction else one.ends), outcome.message
     effects = happened(sandbox, key)
     assert effects.count(one.effect) == 1 if one.effect else not effects, effects
+    assert told_in_the_log(sandbox, key, connector, values) == []
     if action.replay is Replay.CHECK:
         assert run(work, MemoryJournal()).result in {one.ends, one.result}
         assert happened(sandbox, key) == effects
