@@ -371,6 +371,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
     def _management(self, form: SettingsForm | None, switch: SwitchForm | None) -> dict[str, Any]:
         row = self.connection
         form = form or settings_form(row, self.declared)
+        sandbox = django_settings.ENGAGE_DEMO_SANDBOX_URL
         return {
             "form": form,
             "switch": switch
@@ -381,9 +382,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             "talks_to": talks_to(self.declared, row),
             "versions": self._versions(),
             "overridden": self.declared.key in django_settings.ENGAGE_VENDOR_URLS,
-            "sandbox_page": django_settings.ENGAGE_VENDOR_URLS.get(self.declared.key)
-            if django_settings.ENGAGE_DEMO
-            else None,
+            "sandbox_page": f"{sandbox}/{self.declared.key}" if sandbox and self.declared.calls_out else "",
             "lines": [ProbeLine(ok, text) for ok, text in row.test_result] if row else [],
             "live_prompts": connections.live_prompts(row) if row else 0,
             "waiting": connections.waiting_executions(row) if row else 0,

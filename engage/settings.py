@@ -313,6 +313,7 @@ ENGAGE_WEB_THREADS = int(os.environ.get("ENGAGE_WEB_THREADS", "8"))
 # The streaming site below /demo/, which signs anybody in.
 ENGAGE_DEMO = strict_bool("ENGAGE_DEMO", default=False)
 ENGAGE_DEMO_PUBLISHABLE_KEY = os.environ.get("ENGAGE_DEMO_PUBLISHABLE_KEY", "")
+ENGAGE_DEMO_SANDBOX_URL = os.environ.get("ENGAGE_DEMO_SANDBOX_URL", "")
 
 # --- the door out ---------------------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from html import escape
 
@@ -33,6 +34,34 @@ tr:last-child td {{ border-bottom: 0; }} th {{ font-weight: 600; font-size: .85r
 {body}
 </main></body></html>
 """
+
+
+@dataclass(frozen=True)
+class Label:
+    """How the console calls a setting, and the values that it offers."""
+
+    name: str
+    values: Mapping[str, str] = field(default_factory=dict)
+
+
+Labels = Mapping[str, Mapping[str, Label]]
+"""By connector and setting. The sandbox knows nothing of the console: whoever runs both tells it."""
+
+
+def read_labels(told: Json) -> Labels:
+    """Read the control API's JSON: `{"stripe": {"api_key": {"name": "Restricted key", "values": {}}}}`.
+
+    Raises:
+        TypeError, AttributeError: it is another thing.
+
+    """
+    return {key: {name: Label(**label) for name, label in settings.items()} for key, settings in told.items()}
+
+
+def _setting(name: str, value: str, labels: Mapping[str, Label]) -> tuple[str, str]:
+    """Return a setting as people find it in the console."""
+    label = labels.get(name) or Label(name.replace("_", " ").capitalize())
+    return label.name, label.values.get(value, value)
 
 
 def _table(title: str, columns: Iterable[str], rows: Iterable[Iterable[object]], empty: str, kind: str = "") -> str:
@@ -83,15 +112,27 @@ def overview(store: Store, worlds: Mapping[str, World]) -> str:
     )
 
 
-def world(store: Store, url: str, shown: World) -> str:
-    """Return the page of one vendor's world as HTML."""
+def world(store: Store, url: str, shown: World, labels: Mapping[str, Label]) -> str:
+    """Return the page of one vendor's world as HTML.
+
+    Args:
+        store: what there is.
+        url: where requests to this world come in; "" where none do.
+        shown: the world.
+        labels: how the console calls its settings.
+
+    """
     key = shown.key
     with store.transaction():
         setup = shown.setup(store)
         people = [(person, shown.traits(person)) for person in PEOPLE]
-        parts = [f'<p><a href="/">All vendors</a></p><p>Base URL <code>{escape(f"{url}/{key}")}</code></p>']
+        parts = ['<p><a href="/">All vendors</a></p>']
+        if url:
+            parts.append(f"<p>Base URL <code>{escape(url)}</code></p>")
+        if shown.note:
+            parts.append(f"<p>{escape(shown.note)}</p>")
         if setup:
-            settings = [(name.replace("_", " ").capitalize(), value) for name, value in setup.items()]
+            settings = [_setting(name, value, labels) for name, value in setup.items()]
             parts.append(_table("To set it up in the console", ("Setting", "Value"), settings, "", "typed"))
         parts.append(
             _table(

@@ -14,7 +14,7 @@ from connectors.sandbox import page
 from connectors.sandbox.http import Fault, Refusal, Request, Response, is_json, next_fault
 from connectors.sandbox.mail import MailServer
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.worlds import WORLDS, smtp
+from connectors.sandbox.worlds import OVER_HTTP, WORLDS, smtp
 
 LARGEST_BODY = 1024 * 1024
 
@@ -34,6 +34,7 @@ class Sandbox(ThreadingHTTPServer):
         super().__init__((host, port), Handler)
         self.store = store
         self.mails = MailServer(store, host, mail_port) if mail_port is not None else None
+        self.labels: page.Labels = {}
         self.stopping = threading.Event()
         self._seed()
 
@@ -113,7 +114,8 @@ class Handler(BaseHTTPRequestHandler):
         elif first == "_sandbox":
             self._send(control(self.server, request))
         elif first in WORLDS:
-            self._show(page.world(self.server.store, self.server.url, WORLDS[first]))
+            where = f"{self.server.url}/{first}" if first in OVER_HTTP else ""
+            self._show(page.world(self.server.store, where, WORLDS[first], self.server.labels.get(first, {})))
         elif url.path == "/":
             self._show(page.overview(self.server.store, WORLDS))
         else:
@@ -192,7 +194,7 @@ def control(server: Sandbox, request: Request) -> Response:
         return _change(server, request)
     except Refusal as refusal:
         return refusal.response
-    except (KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         return Response(HTTPStatus.BAD_REQUEST, {"message": f"{type(error).__name__}: {error}"})
 
 
@@ -225,10 +227,13 @@ def _change(server: Sandbox, request: Request) -> Response:
             store.add_fault(asdict(Fault.read(body)))
         case "DELETE", "/faults":
             store.clear(faults_only=True)
+        case "POST", "/labels":
+            server.labels = page.read_labels(body)
         case "POST", "/clock":
             store.advance(float(body["advance"]))
         case _:
             return Response(
-                HTTPStatus.NOT_FOUND, {"message": "POST knows /reset, /seed, /faults, /clock; DELETE knows /faults"}
+                HTTPStatus.NOT_FOUND,
+                {"message": "POST knows /reset, /seed, /faults, /labels, /clock; DELETE knows /faults"},
             )
     return Response(body={})

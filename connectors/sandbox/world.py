@@ -39,6 +39,7 @@ class World:
         tables: returns what people look at to see what became of it, beyond the list of effects.
         seed: fills the world as it is at its start; with a second argument, adds to it or replaces in it.
         traits: returns the traits by which the vendor's actions find somebody here, beside names and e-mail address.
+        note: what people should know before they try it; "" where there is nothing.
         device: carries an instruction out as the app on somebody's device does, and returns the `detail` of the app's report;
             raises Declined. Only stores, where no server can buy, have one.
 
@@ -52,6 +53,7 @@ class World:
     tables: Callable[[Store], Sequence[Table]]
     seed: Callable[[Store, Json | None], None] = empty
     traits: Callable[[Person], Mapping[str, str]] = by_user_id
+    note: str = ""
     device: Callable[[Person, Json, Store], Json] | None = None
 
     def respond(self, request: Request, store: Store) -> Response:

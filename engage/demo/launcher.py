@@ -132,6 +132,7 @@ class Place:
             "ENGAGE_WEB_THREADS": WEB_THREADS,
             "ENGAGE_DEMO": "1",
             "ENGAGE_DEMO_PUBLISHABLE_KEY": kept.publishable_key,
+            "ENGAGE_DEMO_SANDBOX_URL": self.sandbox_url,
             "ENGAGE_DEMO_S3_URL": self.s3_url,
         }
 

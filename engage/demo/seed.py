@@ -7,9 +7,11 @@ from typing import Any
 import requests
 from django.conf import settings
 from django.db import transaction
+from django.forms import BooleanField, ChoiceField, Field
+from django.forms.utils import pretty_name
 from django.utils import timezone
 
-from connectors import catalogues, connections
+from connectors import catalogues, connections, registry
 from connectors.models import Connection
 from connectors.sandbox.people import PEOPLE as VIEWERS
 from connectors.sandbox.worlds import WORLDS, cleeng
@@ -71,6 +73,30 @@ def seed(kept: Kept, *, s3_url: str) -> None:
     _prompts(app, connection)
     _source(app, s3_url)
     fill_bucket(s3_url)
+    _tell_labels()
+
+
+def _tell_labels() -> None:
+    """Tell the sandbox how the console calls settings, so that its pages say what to type in the same words."""
+    labels = {
+        declared.key: {name: _label(name, shown) for name, shown in declared.Settings.base_fields.items()}
+        for declared in registry.CONNECTORS
+    }
+    place = f"{settings.ENGAGE_DEMO_SANDBOX_URL}/_sandbox/labels"
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy stands between the demo's own processes
+        session.post(place, json=labels, timeout=10).raise_for_status()
+
+
+def _label(name: str, shown: Field) -> dict[str, Any]:
+    """Return how a field is called, and what it offers."""
+    values: dict[str, str] = {}
+    if isinstance(shown, ChoiceField):
+        offered: Any = shown.choices  # its stubs tell of all that could be given for it
+        values = {str(value): str(words) for value, words in offered}
+    elif isinstance(shown, BooleanField):
+        values = {"on": "Ticked"}
+    return {"name": str(shown.label or pretty_name(name)), "values": values}
 
 
 def _app() -> App:

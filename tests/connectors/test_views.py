@@ -51,11 +51,10 @@ def text(client: Client, url: str = PAGE, data: dict[str, Any] | None = None) ->
 
 
 def test_the_demo_says_where_it_stands_what_to_type(console: Console, settings: Settings) -> None:
-    settings.ENGAGE_VENDOR_URLS = {"cleeng": "http://127.0.0.1:9000/cleeng"}
-    settings.ENGAGE_DEMO = False
-    assert 'href="http://127.0.0.1:9000/cleeng"' not in text(console(Role.APP_ADMIN))
-    settings.ENGAGE_DEMO = True
+    assert "In this demo" not in text(console(Role.APP_ADMIN))
+    settings.ENGAGE_DEMO_SANDBOX_URL = "http://127.0.0.1:9000"
     assert 'href="http://127.0.0.1:9000/cleeng"' in text(console(Role.APP_ADMIN))
+    assert 'href="http://127.0.0.1:9000/smtp"' in text(console(Role.APP_ADMIN), f"{CATALOGUE}smtp/")
     assert 'href="http://127.0.0.1:9000/cleeng"' not in text(console(Role.READ_ONLY))
 
 

@@ -166,6 +166,7 @@ def forget(s3_url: str) -> None:
 @pytest.fixture
 def kept(sandbox: RunningSandbox, settings: Settings) -> Kept:
     settings.ENGAGE_VENDOR_URLS = sandbox.urls
+    settings.ENGAGE_DEMO_SANDBOX_URL = sandbox.root
     settings.ENGAGE_BASE_URL = "http://localhost:8000"
     return Kept.make()
 
@@ -197,6 +198,15 @@ def test_the_company_works_at_once(kept: Kept, s3_url: str, sandbox: RunningSand
     known = {str(row["customerId"]) for row in sandbox.subscriptions().values()}
     traits = {row.traits["cleeng_customer_id"] for row in Subscriber.objects.filter(app=app)}
     assert known <= traits
+
+
+@pytest.mark.django_db
+def test_the_sandbox_calls_settings_as_the_console_does(kept: Kept, s3_url: str, sandbox: RunningSandbox) -> None:
+    seed.seed(kept, s3_url=s3_url)
+    page = requests.get(f"{sandbox.root}/recurly", timeout=5).text
+    assert "<tr><td>Region</td><td>United States</td></tr>" in page
+    assert "<tr><td>Private API key</td>" in page
+    assert "<tr><td>Traits hold account codes</td><td>Ticked</td></tr>" in page
 
 
 @pytest.mark.django_db

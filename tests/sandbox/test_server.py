@@ -12,7 +12,7 @@ import pytest
 import requests
 
 from connectors.sandbox.store import Store
-from connectors.sandbox.worlds import cleeng
+from connectors.sandbox.worlds import WORLDS, cleeng
 from tests.sandbox_fixture import RunningSandbox
 
 AVA = 710000001
@@ -50,6 +50,35 @@ def test_a_fault_waits_for_its_method_and_path_and_lets_some_pass(sandbox: Runni
     sandbox.fault("PATCH", r"/subscriptions/\d+$", skip=1, times=2, status=429)
     assert [apply_coupon(sandbox).status_code for _ in range(4)] == [200, 429, 429, 200]
     assert sandbox.waiting_faults() == 2
+
+
+def test_the_log_keeps_no_token_of_an_envelope(sandbox: RunningSandbox) -> None:
+    envelope = (
+        '<e><fueloauth xmlns="http://exacttarget.com">secret-token</fueloauth><SubscriberKey>ava</SubscriberKey></e>'
+    )
+    requests.post(f"{sandbox.root}/salesforce/soap/Service.asmx", data=envelope, timeout=5)
+    (logged,) = [request["body"] for request in sandbox.requests()]
+    assert logged == envelope.replace("secret-token", "(12 characters)")
+
+
+def test_a_page_speaks_the_consoles_words_where_it_was_told_them(sandbox: RunningSandbox) -> None:
+    page, control = f"{sandbox.root}/stripe", f"{sandbox.root}/_sandbox"
+    assert "<td>Api key</td>" in requests.get(page, timeout=5).text
+    labels = {"api_key": {"name": "<Restricted> key"}, "environment": {"name": "Mode", "values": {"sandbox": "Test"}}}
+    assert requests.post(f"{control}/labels", json={"stripe": labels}, timeout=5).status_code == 200
+    requests.post(f"{control}/reset", json={}, timeout=5)
+    told = requests.get(page, timeout=5).text
+    assert "<td>&lt;Restricted&gt; key</td>" in told
+    assert "<tr><td>Mode</td><td>Test</td></tr>" in told
+    for wrong in ({"stripe": ["api_key"]}, {"stripe": {"api_key": {"title": "Key"}}}):
+        assert requests.post(f"{control}/labels", json=wrong, timeout=5).status_code == 400
+
+
+def test_a_page_says_where_requests_come_in_and_what_to_know(sandbox: RunningSandbox) -> None:
+    page = requests.get(f"{sandbox.root}/shopify", timeout=5).text
+    assert f"Base URL <code>{sandbox.root}/shopify</code>" in page
+    assert WORLDS["shopify"].note.split("'")[0] in page
+    assert "Base URL" not in requests.get(f"{sandbox.root}/smtp", timeout=5).text
 
 
 @pytest.mark.parametrize("act", [False, True])
