@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
@@ -43,6 +44,15 @@ def registered_connectors(**_: Any) -> list[CheckMessage]:
     from connectors.registry import CONNECTORS
 
     return declaration(CONNECTORS)
+
+
+@register("connectors")
+def stand_in_for_apple(**_: Any) -> list[CheckMessage]:
+    """Refuse a root in Apple's place where nothing takes Apple's place: whoever has its key could sign purchases."""
+    if not settings.ENGAGE_APPLE_ROOT or "apple" in settings.ENGAGE_VENDOR_URLS:
+        return []
+    told = "ENGAGE_APPLE_ROOT is set, and ENGAGE_VENDOR_URLS names no sandbox for apple. It is ignored."
+    return [Error(told, hint="Take it away: it is for trying Apple against a sandbox.", id="engage.E010")]
 
 
 def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:

@@ -330,6 +330,8 @@ def vendor_urls() -> dict[str, str]:
 
 
 ENGAGE_VENDOR_URLS = vendor_urls()
+# A root certificate (PEM) that is believed in place of Apple's, where ENGAGE_VENDOR_URLS names apple and nowhere else.
+ENGAGE_APPLE_ROOT = os.environ.get("ENGAGE_APPLE_ROOT", "")
 # host:port pairs on private networks that the product may call all the same.
 ENGAGE_PRIVATE_HOSTS = word_list("ENGAGE_PRIVATE_HOSTS")
 

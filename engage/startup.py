@@ -18,6 +18,10 @@ def begin(process: str) -> None:
     if settings.ENGAGE_VENDOR_URLS:
         hosts = ", ".join(f"{key} at {_place(url)}" for key, url in settings.ENGAGE_VENDOR_URLS.items())
         logger.warning("Vendors are replaced by ENGAGE_VENDOR_URLS: %s", hosts)
+    if settings.ENGAGE_APPLE_ROOT and "apple" in settings.ENGAGE_VENDOR_URLS:
+        logger.warning(
+            "In place of Apple's signatures, those of %s are believed (ENGAGE_APPLE_ROOT)", settings.ENGAGE_APPLE_ROOT
+        )
     if process == "worker" and settings.ENGAGE_SLOTS >= settings.ENGAGE_WORKER_THREADS:
         logger.warning(
             "ENGAGE_SLOTS is %d and ENGAGE_WORKER_THREADS %d: with this worker alone, one vendor that hangs can keep every thread",

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from connectors.sandbox.http import Fault
 from connectors.sandbox.server import Sandbox
 from connectors.sandbox.store import Json, Store
-from connectors.sandbox.worlds import OVER_HTTP, cleeng
+from connectors.sandbox.worlds import OVER_HTTP, apple, cleeng
 
 
 class RunningSandbox:
@@ -26,6 +27,13 @@ class RunningSandbox:
         self.urls = {key: f"{server.url}/{key}" for key in OVER_HTTP}
         self.url = self.urls["cleeng"]
         self.token = cleeng.TOKEN
+
+    def apple_root(self, folder: Path) -> str:
+        """Write the root by which Apple's stand-in is believed; return the file, which ENGAGE_APPLE_ROOT takes."""
+        file = folder / "apple_root.pem"
+        with self.store.transaction():
+            file.write_text(apple.authority(self.store).root_pem)
+        return str(file)
 
     def subscriptions(self) -> dict[int, Json]:
         """Return Cleeng's subscriptions by id, as they are now."""

@@ -4,10 +4,11 @@ import argparse
 import signal
 import sys
 import threading
+from pathlib import Path
 
 from connectors.sandbox.server import Sandbox
 from connectors.sandbox.store import Store
-from connectors.sandbox.worlds import WORLDS, cleeng
+from connectors.sandbox.worlds import WORLDS, apple, cleeng
 
 
 def main() -> int:
@@ -24,6 +25,9 @@ def main() -> int:
     options.add_argument(
         "--cleeng-token", help=f"the API key that Cleeng accepts (default at first start: {cleeng.TOKEN})"
     )
+    options.add_argument(
+        "--apple-root", help="file to write Apple's stand-in root certificate to: what ENGAGE_APPLE_ROOT is to name"
+    )
     chosen = options.parse_args()
     store = Store(chosen.store)
     try:
@@ -35,6 +39,9 @@ def main() -> int:
         return 1
     if chosen.cleeng_token:
         cleeng.seed(store, {"token": chosen.cleeng_token})
+    if chosen.apple_root:
+        with store.transaction():
+            Path(chosen.apple_root).write_text(apple.authority(store).root_pem)
     for number in (signal.SIGINT, signal.SIGTERM):
         # stop() waits for serve_forever(), which runs in this very thread.
         signal.signal(number, lambda *_: threading.Thread(target=server.stop).start())

@@ -85,6 +85,11 @@ class Place:
         """Where the S3 server is."""
         return f"http://{HOST}:{self.s3}"
 
+    @property
+    def apple_root(self) -> Path:
+        """Where the fake vendors leave the certificate by which their Apple is believed."""
+        return self.folder / "apple_root.pem"
+
     def check_ports(self) -> None:
         """Look whether all ports are free.
 
@@ -128,6 +133,7 @@ class Place:
             "CELERY_BROKER_URL": "filesystem://",
             "CACHE_URL": "locmemcache://engage-demo",
             "ENGAGE_VENDOR_URLS": json.dumps({key: f"{self.sandbox_url}/{key}" for key in OVER_HTTP}),
+            "ENGAGE_APPLE_ROOT": str(self.apple_root),
             "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3},{HOST}:{self.mail}",
             "ENGAGE_WEB_THREADS": WEB_THREADS,
             "ENGAGE_DEMO": "1",
@@ -302,7 +308,9 @@ def start_all(family: Family, place: Place) -> None:
     programs = Path(python).parent  # of the virtual environment
     store = str(place.folder / "sandbox.sqlite3")
     ports = ("--port", str(place.sandbox), "--mail-port", str(place.mail))
-    sandbox = family.start("sandbox", python, "-m", "connectors.sandbox", *ports, "--store", store)
+    sandbox = family.start(
+        "sandbox", python, "-m", "connectors.sandbox", *ports, "--store", store, "--apple-root", str(place.apple_root)
+    )
     s3 = family.start("s3", str(programs / "moto_server"), "-H", HOST, "-p", str(place.s3))
     family.run("migrate", python, "manage.py", "migrate", "--no-input")
     family.wait_for(sandbox, _answers(f"{place.sandbox_url}/_sandbox/health"))

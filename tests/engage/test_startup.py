@@ -34,6 +34,17 @@ def test_a_crash_point_is_said_aloud(settings: object, caplog: pytest.LogCapture
     assert "ends itself at the crash point write.sent" in caplog.text
 
 
+@pytest.mark.parametrize(("sandbox", "said"), [("apple", True), ("cleeng", False)])
+def test_a_root_in_apples_place_is_said_aloud(
+    settings: object, caplog: pytest.LogCaptureFixture, sandbox: str, said: bool
+) -> None:
+    settings.ENGAGE_VENDOR_URLS = {sandbox: "http://127.0.0.1:9000/sandbox"}  # type: ignore[attr-defined]
+    settings.ENGAGE_APPLE_ROOT = "/root.pem"  # type: ignore[attr-defined]
+    with caplog.at_level(logging.WARNING):
+        begin("worker")
+    assert ("In place of Apple's signatures, those of /root.pem are believed" in caplog.text) is said
+
+
 @pytest.mark.parametrize(
     ("point", "address", "said"),
     [

@@ -174,7 +174,9 @@ def test_answers_do_not_wait_for_the_clients_acknowledgement(sandbox: RunningSan
 
 
 def test_the_world_outlives_its_process(tmp_path: Path) -> None:
+    root, roots = tmp_path / "root.pem", set()
     command = [sys.executable, "-m", "connectors.sandbox", "--port", "0", "--store", str(tmp_path / "world.sqlite3")]
+    command += ["--apple-root", str(root)]
     for expected in (None, "SAVE20"):
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, env=os.environ)
         try:
@@ -185,11 +187,13 @@ def test_the_world_outlives_its_process(tmp_path: Path) -> None:
             url = f"{address.group()}/cleeng/subscriptions/{AVA}"
             assert requests.get(url, headers=token, timeout=5).json()["couponCode"] == expected
             assert requests.patch(url, json={"couponCode": "SAVE20"}, headers=token, timeout=5).ok
+            roots.add(root.read_text())
         finally:
             process.send_signal(signal.SIGTERM)
             assert process.wait(10) == 0
             assert process.stdout is not None
             process.stdout.close()
+    assert [text.startswith("-----BEGIN CERTIFICATE-----") for text in roots] == [True]
 
 
 def test_a_transaction_that_fails_leaves_neither_state_nor_effect() -> None:

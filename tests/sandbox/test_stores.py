@@ -1,6 +1,7 @@
 """The stores' worlds, where people buy on a device: what it may buy, and what the store shows of it afterwards."""
 
 import json
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -10,9 +11,12 @@ from pytest_django import Settings
 
 from connectors import registry
 from connectors.base import Json
+from connectors.checks import stand_in_for_apple
 from connectors.runner import Outcome, Result, Work, follow_up, run
+from connectors.sandbox.apple_authority import Authority
 from connectors.sandbox.people import AVA, BEN, CHLOE, EMMA, Person
-from connectors.sandbox.worlds import WORLDS, amazon, google_play, roku
+from connectors.sandbox.worlds import WORLDS, amazon, apple, google_play, roku
+from connectors.vendors.apple import signing
 from tests.connectors.contract import MemoryJournal
 from tests.sandbox_fixture import RunningSandbox
 
@@ -20,8 +24,9 @@ DAY = 86_400
 
 
 @pytest.fixture(autouse=True)
-def at_the_sandbox(sandbox: RunningSandbox, settings: Settings) -> None:
+def at_the_sandbox(sandbox: RunningSandbox, settings: Settings, tmp_path: Path) -> None:
     settings.ENGAGE_VENDOR_URLS = sandbox.urls
+    settings.ENGAGE_APPLE_ROOT = sandbox.apple_root(tmp_path)
 
 
 def worked(sandbox: RunningSandbox, key: str, action: str, who: Person, **inputs: Any) -> tuple[Work, Outcome]:
@@ -271,6 +276,107 @@ def test_amazon_declines_what_cannot_be_bought(
     report = device(sandbox, "amazon", who.user_id, outcome.instruction).json()
     assert (report["result"], reason in report["detail"]["reason"]) == ("failed", True), report
     assert not sandbox.store.effects("amazon")
+
+
+# --- Apple ----------------------------------------------------------------------------------------------------------------
+
+NO_OFFER = {"offer": "", "introductory": ""}
+
+
+def apples(sandbox: RunningSandbox) -> dict[str, Json]:
+    with sandbox.store.transaction():
+        rows = WORLDS["apple"].state(sandbox.store)["subscriptions"]
+    return {row["who"]: row for row in rows}
+
+
+def extended(sandbox: RunningSandbox) -> Outcome:
+    return worked(sandbox, "apple", "extend", AVA, days=7, reason=1)[1]
+
+
+def test_apples_stand_in_is_believed_only_where_an_operator_says_so(
+    sandbox: RunningSandbox, settings: Settings, tmp_path: Path
+) -> None:
+    assert signing.roots() != signing.ROOTS
+    for nobodys in ("", str(tmp_path / "missing.pem"), __file__):
+        settings.ENGAGE_APPLE_ROOT = nobodys
+        outcome = extended(sandbox)
+        assert (outcome.result, "not signed by Apple" in outcome.message) == (Result.WAITING, True), outcome
+    assert not sandbox.store.effects("apple")
+    settings.ENGAGE_APPLE_ROOT = sandbox.apple_root(tmp_path)
+    assert extended(sandbox).result is Result.DONE
+
+
+def test_a_root_in_apples_place_needs_a_sandbox_in_apples_place(settings: Settings) -> None:
+    assert stand_in_for_apple() == []
+    settings.ENGAGE_VENDOR_URLS = {"google_play": "http://127.0.0.1:9000/google_play"}
+    assert signing.roots() == signing.ROOTS
+    assert [problem.id for problem in stand_in_for_apple()] == ["engage.E010"]
+    settings.ENGAGE_APPLE_ROOT = ""
+    assert stand_in_for_apple() == []
+
+
+def test_apples_signatures_of_another_sandbox_are_refused(
+    sandbox: RunningSandbox, settings: Settings, tmp_path: Path
+) -> None:
+    file = tmp_path / "another.pem"
+    file.write_text(Authority.new().root_pem)
+    settings.ENGAGE_APPLE_ROOT = str(file)
+    assert "not signed by Apple" in extended(sandbox).message
+    assert not sandbox.store.effects("apple")
+
+
+def test_apple_extends_twice_a_year(sandbox: RunningSandbox) -> None:
+    assert [extended(sandbox).result for _ in range(3)] == [Result.DONE, Result.DONE, Result.REJECTED]
+    assert len(sandbox.store.effects("apple")) == 2
+
+
+def test_apples_higher_level_comes_at_once_and_a_lower_one_with_the_renewal(sandbox: RunningSandbox) -> None:
+    work, outcome = worked(sandbox, "apple", "upgrade", AVA, product=f"subs/{apple.YEAR}", **NO_OFFER)
+    report = device(sandbox, "apple", AVA.user_id, outcome.instruction).json()
+    done = looked_at(work, outcome, report)
+    assert (done.result, done.message) == (Result.DONE, f"{apple.YEAR} is bought.")
+    assert done.confirmed is not None
+    assert done.confirmed.traits["apple_original_transaction_id"] == apple.original_id(AVA)
+
+    work, outcome = worked(sandbox, "apple", "downgrade", CHLOE, product=f"subs/{apple.BASIC}", **NO_OFFER)
+    report = device(sandbox, "apple", CHLOE.user_id, outcome.instruction).json()
+    assert f"{apple.BASIC} takes effect on" in looked_at(work, outcome, report).message
+    assert apples(sandbox)[CHLOE.user_id]["shown"]["productId"] == apple.YEAR
+    sandbox.advance(201 * DAY)
+    assert apples(sandbox)[CHLOE.user_id]["shown"]["productId"] == apple.BASIC
+
+
+def test_apples_offer_is_for_one_person_and_one_purchase(sandbox: RunningSandbox) -> None:
+    offer = {"offer": f"promotional/{apple.YEAR}/stay50", "introductory": ""}
+    work, outcome = worked(sandbox, "apple", "upgrade", AVA, product=f"subs/{apple.YEAR}", **offer)
+    others = device(sandbox, "apple", BEN.user_id, outcome.instruction).json()
+    assert "another customer's" in others["detail"]["reason"]
+    assert outcome.instruction is not None
+    forged = json.loads(json.dumps(outcome.instruction).replace("stay50", "stay99"))
+    assert "invalidOfferSignature" in device(sandbox, "apple", AVA.user_id, forged).json()["detail"]["reason"]
+    report = device(sandbox, "apple", AVA.user_id, outcome.instruction).json()
+    done = looked_at(work, outcome, report)
+    assert done.confirmed is not None
+    assert done.confirmed.traits["apple_offer_identifier"] == "stay50"
+    again = device(sandbox, "apple", AVA.user_id, outcome.instruction).json()
+    assert "used before" in again["detail"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("who", "action", "inputs", "reason"),
+    [
+        (AVA, "purchase", {"product": f"subs/{apple.BASIC}"}, "is subscribed"),
+        (EMMA, "purchase", {"product": "subs/com.example.other"}, "productUnavailable"),
+        (AVA, "purchase", {"product": f"subs/{apple.YEAR}", "offer": f"winback/{apple.YEAR}/back30"}, "ineligible"),
+    ],
+)
+def test_apple_declines_what_cannot_be_bought(
+    sandbox: RunningSandbox, who: Person, action: str, inputs: Json, reason: str
+) -> None:
+    _, outcome = worked(sandbox, "apple", action, who, **{**NO_OFFER, **inputs})
+    report = device(sandbox, "apple", who.user_id, outcome.instruction).json()
+    assert (report["result"], reason in report["detail"]["reason"]) == ("failed", True), report
+    assert not sandbox.store.effects("apple")
 
 
 # --- devices --------------------------------------------------------------------------------------------------------------

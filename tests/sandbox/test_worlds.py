@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -32,11 +33,12 @@ GIVES_UP_AFTER = 20
 
 
 @pytest.fixture(autouse=True)
-def at_the_sandbox(sandbox: RunningSandbox, settings: Settings) -> Iterator[None]:
+def at_the_sandbox(sandbox: RunningSandbox, settings: Settings, tmp_path: Path) -> Iterator[None]:
     """Every connector speaks with the sandbox."""
     mails = MailServer(sandbox.store)
     smtp.listen(sandbox.store, mails.host, mails.port)
     settings.ENGAGE_VENDOR_URLS = sandbox.urls
+    settings.ENGAGE_APPLE_ROOT = sandbox.apple_root(tmp_path)
     settings.ENGAGE_PRIVATE_HOSTS = [f"{mails.host}:{mails.port}"]
     yield
     mails.stop()

@@ -25,6 +25,7 @@ from appstoreserverlibrary.signed_data_verifier import SignedDataVerifier
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django import forms
+from django.conf import settings as django_settings
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
@@ -46,15 +47,34 @@ def apple_root() -> bytes:
         RuntimeError: the file is another one.
 
     """
-    text = ROOT_FILE.read_text()
-    found = ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN") :])
+    found = _certificate(ROOT_FILE)
     if hashlib.sha256(found).hexdigest() != ROOT_SHA256:
         raise RuntimeError(f"{ROOT_FILE.name} is not Apple Root CA - G3.")
     return found
 
 
+def _certificate(file: Path) -> bytes:
+    text = file.read_text()
+    return ssl.PEM_cert_to_DER_cert(text[text.index("-----BEGIN") :])
+
+
 ROOTS = [apple_root()]
 """Whom we believe: what leads to none of them is not Apple's."""
+
+
+def roots() -> list[bytes]:
+    """Return whom we believe: Apple; in its place a sandbox, where an operator has put one there.
+
+    ENGAGE_APPLE_ROOT counts for nothing unless ENGAGE_VENDOR_URLS sends Apple's requests elsewhere. A file of it that holds no
+    certificate leaves nobody to believe.
+    """
+    stand_in = django_settings.ENGAGE_APPLE_ROOT
+    if not stand_in or "apple" not in django_settings.ENGAGE_VENDOR_URLS:
+        return list(ROOTS)
+    try:
+        return [_certificate(Path(stand_in))]
+    except (OSError, ValueError):
+        return []
 
 
 class KeyField(SecretField):
@@ -121,7 +141,7 @@ def environment(settings: Values) -> Environment:
 
 def _verifier(settings: Values) -> SignedDataVerifier:
     number = int(settings["app_apple_id"])
-    return SignedDataVerifier(list(ROOTS), False, environment(settings), settings["bundle_id"], number)
+    return SignedDataVerifier(roots(), False, environment(settings), settings["bundle_id"], number)
 
 
 def transaction(settings: Values, signed: str) -> Answer:

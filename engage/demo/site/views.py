@@ -23,7 +23,7 @@ from sync.models import Subscriber
 APP_KEY = "streamly"
 SESSION_KEY = "streamly_viewer"
 MOST_VIEWERS = 12
-STORES = {"amazon": "amazon", "google": "google_play", "roku": "roku"}
+STORES = {"amazon": "amazon", "apple": "apple", "google": "google_play", "roku": "roku"}
 """An instruction's store, and the connector whose world in the sandbox has the device."""
 DEVICE_TIMEOUT = 10.0
 # engage.js works under a policy as strict as this one: nothing inline, nothing from elsewhere.

@@ -1,6 +1,6 @@
 import json
 import time
-from base64 import b64decode, b64encode
+from base64 import b64decode
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -12,7 +12,6 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from connectors.base import Action
 from connectors.failures import Rejected
@@ -20,6 +19,7 @@ from connectors.forms import settings_form
 from connectors.http import Api
 from connectors.registry import connector
 from connectors.runner import Outcome, Result, Work, follow_up, preview, probe
+from connectors.sandbox.apple_authority import Authority
 from connectors.vendors.apple import Apple, offers, products, signing
 from connectors.vendors.apple.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
@@ -48,68 +48,9 @@ def pem_of(key: Any) -> str:
     return str(key.private_bytes(serialization.Encoding.PEM, kind, serialization.NoEncryption()).decode())
 
 
-class Authority:
-    """A root, an intermediate and a leaf as Apple's are; `marks` are the extensions by which Apple's are known."""
-
-    def __init__(self, marks: tuple[str, str] = ("1.2.840.113635.100.6.2.1", "1.2.840.113635.100.6.11.1")) -> None:
-        keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
-        names = [x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)]) for name in ("Root", "Middle", "Leaf")]
-        now = datetime.now(UTC)
-        self.chain: list[x509.Certificate] = []
-        for level, (key, name) in enumerate(zip(keys, names, strict=True)):
-            above = max(level - 1, 0)
-            usage = dict.fromkeys(
-                (
-                    "content_commitment",
-                    "key_encipherment",
-                    "data_encipherment",
-                    "key_agreement",
-                    "encipher_only",
-                    "decipher_only",
-                ),
-                False,
-            )
-            is_authority = level < 2
-            built = (
-                x509.CertificateBuilder()
-                .subject_name(name)
-                .issuer_name(names[above])
-                .public_key(key.public_key())
-                .serial_number(x509.random_serial_number())
-                .not_valid_before(now - timedelta(days=30))
-                .not_valid_after(now + timedelta(days=30))
-                .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-                .add_extension(
-                    x509.KeyUsage(
-                        digital_signature=not is_authority, key_cert_sign=is_authority, crl_sign=is_authority, **usage
-                    ),
-                    critical=True,
-                )
-                .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-                .add_extension(
-                    x509.AuthorityKeyIdentifier.from_issuer_public_key(keys[above].public_key()), critical=False
-                )
-            )
-            if level:
-                mark = x509.UnrecognizedExtension(x509.ObjectIdentifier(marks[level - 1]), b"\x05\x00")
-                built = built.add_extension(mark, critical=False)
-            self.chain.insert(0, built.sign(keys[above], hashes.SHA256()))
-        self.leaf = keys[2]
-
-    @property
-    def root(self) -> bytes:
-        return self.chain[-1].public_bytes(serialization.Encoding.DER)
-
-    def sign(self, payload: Any, **headers: Any) -> str:
-        """Return a JWS as Apple makes one; `payload` may be bytes that are no JSON."""
-        raw = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-        chain = [b64encode(one.public_bytes(serialization.Encoding.DER)).decode() for one in self.chain]
-        return jwt.PyJWS().encode(raw, self.leaf, "ES256", headers={"x5c": chain, **headers})
-
-
 @cache
 def apple() -> Authority:
-    return Authority()
+    return Authority.new()
 
 
 @pytest.fixture(autouse=True)
@@ -412,7 +353,7 @@ def test_a_purchase_in_the_sandbox_counts_for_no_production(player: Player) -> N
 
 
 def test_what_is_signed_by_somebody_else_shows_nothing(player: Player) -> None:
-    another, unmarked = Authority(), Authority(("1.2.3.4", "1.2.3.5"))
+    another, unmarked = Authority.new(), Authority.new(("1.2.3.4", "1.2.3.5"))
     for signed in (
         another.sign(transaction()),
         unmarked.sign(transaction()),
@@ -552,9 +493,9 @@ class TestNotifications(InboundContract):
         chain = jwt.get_unverified_header(payload)["x5c"]
         sandbox = {**claims, "data": {**claims["data"], "environment": "Sandbox"}}
         forged = {
-            "another root": Authority().sign(claims),
-            "no marks": Authority(("1.2.3.4", "1.2.3.5")).sign(claims),
-            "another's chain": Authority().sign(claims, x5c=chain),
+            "another root": Authority.new().sign(claims),
+            "no marks": Authority.new(("1.2.3.4", "1.2.3.5")).sign(claims),
+            "another's chain": Authority.new().sign(claims, x5c=chain),
             "two certificates": apple().sign(claims, x5c=chain[:2]),
             "no chain": apple().sign(claims, x5c=None),
             "another body": f"{head}.{other}.{signature}",
