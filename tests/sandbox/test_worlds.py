@@ -83,6 +83,10 @@ def carried_out(sandbox: RunningSandbox, key: str, person: Person, instruction: 
     return detail
 
 
+def test_every_connector_that_calls_somebody_has_a_world() -> None:
+    assert set(WORLDS) == {one.key for one in registry.CONNECTORS if one.needs_connection and one.calls_out}
+
+
 @pytest.mark.parametrize("key", VENDORS)
 def test_every_action_of_a_connector_is_tried(key: str) -> None:
     tried = {one.action for vendor, one in TRIES if vendor == key}
