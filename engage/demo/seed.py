@@ -95,7 +95,7 @@ def _label(name: str, shown: Field) -> dict[str, Any]:
         offered: Any = shown.choices  # its stubs tell of all that could be given for it
         values = {str(value): str(words) for value, words in offered}
     elif isinstance(shown, BooleanField):
-        values = {"on": "Ticked"}
+        values = {"on": "On"}
     return {"name": str(shown.label or pretty_name(name)), "values": values}
 
 

@@ -206,7 +206,7 @@ def test_the_sandbox_calls_settings_as_the_console_does(kept: Kept, s3_url: str,
     page = requests.get(f"{sandbox.root}/recurly", timeout=5).text
     assert "<tr><td>Region</td><td>United States</td></tr>" in page
     assert "<tr><td>Private API key</td>" in page
-    assert "<tr><td>Traits hold account codes</td><td>Ticked</td></tr>" in page
+    assert "<tr><td>Traits hold account codes</td><td>On</td></tr>" in page
 
 
 @pytest.mark.django_db

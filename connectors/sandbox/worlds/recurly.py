@@ -619,6 +619,8 @@ def tables(store: Store) -> Sequence[Table]:
 def _ahead(row: Json) -> str:
     if row["pending_change"]:
         return f"{row['pending_change']['plan']['name']} from {row['pending_change']['activate_at']} on"
+    if row["state"] == "canceled":
+        return f"expires at {row['expires_at']}"
     if row["remaining_pause_cycles"]:
         return f"pause: {row['remaining_pause_cycles']} cycles"
     return f"trial until {row['trial_ends_at']}" if row["trial_ends_at"] else ""

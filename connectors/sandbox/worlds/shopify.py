@@ -166,5 +166,5 @@ WORLD = World(
     state=state,
     tables=tables,
     note=f"What changes a cart is done by the visitor's browser, on a page of the store. No store is here: a prompt on the demo "
-    f"site opens a page of https://{DOMAIN}, which leads nowhere.",
+    f"site opens a page of https://{DOMAIN}, which leads nowhere. So nothing ever happens below.",
 )
