@@ -7,6 +7,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django import forms
 
 from connectors.answers import Answer
@@ -47,8 +49,15 @@ class KeyFileField(SecretField):
     def validate(self, value: Any) -> None:
         """Refuse what is another file."""
         super().validate(value)
-        if value and not self.values_in(value)[1:]:
+        if not value:
+            return
+        private = self.values_in(value)[1:]
+        if not private:
             raise forms.ValidationError("Paste the whole JSON file of a service account's key.")
+        try:
+            load_pem_private_key(private[0].encode(), password=None)
+        except (ValueError, TypeError, UnsupportedAlgorithm):
+            raise forms.ValidationError("The private key in this file is damaged. Make a new one at Google.") from None
 
     @staticmethod
     def values_in(stored: str) -> tuple[str, ...]:

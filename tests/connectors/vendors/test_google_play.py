@@ -668,6 +668,7 @@ def test_a_key_file_is_one(wrong: str) -> None:
 
 def test_a_key_that_cannot_sign_is_refused_here() -> None:
     broken = json.dumps({**json.loads(key_file()), "private_key": "-----BEGIN PRIVATE KEY-----\nx"})
+    assert not settings_form(None, connector("google_play"), {**SETTINGS, "service_account": broken}).is_valid()
     with pytest.raises(BadCredentials) as raised:
         GooglePlay().auth({**SETTINGS, "service_account": broken}).assertion(0.0)
     assert "BEGIN" not in str(raised.value)
