@@ -60,7 +60,7 @@ class Buying(InAppPurchase):
         }
         request = "requestSubscription" if is_subscription else "requestPurchase"
         mode = inputs.get("mode")
-        return told["product"], {
+        return str(told["product"]), {
             "package_name": api.settings["package_name"],
             "offer": {
                 "product_id": told["product"],
