@@ -15,6 +15,7 @@ from xml.etree.ElementTree import Element
 from defusedxml import ElementTree
 
 from connectors.failures import Undocumented
+from connectors.times import day_in_words
 
 KEPT_OF_AN_ANSWER = 20_000  # characters of an answer that are kept to be looked at
 DEEPEST_ANSWER = 50  # levels of an answer; no vendor's has twenty
@@ -98,12 +99,15 @@ class Answer:
             amount = Decimal("NaN")
         return amount if amount.is_finite() else self._is_no("amount", name)
 
-    def moment(self, name: str) -> datetime:
-        """Return a member that is a time (ISO 8601, UTC where it says nothing else; or Unix seconds), else raise Undocumented."""
+    def moment(self, name: str, *, unit: float = 1.0) -> datetime:
+        """Return a member that is a time (ISO 8601, UTC where it says nothing else; or Unix time), else raise Undocumented.
+
+        Unix time is in seconds; `unit` says how many of them one step is (0.001: milliseconds).
+        """
         value = self[name]
         try:
             if isinstance(value, (int, float)) and not isinstance(value, bool):
-                return datetime.fromtimestamp(value, UTC)
+                return datetime.fromtimestamp(value * unit, UTC)
             moment = datetime.fromisoformat(value)
         except (TypeError, ValueError, OverflowError, OSError):
             return self._is_no("time", name)
@@ -111,7 +115,7 @@ class Answer:
 
     def day(self, name: str) -> str:
         """Return a member that is a time as a day in words, in UTC ("15 January 2027"), else raise Undocumented."""
-        return self.moment(name).strftime("%-d %B %Y")
+        return day_in_words(self.moment(name))
 
     def shows(self, name: str, *wanted: Any) -> Any:
         """Return a member that is as it was asked to be; an answer that does not show it proves nothing: Undocumented."""

@@ -66,11 +66,6 @@ class ForwardedEvent:
         return str(uuid5(KEYS, str(self.id)))
 
 
-def milliseconds(time: datetime) -> int:
-    """Return a time as milliseconds since 1970."""
-    return round(time.timestamp() * 1000)
-
-
 EXAMPLE = ForwardedEvent(
     id=UUID("9b2f6c1e-5d0a-4c58-8f3b-2f6f6a1d7c40"),
     time=datetime.fromisoformat("2026-01-31T18:30:00+00:00"),

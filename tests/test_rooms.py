@@ -90,6 +90,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "smtp",
         "help_desks",
         "app_stores",
+        "times",
         "typed_lists",
     )
     allowed = tuple(f"connectors.{name}" for name in vocabulary)

@@ -31,10 +31,10 @@ from connectors.forwarders import (
     TraitNames,
     Verdict,
     locate_choice,
-    milliseconds,
     prompt_properties,
 )
 from connectors.http import Api
+from connectors.times import milliseconds
 
 DOCS = "https://docs.mparticle.com/developers"
 PODS = ("us1", "us2", "eu1", "au1")

@@ -21,10 +21,11 @@ from connectors import connections, registry
 from connectors.auth import HeaderKey
 from connectors.base import Category, Connector, Json, ProbeLine, Replay, SecretField, Values
 from connectors.failures import Missing, Rejected
-from connectors.forwarders import ForwardedEvent, Forwarder, TraitNames, Verdict, milliseconds, size_of, trait_names
+from connectors.forwarders import ForwardedEvent, Forwarder, TraitNames, Verdict, size_of, trait_names
 from connectors.http import Api
 from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
+from connectors.times import milliseconds
 from engage import dashboard
 from engage.tenancy.models import App, DeliveryMode, KeyKind
 from engage.tenancy.roles import Role

@@ -10,7 +10,7 @@ from django.db import connection
 from kombu import Producer
 from pytest_django import Settings
 
-from connectors.forwarders import milliseconds
+from connectors.times import milliseconds
 from prompts import executions
 from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber

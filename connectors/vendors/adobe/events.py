@@ -17,6 +17,7 @@ from connectors.custom_events import CustomEvent, custom_properties
 from connectors.failures import Missing, Undocumented
 from connectors.forwarders import KEYS, ForwardedEvent, Forwarder, Verdict
 from connectors.http import Api
+from connectors.times import utc
 
 DOCS = "https://developer.adobe.com/data-collection-apis/docs"
 # https://developer.adobe.com/data-collection-apis/docs/getting-started/limits/: 64 KB of a request's JSON
@@ -70,7 +71,7 @@ def event_of(settings: Values, *, key: str, time: datetime, who: str, fields: Js
     xdm = {
         "_id": number,
         "eventType": settings["event_type"],
-        "timestamp": time.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "timestamp": utc(time, "milliseconds"),
         "identityMap": people,
         settings["tenant"]: told,
     }

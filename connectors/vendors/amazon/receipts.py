@@ -3,14 +3,12 @@
 https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html
 """
 
-from datetime import UTC, datetime
-from typing import Any
-
 from connectors.answers import Answer
 from connectors.auth import PLACE
 from connectors.base import Json
-from connectors.failures import BadCredentials, Rejected, Undocumented
+from connectors.failures import BadCredentials, Rejected
 from connectors.http import Api
+from connectors.times import MILLISECOND, utc
 
 ID = r"[A-Za-z0-9_.:=+/~!*@|-]{1,500}"  # Amazon does not say what its ids are made of
 UNKNOWN, GONE, WRONG_KEY, WRONG_USER = 400, 410, 496, 497  # RVS has statuses of its own
@@ -49,8 +47,8 @@ def traits_of(shown: Answer, user: str) -> Json:
         "amazon_user_id": user,
         "amazon_receipt_id": shown.text("receiptId"),
         "amazon_sku": shown.get("termSku") or shown.text("productId"),
-        "amazon_renewal_date": _time(shown.get("renewalDate")),
-        "amazon_cancel_date": _time(shown.get("cancelDate")),
+        "amazon_renewal_date": _time(shown, "renewalDate"),
+        "amazon_cancel_date": _time(shown, "cancelDate"),
         "amazon_auto_renewing": shown.get("autoRenewing"),
         "amazon_deferred_sku": shown.get("deferredSku"),
     }
@@ -61,10 +59,5 @@ def subject(number: str) -> str:
     return f"receipt {number}"
 
 
-def _time(millis: Any) -> str | None:
-    if millis is None:
-        return None
-    try:
-        return datetime.fromtimestamp(millis / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise Undocumented("Amazon's receipt has a time that is none.") from None
+def _time(shown: Answer, name: str) -> str | None:
+    return utc(shown.moment(name, unit=MILLISECOND)) if shown.get(name) is not None else None

@@ -8,7 +8,8 @@ from connectors.base import Action, Json, Pending, Replay, Values, all_of
 from connectors.choosing import require
 from connectors.failures import Temporary, Undocumented
 from connectors.http import Api
-from connectors.vendors.apple.subscriptions import Subscription, day, moment, original_of, subscription
+from connectors.times import MILLISECOND, day_in_words
+from connectors.vendors.apple.subscriptions import Subscription, original_of, subscription
 
 DOCS = "https://developer.apple.com/documentation/appstoreserverapi/extend-a-subscription-renewal-date"
 REASONS = [(1, "Customer satisfaction"), (3, "A service issue or outage"), (2, "Another reason"), (0, "None said")]
@@ -38,12 +39,11 @@ class Extend(Action):
         original, days = original_of(user), inputs["days"]
         stands = subscription(api, original)
         require(stands.state == "active", f"Apple shows the subscription as {stands.state.replace('_', ' ')}.")
-        before = moment(stands.last, "expiresDate")
         wish = {"extendByDays": days, "extendReasonCode": inputs["reason"], "requestIdentifier": api.tag}
         job = {
             "original": original,
             "transaction": stands.last.text("transactionId"),
-            "until": (before + timedelta(days=days)).isoformat(),
+            "until": (stands.until + timedelta(days=days)).isoformat(),
         }
         try:
             answer = api.put("inApps", "v1", "subscriptions", "extend", original, json=wish)
@@ -55,17 +55,16 @@ class Extend(Action):
             )
         answer.shows("success", True)
         answer.shows("originalTransactionId", original)
-        until = moment(answer, "effectiveDate")
+        until = answer.moment("effectiveDate", unit=MILLISECOND)
         if not _is_as_wished(until, job):
             raise Undocumented("Apple accepted the request, and its answer does not show the later renewal.")
-        return f"{stands.last.text('productId')} renews on {day(until)}"
+        return f"{stands.last.text('productId')} renews on {day_in_words(until)}"
 
     def follow_up(self, api: Api, job: Json) -> str | Pending:
         """Look whether the renewal has moved, of the transaction that it was asked for: a renewal moves it as well."""
         stands: Subscription = subscription(api, job["original"])
-        until = moment(stands.last, "expiresDate")
-        if stands.last.text("transactionId") == job["transaction"] and _is_as_wished(until, job):
-            return f"{stands.last.text('productId')} renews on {day(until)}"
+        if stands.last.text("transactionId") == job["transaction"] and _is_as_wished(stands.until, job):
+            return f"{stands.last.text('productId')} renews on {day_in_words(stands.until)}"
         return Pending(job, "Apple does not show a later renewal.")
 
 

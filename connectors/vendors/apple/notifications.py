@@ -4,14 +4,13 @@ https://developer.apple.com/documentation/appstoreservernotifications. They come
 """
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from typing import ClassVar
 
 from connectors.base import Values
 from connectors.choosing import text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
-from connectors.inbound import Forged, Inbound, Learned, Message, Request, Unreadable
+from connectors.inbound import Forged, Inbound, Learned, Message, Request, Unreadable, moment
 from connectors.vendors.apple import signing
 from connectors.vendors.apple.subscriptions import TRANSACTION, subject, subscription
 
@@ -58,7 +57,7 @@ class Notifications(Inbound):
     def messages(self, request: Request, settings: Values) -> Iterable[Message]:
         """One notification, with an id that is the same in every try."""
         told = signing.notification(settings, request.json().text("signedPayload"))
-        data, at = told.get("data"), told.get("signedDate")
+        data, signed_at = told.get("data"), told.get("signedDate")
         signed = data.get("signedTransactionInfo") if data else None
         bought = signing.transaction(settings, signed) if signed else None
         payload = {
@@ -66,8 +65,8 @@ class Notifications(Inbound):
             "original": bought.get("originalTransactionId") if bought else None,
             "renews": bool(bought and bought.get("type") == RENEWS),
         }
-        moment = datetime.fromtimestamp(at / 1000, UTC) if isinstance(at, int) and 0 < at < 1e13 else None
-        yield Message(told.text("notificationUUID"), told.text("notificationType"), payload, moment)
+        at = moment(signed_at / 1000) if isinstance(signed_at, int) else None
+        yield Message(told.text("notificationUUID"), told.text("notificationType"), payload, at)
 
     def read(self, message: Message, api: Api) -> Iterable[Learned]:
         """Read how the subscription stands."""

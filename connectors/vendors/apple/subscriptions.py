@@ -4,7 +4,7 @@ https://developer.apple.com/documentation/appstoreserverapi. Apple knows none of
 """
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 
 from connectors.answers import Answer
 from connectors.app_stores import purchased
@@ -12,6 +12,7 @@ from connectors.base import Confirmed, Json, Values
 from connectors.choosing import only_one, require, text_in
 from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
+from connectors.times import MILLISECOND, day_in_words, utc
 from connectors.vendors.apple import signing
 
 TRANSACTION = "[0-9]{1,40}"
@@ -28,20 +29,6 @@ def original_of(user: Values) -> str:
     return text_in(user, name, TRANSACTION, "transaction id of Apple's")
 
 
-def moment(thing: Answer, name: str) -> datetime:
-    """Return a member that is Unix time in milliseconds, else raise Undocumented."""
-    value = thing[name]
-    try:
-        return datetime.fromtimestamp(value / 1000, UTC)
-    except (TypeError, ValueError, OverflowError, OSError):
-        raise Undocumented(f"Apple's {name!r} is no time, as documented.") from None
-
-
-def day(at: datetime) -> str:
-    """Return a time as a day in words, in UTC."""
-    return at.strftime("%-d %B %Y")
-
-
 @dataclass(frozen=True)
 class Subscription:
     """How a subscription stands: its last transaction, and what Apple says of its next renewal."""
@@ -56,6 +43,11 @@ class Subscription:
         return self.last.text("originalTransactionId")
 
     @property
+    def until(self) -> datetime:
+        """The end of what was paid for."""
+        return self.last.moment("expiresDate", unit=MILLISECOND)
+
+    @property
     def runs(self) -> bool:
         """Whether the person has it."""
         return self.state in RUNS
@@ -66,7 +58,7 @@ class Subscription:
             "apple_original_transaction_id": self.original,
             "apple_product_id": self.last.text("productId"),
             "apple_subscription_status": self.state,
-            "apple_expires_date": moment(self.last, "expiresDate").isoformat().replace("+00:00", "Z"),
+            "apple_expires_date": utc(self.until),
             "apple_auto_renew": self.renewal["autoRenewStatus"] == 1,
             "apple_auto_renew_product_id": self.renewal.get("autoRenewProductId"),
             "apple_offer_identifier": self.last.get("offerIdentifier"),
@@ -127,7 +119,7 @@ def confirm(api: Api, job: Json) -> Confirmed:
         stands.traits(),
         subject=subject(stands.original),
         receipt=bought.text("transactionId"),
-        later="" if now else f"on {day(moment(stands.last, 'expiresDate'))}",
+        later="" if now else f"on {day_in_words(stands.until)}",
     )
 
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from connectors.http import Api
 from connectors.pulls import MOST_PAGES, Pull, Row
+from connectors.times import utc
 from connectors.vendors.google_play.purchases import app
 
 VOIDED = ("google_voided_at", "google_voided_reason", "google_voided_by", "google_voided_order_id")
@@ -40,7 +41,7 @@ def voided_rows(api: Api, since: datetime | None) -> Iterator[Row]:
     for row in api.pages(*app(api, "purchases", "voidedpurchases"), params=wanted, most=MOST_PAGES):
         at = datetime.fromtimestamp(float(row.amount("voidedTimeMillis")) / 1000, UTC)
         told = (
-            at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+            utc(at),
             _named(REASONS, row.get("voidedReason")),
             _named(SOURCES, row.get("voidedSource")),
             row.get("orderId"),

@@ -10,9 +10,10 @@ from connectors.answers import Answer
 from connectors.base import ANSWERED_AT, USER_ID, Json, Replay, Values
 from connectors.custom_events import CustomEvent, custom_properties
 from connectors.failures import Failure, Rejected, Undocumented
-from connectors.forwarders import ForwardedEvent, Forwarder, Verdict, milliseconds, prompt_properties
+from connectors.forwarders import ForwardedEvent, Forwarder, Verdict, prompt_properties
 from connectors.http import Api
 from connectors.pushes import Person
+from connectors.times import milliseconds
 from connectors.vendors.mixpanel.profiles import DOCS, NO_ADDRESS, profile_of, set_profiles, somebody
 
 # https://developer.mixpanel.com/reference/import-events. The page says 10 MB; the vendor's sample of the answer to a larger

@@ -10,6 +10,7 @@ from connectors.base import Action, CatalogueField, Json, PatternField, Replay, 
 from connectors.choosing import require
 from connectors.failures import Undocumented
 from connectors.http import Api
+from connectors.times import utc
 from connectors.vendors.recurly.reading import (
     ACCOUNT,
     DASHBOARD,
@@ -177,8 +178,7 @@ class Create(Action):
         if inputs.get("coupon_code"):
             wish["coupon_codes"] = [inputs["coupon_code"]]
         if inputs.get("trial_days") is not None:
-            ends = datetime.now(UTC) + timedelta(days=inputs["trial_days"])
-            wish["trial_ends_at"] = ends.strftime("%Y-%m-%dT%H:%M:%SZ")
+            wish["trial_ends_at"] = utc(datetime.now(UTC) + timedelta(days=inputs["trial_days"]))
         answer = api.post("subscriptions", json=wish)
         answer.part("plan").shows("code", inputs["plan"])
         return f"{named(answer)} is {answer.shows('state', 'active', 'future')}"

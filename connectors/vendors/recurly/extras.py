@@ -8,6 +8,7 @@ from connectors.answers import Answer
 from connectors.base import Action, CatalogueField, Json, Replay, Values
 from connectors.choosing import require
 from connectors.http import Api
+from connectors.times import utc
 from connectors.vendors.recurly.reading import ACCOUNT, DASHBOARD, REFERENCE, OnPlan, account_of, one_subscription
 
 USAGE_LOOKED_BACK = timedelta(days=30)  # far longer than an execution is open
@@ -51,7 +52,7 @@ class RecordUsage(Action):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Record it."""
-        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        now = utc(datetime.now(UTC))
         wish = {
             "merchant_tag": api.tag,
             "amount": float(inputs["amount"]),

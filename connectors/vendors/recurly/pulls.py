@@ -6,12 +6,13 @@ the others are not among them, so each account that has a change is read anew, a
 """
 
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from connectors.answers import Answer
 from connectors.base import Json
 from connectors.http import Api
 from connectors.pulls import MOST_PAGES, Pull, Row
+from connectors.times import utc
 from connectors.vendors.recurly.reading import subscriptions
 from connectors.vendors.recurly.traits import FOUND_BY, TYPES, key_of, newest_invoice, rank_of, telling, traits_of
 
@@ -36,11 +37,7 @@ def _read(
     """
     if since is not None:
         # "You *really* only want to sort by `updated_at` in ascending order": what changes meanwhile comes once more.
-        changed = {
-            "sort": "updated_at",
-            "order": "asc",
-            "begin_time": since.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-        }
+        changed = {"sort": "updated_at", "order": "asc", "begin_time": utc(since)}
         seen: set[str] = set()
         for one in api.pages(things, params=changed, most=MOST_PAGES):
             account = one.part("account").text("id")

@@ -25,6 +25,7 @@ from connectors.inbound import (
     signing_secrets,
 )
 from connectors.pulls import rank_in
+from connectors.times import MILLISECOND
 from connectors.vendors.recurly.reading import subscriptions
 
 # Of several subscriptions the one that says most of today is told of: the newest of the first of these states that any has.
@@ -109,7 +110,7 @@ class Webhooks(Inbound):
         sent, *given = request.header("recurly-signature").split(",")
         if not given:
             raise Forged("It is not signed.")
-        check_moment(request, sent, unit=0.001)
+        check_moment(request, sent, unit=MILLISECOND)
         check_hmac(signing_secrets(settings), f"{sent}.".encode() + request.body, given)
 
     def messages(self, request: Request, settings: Values) -> Iterable[Message]:

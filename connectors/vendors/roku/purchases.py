@@ -13,6 +13,7 @@ from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
+from connectors.times import day_in_words, utc
 
 DOCS = "https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-web-service.md"
 TRANSACTION = r"[!-~]{1,1024}"
@@ -48,7 +49,7 @@ def moment_in(shown: Answer, name: str) -> datetime | None:
 
 def day(at: datetime | None) -> str:
     """Return a day in words."""
-    return at.strftime("%-d %B %Y") if at else "an unknown day"
+    return day_in_words(at) if at else "an unknown day"
 
 
 def is_cancelled(shown: Answer) -> bool:
@@ -87,7 +88,7 @@ def traits_of(shown: Answer) -> Json:
         "roku_transaction_id": shown.text("transactionId"),
         "roku_original_transaction_id": shown.get("OriginalTransactionId"),
         "roku_product_code": shown.text("productId"),
-        "roku_expiration_date": ends.strftime("%Y-%m-%dT%H:%M:%SZ") if ends else None,
+        "roku_expiration_date": utc(ends) if ends else None,
         "roku_is_entitled": shown["isEntitled"],
         "roku_cancelled": is_cancelled(shown),
         "roku_state": state(shown),

@@ -5,10 +5,11 @@ over: other vendors find people by email_address, and where Salesforce has none,
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 
 from connectors.http import Api
 from connectors.pulls import MOST_PAGES, Pull, Row
+from connectors.times import utc
 from connectors.vendors.salesforce.service import every
 
 TYPES = {"salesforce_id": "text", "email_address": "text"}
@@ -17,7 +18,7 @@ TYPES = {"salesforce_id": "text", "email_address": "text"}
 def contact_rows(api: Api, since: datetime | None) -> Iterator[Row]:
     """Return the contacts that have an address. Each has one row, so that those that changed say all of themselves."""
     # SystemModstamp: a change that an automatic process has made counts, too.
-    changed = f" AND SystemModstamp >= {since.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}" if since else ""
+    changed = f" AND SystemModstamp >= {utc(since)}" if since else ""
     soql = f"SELECT Id, Email FROM Contact WHERE Email != null{changed}"  # noqa: S608 - a moment
     for contact in every(api, soql, MOST_PAGES):
         number = contact.text("Id")

@@ -27,6 +27,7 @@ from connectors.inbound import (
     signing_secrets,
 )
 from connectors.pulls import rank_in
+from connectors.times import utc
 
 # Of several subscriptions the one that says most of today is told of: the newest of the first of these that any has.
 STATUSES = ("active", "trialing", "past_due", "unpaid", "paused", "incomplete", "canceled", "incomplete_expired")
@@ -83,8 +84,7 @@ def traits_of(subscription: Answer | None, customer: Answer, name_of: NameOf) ->
 
 
 def _time(seconds: object) -> str | None:
-    found = datetime.fromtimestamp(seconds, UTC) if isinstance(seconds, int) else None
-    return found.isoformat().replace("+00:00", "Z") if found else None
+    return utc(datetime.fromtimestamp(seconds, UTC)) if isinstance(seconds, int) else None
 
 
 def _plan(price: Answer, name_of: NameOf) -> str:

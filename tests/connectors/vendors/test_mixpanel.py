@@ -14,10 +14,11 @@ from mixpanel.credentials import ServiceAccountCredentials
 from connectors.base import ANSWERED_AT, USER_ID
 from connectors.batches import forward, payload_of
 from connectors.forms import settings_form
-from connectors.forwarders import ForwardedEvent, milliseconds
+from connectors.forwarders import ForwardedEvent
 from connectors.pushes import Person
 from connectors.registry import connector
 from connectors.runner import Outcome, Result, probe
+from connectors.times import milliseconds
 from connectors.vendors.mixpanel import HOSTS, Mixpanel
 from connectors.vendors.mixpanel.events import Events, TrackCustomEvent
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
