@@ -52,6 +52,11 @@ class Body:
         return self.text
 
 
+def without_empty(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the members that say something: none that is None, or an empty text, list or object. False and 0 say something."""
+    return {name: value for name, value in members.items() if value not in (None, "", [], {})}
+
+
 def body_of(content: Content) -> Body | None:
     """Return the body that a request with this content has; None where it has none.
 

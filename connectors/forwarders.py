@@ -16,6 +16,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from connectors.base import Json, Replay, Values
+from connectors.bodies import without_empty
 from connectors.failures import Failure
 
 if TYPE_CHECKING:
@@ -98,7 +99,7 @@ def prompt_properties(event: ForwardedEvent) -> Json:
         "app_name": event.app,
         "is_test": True if event.is_test else None,
     }
-    return {name: value for name, value in named.items() if value not in (None, "")}
+    return without_empty(named)
 
 
 def size_of(payload: Json) -> int:

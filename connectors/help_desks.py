@@ -126,6 +126,11 @@ def shown(api: Api, *path: str) -> Answer:
     return answer
 
 
+def number_in(inputs: Values, name: str) -> int | None:
+    """Return a chosen id as the number that it is; None where nothing is chosen."""
+    return int(inputs[name]) if inputs[name] else None
+
+
 def name_of(user: Json) -> str:
     """Return a person's name out of the traits first_name and last_name; empty where neither is known."""
     names = (user.get(part) for part in ("first_name", "last_name"))

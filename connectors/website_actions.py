@@ -10,6 +10,7 @@ from django import forms
 
 from connectors import scripts
 from connectors.base import Action, Category, Connector, HandedOver, Json, Needs, ProbeLine, Replay, Support, Values
+from connectors.bodies import without_empty
 from connectors.failures import Rejected
 from connectors.http import Api
 from connectors.inputs import OPTIONAL, InputsField, form_of, lines, read_inputs
@@ -111,7 +112,7 @@ class RunScript(Action):
         if api.account is None:
             raise Rejected("Only a website action that is saved can be handed over.")
         sha256 = scripts.digest(api.settings["script"])
-        told = {name: value for name, value in inputs.items() if value not in (None, "")}
+        told = without_empty(inputs)
         instruction = {
             "kind": "script",
             "url": scripts.url(api.account.app, sha256),

@@ -91,6 +91,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "help_desks",
         "app_stores",
         "times",
+        "bodies",
         "typed_lists",
     )
     allowed = tuple(f"connectors.{name}" for name in vocabulary)

@@ -29,6 +29,7 @@ from connectors.base import (
     listed,
     per_second,
 )
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, only_one, require
 from connectors.failures import BadCredentials, Rejected, Undocumented
 from connectors.http import Api
@@ -106,7 +107,7 @@ class AddContact(Action):
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Save the contact."""
         names = {"firstName": inputs["first_name"], "lastName": inputs["last_name"], "phone": inputs["phone"]}
-        known: Json = {name: value for name, value in names.items() if value}
+        known = without_empty(names)
         require(inputs["field"] or not inputs["value"], "There is a value, and no custom field is chosen for it.")
         if inputs["value"]:
             known["fieldValues"] = [{"field": inputs["field"], "value": inputs["value"]}]

@@ -31,6 +31,7 @@ from connectors.base import (
     identity,
     one_of,
 )
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, id_at_address, only_one, require, text_in, whole_number_in
 from connectors.failures import Temporary, Undocumented
 from connectors.http import Api
@@ -150,8 +151,8 @@ class CreateSubscription(Action):
             "coupon_codes": [inputs["coupon"]] if inputs.get("coupon") else None,
             "reference": api.tag,
         }
-        said = {name: value for name, value in wish.items() if value is not None}
-        made = api.post("subscriptions.json", json=once({"subscription": said})).part("subscription")
+        body = once({"subscription": without_empty(wish)})
+        made = api.post("subscriptions.json", json=body).part("subscription")
         made.part("product").shows("id", wish["product_id"])
         if made.text("state") in OVER:
             raise Undocumented(f"Chargify made the subscription, and shows it as {made['state']}.")
@@ -202,8 +203,7 @@ class CancelSubscription(OnSubscription):
     def change(self, api: Api, thing: Answer, inputs: Values) -> Answer:
         """Cancel it, and look at it where the answer is a message only. A DELETE takes no token."""
         number = thing.fill("{id}")
-        told = {"reason_code": inputs.get("reason"), "cancellation_message": inputs.get("message")}
-        said = {name: value for name, value in told.items() if value}
+        said = without_empty({"reason_code": inputs.get("reason"), "cancellation_message": inputs.get("message")})
         body = {"subscription": said}
         if inputs["mode"] == "immediate":
             return api.delete("subscriptions", f"{number}.json", json=body if said else None).part("subscription")

@@ -23,6 +23,7 @@ from connectors.base import (
     account_choice,
     identity,
 )
+from connectors.bodies import without_empty
 from connectors.failures import Missing, Rejected, Undocumented
 from connectors.forwarders import (
     EventNames,
@@ -81,7 +82,7 @@ class Events(Forwarder):
             "device_info": {"http_header_user_agent": event.user_agent} if event.user_agent else None,
             "events": [{"event_type": "custom_event", "data": data}],
         }
-        return {each: value for each, value in batch.items() if value}
+        return without_empty(batch)
 
     def send(self, api: Api, payloads: Sequence[Json]) -> Sequence[Verdict]:
         """Many batches in one request."""

@@ -12,6 +12,7 @@ from uuid import uuid5
 
 from connectors.answers import Answer, words_of
 from connectors.base import ANSWERED_AT, USER_ID, Json, Needs, Replay, Values, if_known, object_in
+from connectors.bodies import without_empty
 from connectors.choosing import email_in
 from connectors.custom_events import CustomEvent, custom_properties
 from connectors.failures import Missing, Undocumented
@@ -67,7 +68,7 @@ def event_of(settings: Values, *, key: str, time: datetime, who: str, fields: Js
     people = {settings["identity_namespace"]: [{"id": who, "primary": True, "authenticatedState": "authenticated"}]}
     if isinstance(ecid, str) and ECID.fullmatch(ecid):
         people["ECID"] = [{"id": ecid, "primary": False, "authenticatedState": "ambiguous"}]
-    told = {name: value for name, value in fields.items() if value not in (None, "")}
+    told = without_empty(fields)
     xdm = {
         "_id": number,
         "eventType": settings["event_type"],

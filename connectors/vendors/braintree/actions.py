@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 
 from connectors.base import Action, CatalogueField, Json, Replay, Values, one_of
+from connectors.bodies import without_empty
 from connectors.choosing import only_one, only_with, require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
@@ -55,12 +56,14 @@ class SubscribePlan(Action):
         methods = customer_of(api, user).payment_methods
         token = next((method.token for method in methods if method.default), None)
         require(token, "The customer has no default payment method at Braintree.")
-        wish: Json = {"id": chosen_id(api), "payment_method_token": token, "plan_id": inputs["plan"]}
-        if api.settings.get("merchant_account_id"):
-            wish["merchant_account_id"] = api.settings["merchant_account_id"]
-        if inputs.get("discount"):
-            wish["discounts"] = {"add": [{"inherited_from_id": inputs["discount"]}]}
-        made = changed(gateway(api).subscription.create(wish))
+        wish = {
+            "id": chosen_id(api),
+            "payment_method_token": token,
+            "plan_id": inputs["plan"],
+            "merchant_account_id": api.settings.get("merchant_account_id"),
+            "discounts": added(inputs["discount"]) if inputs.get("discount") else None,
+        }
+        made = changed(gateway(api).subscription.create(without_empty(wish)))
         if (made.id, made.plan_id) != (wish["id"], inputs["plan"]):
             raise Undocumented(f"Braintree answered with another subscription ({made.id} on {made.plan_id}).")
         return f"{named(made)} is {made.status}; next billing on {made.next_billing_date}"
@@ -91,8 +94,7 @@ class AddDiscount(Action):
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Add it."""
         found = self._subscription(api, user, inputs)
-        wish = {"discounts": {"add": [{"inherited_from_id": inputs["discount"]}]}}
-        shown = changed(gateway(api).subscription.update(found.id, wish))
+        shown = changed(gateway(api).subscription.update(found.id, {"discounts": added(inputs["discount"])}))
         if not any(discount.id == inputs["discount"] for discount in shown.discounts):
             raise Undocumented("Braintree accepted the discount, and does not show it on the subscription.")
         return f"Discount {inputs['discount']} is on subscription {shown.id}"
@@ -112,6 +114,11 @@ class AddDiscount(Action):
             rows = subscriptions(customer_of(api, user))
         fits = [row for row in rows if row.status == "Active" and inputs.get("only_plan") in {None, "", row.plan_id}]
         return only_one(api, fits, whose="The customer", what="active subscription", named=named, others=rows)
+
+
+def added(discount: str) -> Json:
+    """Return the change that puts a discount on a subscription, as Braintree writes it."""
+    return {"add": [{"inherited_from_id": discount}]}
 
 
 def chosen_id(api: Api) -> str:

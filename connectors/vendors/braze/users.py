@@ -22,6 +22,7 @@ from connectors.base import (
     given,
     if_known,
 )
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, require, text_in
 from connectors.custom_events import CustomEvent, Properties, WithProperties, custom_properties
 from connectors.failures import Failure, Missing, Rejected
@@ -188,15 +189,14 @@ class TrackEvent(CustomEvent):
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Send it, with the time of the answer and a name that all tries share."""
-        event: dict[str, Any] = {
+        event = {
             **person(api, user),
             "name": inputs["event"],
             "time": user[ANSWERED_AT].isoformat(timespec="milliseconds"),
             "properties": {**custom_properties(user, inputs), "engage_id": api.tag},
+            "app_id": api.settings.get("app_id"),
         }
-        if app := api.settings.get("app_id"):
-            event["app_id"] = app
-        return f"{taken(track(api, events=event))}: the event “{inputs['event']}”"
+        return f"{taken(track(api, events=without_empty(event)))}: the event “{inputs['event']}”"
 
 
 class Attributes(TraitPush):

@@ -22,6 +22,7 @@ from connectors.base import (
     if_known,
     object_in,
 )
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, filled_in
 from connectors.failures import Undocumented
 from connectors.http import Api
@@ -110,12 +111,12 @@ class CreateTicket(Action):
             "status": int(inputs["status"] or OPEN),
             "priority": int(inputs["priority"] or LOW),
             "source": PORTAL,
-            "group_id": int(inputs["group_id"] or 0),
-            "responder_id": int(inputs["responder_id"] or 0),
+            "group_id": help_desks.number_in(inputs, "group_id"),
+            "responder_id": help_desks.number_in(inputs, "responder_id"),
             "tags": [*filter(None, (tag.strip() for tag in inputs["tags"].split(","))), tag_of(api)],
             "custom_fields": object_in(inputs["custom_fields"] or "{}"),
         }
-        opened = api.post("tickets", json={name: value for name, value in ticket.items() if value})
+        opened = api.post("tickets", json=without_empty(ticket))
         return f"Ticket {opened.fill('{id}')} is open{link(api, opened)}"
 
 

@@ -10,6 +10,7 @@ from django.core.exceptions import ValidationError
 
 from connectors.answers import Answer
 from connectors.base import ANSWERED_AT, USER_ID, Json, PatternField, Replay, Values, all_of, given
+from connectors.bodies import without_empty
 from connectors.choosing import require, text_in
 from connectors.custom_events import CustomEvent, custom_properties
 from connectors.failures import Failure, Missing, Undocumented
@@ -80,7 +81,7 @@ class Events(Forwarder):
             **_consent(settings),
             "event": _event(self.name(event, settings), told, event.time.timestamp(), settings),
         }
-        return {name: value for name, value in payload.items() if value}
+        return without_empty(payload)
 
     def send(self, api: Api, payloads: Sequence[Json]) -> Sequence[Verdict]:
         """Send the events of a person."""
@@ -175,7 +176,7 @@ def _event(name: str, told: Mapping[str, Any], seconds: float, settings: Values)
     micros = round(seconds * 1_000_000)
     # Without engagement_time_msec (and session_id) it is missing from Realtime: DOCS/sending-events#recommended_parameters.
     own = {"engagement_time_msec": 1, **({"debug_mode": 1} if settings.get("debug_mode") else {})}
-    params = {name: _short(value, LONGEST_VALUE) for name, value in told.items() if value not in (None, "")}
+    params = {name: _short(value, LONGEST_VALUE) for name, value in without_empty(told).items()}
     # The guide has an event's own time among its params, the vendor's event builder on the event itself.
     return {"name": name, "params": {**params, **own, "timestamp_micros": micros}, "timestamp_micros": micros}
 

@@ -7,6 +7,7 @@ from django import forms
 
 from connectors.answers import Answer
 from connectors.base import Action, CatalogueField, Json, PatternField, Replay, Values
+from connectors.bodies import without_empty
 from connectors.choosing import require
 from connectors.failures import Undocumented
 from connectors.http import Api
@@ -67,10 +68,11 @@ class Change(OnSubscription):
 
     def wish(self, inputs: Values) -> Json:
         """Return what is to be, as Recurly writes it."""
-        wish = {"plan_code": inputs.get("plan"), "quantity": inputs.get("quantity")}
         price = inputs.get("unit_amount")
-        wish["unit_amount"] = None if price is None else float(price)
-        return {name: value for name, value in wish.items() if value is not None}
+        amount = None if price is None else float(price)
+        return without_empty(
+            {"plan_code": inputs.get("plan"), "quantity": inputs.get("quantity"), "unit_amount": amount}
+        )
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is so, or will be so by the scheduled change."""
@@ -170,15 +172,14 @@ class Create(Action):
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Start it. A code that Recurly does not know would create an account, so it is read; only `code` changes none."""
         account = api.get("accounts", account_of(api, user))
-        wish: Json = {
+        days, code = inputs.get("trial_days"), inputs.get("coupon_code")
+        wish = {
             "plan_code": inputs["plan"],
             "currency": inputs["currency"],
             "account": {"code": str(account["code"])},
+            "coupon_codes": [code] if code else None,
+            "trial_ends_at": utc(datetime.now(UTC) + timedelta(days=days)) if days is not None else None,
         }
-        if inputs.get("coupon_code"):
-            wish["coupon_codes"] = [inputs["coupon_code"]]
-        if inputs.get("trial_days") is not None:
-            wish["trial_ends_at"] = utc(datetime.now(UTC) + timedelta(days=inputs["trial_days"]))
-        answer = api.post("subscriptions", json=wish)
+        answer = api.post("subscriptions", json=without_empty(wish))
         answer.part("plan").shows("code", inputs["plan"])
         return f"{named(answer)} is {answer.shows('state', 'active', 'future')}"

@@ -13,6 +13,7 @@ from django.core.validators import RegexValidator
 from connectors.answers import Answer
 from connectors.auth import ClientCredentials
 from connectors.base import Action, Catalogue, CatalogueField, Choice, Json, ProbeLine, Replay, Values, one_of
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, text_in
 from connectors.failures import Failure, Rejected, Temporary, Undocumented
 from connectors.http import MOST_PAGES, Api
@@ -135,7 +136,7 @@ class CreateCase(ServiceAction):
             "ContactId": contact,
             "SuppliedEmail": email_in(user) if "email_address" in user else "",
         }
-        body = {name: value for name, value in case.items() if value}
+        body = without_empty(case)
         cases = ("sobjects", "Case")
         answer = api.patch(*cases, own, api.tag, json=body) if own else api.post(*cases, json=body)
         answer.shows("success", True)

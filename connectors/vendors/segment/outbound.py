@@ -11,6 +11,7 @@ from django import forms
 
 from connectors.answers import Answer
 from connectors.base import ANSWERED_AT, USER_ID, Json, Replay, TemplateField, Values, given
+from connectors.bodies import without_empty
 from connectors.choosing import filled_in
 from connectors.custom_events import (
     CustomEvent,
@@ -139,8 +140,7 @@ def _context(event: ForwardedEvent) -> Json:
         "userAgent": event.user_agent,
         "page": {"path": path} if isinstance(path, str) and path else None,
     }
-    context = {name: value for name, value in told.items() if value}
-    return {"context": context} if context else {}
+    return without_empty({"context": without_empty(told)})
 
 
 def _batch(api: Api, calls: Sequence[Json]) -> Answer:

@@ -15,6 +15,7 @@ from connectors.base import (
     all_of,
     object_in,
 )
+from connectors.bodies import without_empty
 from connectors.choosing import email_in
 from connectors.failures import Undocumented
 from connectors.http import Api, or_none
@@ -42,22 +43,17 @@ class Mail(forms.Form):
 def send(api: Api, to: str, inputs: Values) -> str:
     """Send a template to one address. SendGrid answers 202 without a body; the mail's id is in a header."""
     settings = api.settings
-    person: Json = {"to": [{"email": to}]}
-    if inputs.get("template_data"):
-        person["dynamic_template_data"] = object_in(inputs["template_data"])
-    sender = {"email": settings["from_email"], "name": settings.get("from_name")}
-    mail: Json = {
-        "personalizations": [person],
-        "from": {name: value for name, value in sender.items() if value},
+    data, group = inputs.get("template_data"), inputs.get("group") or settings.get("asm_group_id")
+    person = {"to": [{"email": to}], "dynamic_template_data": object_in(data) if data else None}
+    mail = {
+        "personalizations": [without_empty(person)],
+        "from": without_empty({"email": settings["from_email"], "name": settings.get("from_name")}),
+        "reply_to": without_empty({"email": settings.get("reply_to")}),
         "template_id": inputs["template"],
+        "asm": {"group_id": int(group)} if group else None,
+        "mail_settings": {"sandbox_mode": {"enable": True}} if settings.get("sandbox_mode") else None,
     }
-    if settings.get("reply_to"):
-        mail["reply_to"] = {"email": settings["reply_to"]}
-    if group := inputs.get("group") or settings.get("asm_group_id"):
-        mail["asm"] = {"group_id": int(group)}
-    if settings.get("sandbox_mode"):
-        mail["mail_settings"] = {"sandbox_mode": {"enable": True}}
-    answer = api.post("mail", "send", json=mail)
+    answer = api.post("mail", "send", json=without_empty(mail))
     if settings.get("sandbox_mode"):
         # UNVERIFIED: 200 instead of 202, and no id; nothing is delivered, so either is as good.
         return f"SendGrid checked the mail to {to} and does not deliver it: sandbox mode (status {answer.status})"

@@ -30,6 +30,7 @@ from connectors.base import (
     listed,
     live_or_sandbox,
 )
+from connectors.bodies import without_empty
 from connectors.failures import Failure, Temporary, Undocumented
 from connectors.http import Api
 from connectors.pulls import traits_choice
@@ -159,12 +160,8 @@ class Stripe(Connector):
 
     def headers(self, settings: Values) -> Mapping[str, str]:
         """The version that is spoken, and for whom."""
-        account = settings.get("stripe_account")
-        return {
-            "Accept": "application/json",
-            "Stripe-Version": API_VERSION,
-            **({"Stripe-Account": account} if account else {}),
-        }
+        account = {"Stripe-Account": settings.get("stripe_account")}
+        return {"Accept": "application/json", "Stripe-Version": API_VERSION, **without_empty(account)}
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After the last row; a page without rows that says there is more leads nowhere."""

@@ -12,6 +12,7 @@ from django.core.validators import RegexValidator
 from connectors import help_desks
 from connectors.answers import Answer
 from connectors.base import Action, CatalogueField, Json, Replay, TemplateField, Values, if_known
+from connectors.bodies import without_empty
 from connectors.choosing import email_in, filled_in
 from connectors.http import Api
 from connectors.vendors.zendesk.users import DOCS, REQUESTER, known_id, user_of
@@ -76,12 +77,11 @@ class CreateTicket(Action):
             "external_id": api.tag,
             "priority": inputs["priority"],
             "status": inputs["status"],
-            "group_id": number_in(inputs, "group_id"),
-            "assignee_id": number_in(inputs, "assignee_id"),
+            "group_id": help_desks.number_in(inputs, "group_id"),
+            "assignee_id": help_desks.number_in(inputs, "assignee_id"),
             "tags": [tag for tag in re.split(r"[\s,]+", inputs["tags"]) if tag],
         }
-        answer = api.post("tickets", json={"ticket": {name: value for name, value in ticket.items() if value}})
-        opened = answer.part("ticket")
+        opened = api.post("tickets", json={"ticket": without_empty(ticket)}).part("ticket")
         return f"Ticket {opened.fill('{id}')} is open{link(api, opened)}"
 
 
@@ -96,11 +96,6 @@ def requester(user: Json) -> Json:
 def link(api: Api, ticket: Answer) -> str:
     """Where an agent sees a ticket."""
     return f" (https://{host_of(api.settings)}/agent/tickets/{ticket.fill('{id}')})"
-
-
-def number_in(inputs: Values, name: str) -> int | None:
-    """Return a chosen id as the number that it is."""
-    return int(inputs[name]) if inputs[name] else None
 
 
 # --- all that somebody has ------------------------------------------------------------------------

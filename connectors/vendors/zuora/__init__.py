@@ -27,6 +27,7 @@ from connectors.base import (
     busy,
     identity,
 )
+from connectors.bodies import without_empty
 from connectors.failures import BadCredentials, Failure, Rejected, Temporary
 from connectors.http import Api
 from connectors.vendors.zuora.changes import AddPlan, AutoRenew, Create, RemovePlan
@@ -145,7 +146,7 @@ class Zuora(Connector):
         """The version that is spoken, and in which part of the tenant."""
         parts = {"Zuora-Entity-Ids": settings.get("entity_id"), "Zuora-Org-Ids": settings.get("org_ids")}
         version = {"Accept": "application/json", "zuora-version": settings["zuora_version"]}
-        return {**version, **{name: value for name, value in parts.items() if value}}
+        return {**version, **without_empty(parts)}
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Read one product."""
