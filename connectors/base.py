@@ -22,7 +22,7 @@ from requests.auth import AuthBase
 from connectors import placeholders
 from connectors.answers import Answer, retry_after, words_of
 from connectors.auth import NoAuth, TokenSource
-from connectors.failures import Failure, Missing, Rejected, Temporary, Undocumented
+from connectors.failures import Failure, Missing, Temporary, Undocumented, refused
 from connectors.placeholders import BadTemplate
 
 if TYPE_CHECKING:
@@ -690,7 +690,7 @@ class Connector:
         by_status = answer.status in BY_STATUS or (answer.status == 403 and self.forbidden_is_bad_credentials)
         if by_status or not (words or code):
             return None
-        return Rejected(f"{self.label} refused: {words or code}", code=code)
+        return refused(self.label, words, code=code)
 
     def replayed(self, answer: Answer) -> bool:
         """Whether a passing trouble is the stored answer of an earlier try, given out again for the same idempotency key.

@@ -10,6 +10,8 @@ from django.db import InterfaceError, OperationalError
 if TYPE_CHECKING:
     from connectors.answers import Answer
 
+LONGEST_WORDS = 500  # characters of a vendor's own that a sentence repeats
+
 
 class Failure(Exception):
     """Base of everything that a vendor, its answer or a person's data can cause."""
@@ -28,6 +30,11 @@ class Missing(Failure):
 
 class Rejected(Failure):
     """The vendor (or our own look before) says no for good, in words for the designer."""
+
+
+def refused(vendor: str, words: str = "", *, code: str = "") -> Rejected:
+    """Return a vendor's definite no, in its own words as far as it has any."""
+    return Rejected(f"{vendor} refused: {words[:LONGEST_WORDS] or code or 'it does not say why'}", code=code)
 
 
 class BadCredentials(Failure):

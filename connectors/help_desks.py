@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from connectors.answers import Answer
 from connectors.base import Action, Json, Pending, Replay, Values
-from connectors.failures import Rejected, Undocumented
+from connectors.failures import LONGEST_WORDS, Rejected, Undocumented
 from connectors.http import Api, or_none
 
 NAMED = 10
@@ -109,7 +109,7 @@ class OnTickets(Action):
             return done
         some = ", ".join(map(str, left[:NAMED])) + (", …" if len(left) > NAMED else "")
         words = dict.fromkeys(text for text in self.why(jobs) if isinstance(text, str) and text)
-        why = "; ".join(words)[:500] or "it does not say why"
+        why = "; ".join(words)[:LONGEST_WORDS] or "it does not say why"
         raise Rejected(f"{job['what']}. {vendor} left out {len(left)} ({some}): {why}")
 
 

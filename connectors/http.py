@@ -33,6 +33,7 @@ from connectors.failures import (
     Rejected,
     Temporary,
     Undocumented,
+    refused,
 )
 from connectors.journal import Exchange, Journal, Kind, OnlyLooks, WouldWrite
 from connectors.limits import Gate, pause
@@ -625,7 +626,7 @@ class Api:
             elif status < 400:
                 failure = Undocumented(f"{label} answered with a redirect (status {status}), which is not followed.")
             else:
-                failure = Rejected(f"{label} refused: status {status}")
+                failure = refused(label, f"status {status}")
         if repeats and isinstance(failure, Temporary) and failure.sent and self.connector.replayed(answer):
             failure = Undocumented(f"{label} answers every repeat with its first answer (status {status}).")
         if self._asks_for_token and isinstance(failure, Rejected):

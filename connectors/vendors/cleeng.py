@@ -30,7 +30,7 @@ from connectors.base import (
     one_of,
 )
 from connectors.choosing import on_first, only_one, require, whole_number_in
-from connectors.failures import AlreadyDone, Failure, Rejected, Temporary
+from connectors.failures import AlreadyDone, Failure, Rejected, Temporary, refused
 from connectors.http import Api, or_none
 
 API_VERSION = "3.1"
@@ -361,5 +361,5 @@ class Cleeng(Connector):
         has_resource = any(answer.get(name) is not None for name in ("subscription", "data", "id"))
         if answer.status < 400 and answer.get("success") is False and not has_resource:
             code, words = self.said(answer)
-            return Rejected(f"Cleeng refused: {words or 'it does not say why'}", code=code)
+            return refused(self.label, words, code=code)
         return super().failure(answer)

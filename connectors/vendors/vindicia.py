@@ -29,7 +29,7 @@ from connectors.base import (
     one_of,
 )
 from connectors.choosing import on_first, only_one, only_with, require, text_in
-from connectors.failures import Failure, Rejected
+from connectors.failures import Failure, Rejected, refused
 from connectors.http import Api, or_none
 
 HOSTS = {"production": "https://api.vindicia.com", "prodtest": "https://api.prodtest.vindicia.com"}
@@ -347,5 +347,5 @@ class Vindicia(Connector):
     def failure(self, answer: Answer) -> Failure | None:
         """An error is one whatever its status."""
         if answer.status < 400 and answer.get("object") == "Error":
-            return Rejected(f"Vindicia refused: {self.said(answer)[1] or 'it does not say why'}")
+            return refused(self.label, self.said(answer)[1])
         return super().failure(answer)

@@ -24,7 +24,7 @@ from connectors.base import (
     identity,
     object_in,
 )
-from connectors.failures import Failure, Rejected
+from connectors.failures import Failure, refused
 from connectors.http import Api, Ending
 from connectors.vendors.adobe import events
 from connectors.vendors.adobe.journeys import Journeys
@@ -200,5 +200,5 @@ class Adobe(Connector):
         """A 500 with a code of Adobe's own is no passing trouble: "do not retry"."""
         code, words = self.said(answer)
         if answer.status == 500 and code:
-            return Rejected(f"Adobe refused: {words or code}", code=code)
+            return refused(self.label, words, code=code)
         return super().failure(answer)

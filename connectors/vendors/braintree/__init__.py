@@ -25,7 +25,7 @@ from connectors.base import (
     identity,
     live_or_sandbox,
 )
-from connectors.failures import Failure, Rejected
+from connectors.failures import Failure, refused
 from connectors.http import Api
 from connectors.pulls import traits_choice
 from connectors.vendors.braintree.actions import AddDiscount, SubscribePlan
@@ -108,4 +108,4 @@ class Braintree(Connector):
         if not isinstance(error, Answer):
             return None
         words = str(error.get("message", "")).replace("\n", " ")
-        return Rejected(f"Braintree refused: {words or f'status {answer.status}'}")
+        return refused(self.label, words or f"status {answer.status}")

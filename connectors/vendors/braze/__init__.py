@@ -19,7 +19,7 @@ from connectors.base import (
     identity,
     listed,
 )
-from connectors.failures import BadCredentials, Failure, Rejected
+from connectors.failures import BadCredentials, Failure, Rejected, refused
 from connectors.forwarders import TraitNames
 from connectors.http import Api
 from connectors.pushes import nightly_choice
@@ -152,16 +152,16 @@ class Braze(Connector):
         """
         code, words = self.said(answer)
         if answer.status < 300:
-            return Rejected(f"Braze refused: {refusals_in(answer)}") if answer.get("errors") else None
+            return refused(self.label, refusals_in(answer)) if answer.get("errors") else None
         if answer.status in {401, 403} and code == FORBIDDEN:
-            return Rejected(f"Braze refused: {words}", code=code)
+            return refused(self.label, words, code=code)
         if answer.status == 404 and "unknown rest api key" in words.casefold():
             return BadCredentials(f"Braze says: {words}")
         return super().failure(answer)
 
 
 def refusals_in(answer: Answer) -> str:
-    """Return the words of what a 2xx leaves out: texts, or objects with a `type`."""
+    """Return the words of what a 2xx leaves out: texts, or objects with a `type`; empty where it has none."""
     rows = answer.each("errors")
     told = [row.get("type") or words_of(row) if isinstance(row, Answer) else row for row in rows]
-    return "; ".join(str(words) for words in told if isinstance(words, str) and words)[:500] or "it does not say why"
+    return "; ".join(words for words in told if isinstance(words, str) and words)

@@ -25,7 +25,7 @@ from connectors.base import (
 from connectors.bodies import without_empty
 from connectors.choosing import email_in, require, text_in
 from connectors.custom_events import CustomEvent, Properties, WithProperties, custom_properties
-from connectors.failures import Failure, Missing, Rejected
+from connectors.failures import Failure, Missing, Rejected, refused
 from connectors.forwarders import Verdict
 from connectors.http import Api
 from connectors.pushes import Person, TraitPush
@@ -232,10 +232,10 @@ def left_out(no: Rejected, count: int) -> list[Verdict]:
 
     """
     rows = no.answer.each("errors") if no.answer is not None and no.status < 300 else []
-    words = {row.get("index"): str(row.get("type") or "it does not say why") for row in rows if isinstance(row, Answer)}
+    words = {row.get("index"): str(row.get("type") or "") for row in rows if isinstance(row, Answer)}
     if not rows or len(words) != len(rows) or not all(type(index) is int and 0 <= index < count for index in words):
         raise no
     told: list[str | Failure] = [f"Braze says “{no.answer['message']}”" if no.answer else ""] * count
     for index, why in words.items():
-        told[index] = Rejected(f"Braze refused: {why[:500]}")
+        told[index] = refused("Braze", why)
     return told

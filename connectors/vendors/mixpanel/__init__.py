@@ -18,7 +18,7 @@ from connectors.base import (
     Values,
     identity,
 )
-from connectors.failures import BadCredentials, Failure, Rejected, Undocumented
+from connectors.failures import BadCredentials, Failure, Undocumented, refused
 from connectors.forwarders import EventNames, TraitNames, locate_choice
 from connectors.http import Api
 from connectors.pushes import nightly_choice
@@ -135,9 +135,9 @@ class Mixpanel(Connector):
         """/engage says "no" inside a 200: `0`, or `status` 0 with the reason. Elsewhere `error` holds the words."""
         data: Any = answer.data
         if answer.status == 200 and type(data) is int and data == 0:
-            return Rejected("Mixpanel refused the profiles, without a reason.")
+            return refused(self.label)
         if answer.status == 200 and isinstance(data, dict) and data.get("status") == 0:
-            return Rejected(f"Mixpanel refused: {str(data.get('error') or 'no reason was given')[:500]}")
+            return refused(self.label, str(data.get("error") or ""))
         if answer.status == 401 and isinstance(data, dict) and isinstance(data.get("error"), str):
             return BadCredentials(
                 f"Mixpanel does not accept the service account: {data['error'][:200]}. "

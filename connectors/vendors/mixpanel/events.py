@@ -9,7 +9,7 @@ from datetime import timedelta
 from connectors.answers import Answer
 from connectors.base import ANSWERED_AT, USER_ID, Json, Replay, Values
 from connectors.custom_events import CustomEvent, custom_properties
-from connectors.failures import Failure, Rejected, Undocumented
+from connectors.failures import Failure, Rejected, Undocumented, refused
 from connectors.forwarders import ForwardedEvent, Forwarder, Verdict, prompt_properties
 from connectors.http import Api
 from connectors.pushes import Person
@@ -49,22 +49,22 @@ class Events(Forwarder):
         latest = {
             payload["profile"]["$distinct_id"]: payload["profile"] for payload in payloads if "profile" in payload
         }
-        refused = ""
+        untaken = ""
         if latest:
             try:
                 set_profiles(api, latest.values())
             except Rejected as no:
-                refused = no.message
+                untaken = no.message
         events = [payload["event"] for payload in payloads]
         try:
             answer = _import(api, events)
         except Rejected as no:
-            return _each(no, len(events), refused)
+            return _each(no, len(events), untaken)
         if answer["num_records_imported"] != len(events):
             raise Undocumented(
                 f"Mixpanel imported {answer['num_records_imported']} of {len(events)} events without saying which."
             )
-        return [_imported(len(events), refused)] * len(events)
+        return [_imported(len(events), untaken)] * len(events)
 
 
 class TrackCustomEvent(CustomEvent):
@@ -98,12 +98,12 @@ def _import(api: Api, events: Sequence[Json]) -> Answer:
     return api.post("import", params=params, json=events, step="events")
 
 
-def _imported(count: int, refused: str) -> str:
+def _imported(count: int, untaken: str) -> str:
     told = f"Mixpanel imported it, in a batch of {count}"
-    return f"{told}. The traits were not taken: {refused}" if refused else told
+    return f"{told}. The traits were not taken: {untaken}" if untaken else told
 
 
-def _each(no: Rejected, count: int, refused: str = "") -> list[Verdict]:
+def _each(no: Rejected, count: int, untaken: str = "") -> list[Verdict]:
     """Read which events of a batch were refused: Mixpanel imports the others.
 
     Raises:
@@ -117,10 +117,10 @@ def _each(no: Rejected, count: int, refused: str = "") -> list[Verdict]:
     known = {index for index in words if type(index) is int and 0 <= index < count}
     if not known or len(known) != len(records) or no.answer.get("num_records_imported") != count - len(known):
         raise no
-    taken = _imported(count - len(known), refused)
-    return [Rejected(f"Mixpanel refused: {words[place]}") if place in known else taken for place in range(count)]
+    taken = _imported(count - len(known), untaken)
+    return [refused("Mixpanel", words[place]) if place in known else taken for place in range(count)]
 
 
 def _words(record: Answer) -> str:
     parts = [record.get(name) for name in ("field", "message")]
-    return ": ".join(part for part in parts if isinstance(part, str) and part)[:500] or "no reason was given"
+    return ": ".join(part for part in parts if isinstance(part, str) and part)

@@ -27,7 +27,7 @@ from connectors.base import (
     identity,
     per_second,
 )
-from connectors.failures import BadCredentials, Failure, Rejected, Undocumented
+from connectors.failures import BadCredentials, Failure, Rejected, Undocumented, refused
 from connectors.http import Api
 from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.roku.buying import LINE, Downgrade, Purchase, Upgrade
@@ -134,4 +134,4 @@ class Roku(Connector):
         code, words = self.said(answer)
         if words.strip().upper() == UNAUTHORIZED:
             return BadCredentials("Roku does not accept the key.", code=code)
-        return Rejected(f"Roku refused: {words or code or 'it does not say why'}", code=code)
+        return refused(self.label, words, code=code)

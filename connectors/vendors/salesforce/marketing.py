@@ -24,7 +24,7 @@ from connectors.base import (
     if_known,
 )
 from connectors.choosing import email_in, text_in
-from connectors.failures import AlreadyDone, Failure, Missing, Rejected, Temporary, Undocumented
+from connectors.failures import AlreadyDone, Failure, Missing, Rejected, Temporary, Undocumented, refused
 from connectors.http import Api, Ending
 from connectors.vendors.salesforce import soap
 
@@ -315,7 +315,7 @@ def failure(answer: Answer) -> Failure | None:
         return None
     for row in responses:
         if isinstance(row, Answer) and (row.get("errorCode") or row.get("errorcode") or row.get("hasErrors") is True):
-            words = row.get("message") or row.get("messages") or "no reason given"
+            words = row.get("message") or row.get("messages") or ""
             said = "; ".join(map(str, words.data)) if isinstance(words, Answer) else str(words)
-            return Rejected(f"Marketing Cloud refused: {said[:500]}", code=str(row.get("errorCode", "")))
+            return refused("Marketing Cloud", said, code=str(row.get("errorCode", "")))
     return None

@@ -15,7 +15,7 @@ from connectors.auth import ClientCredentials
 from connectors.base import Action, Catalogue, CatalogueField, Choice, Json, ProbeLine, Replay, Values, one_of
 from connectors.bodies import without_empty
 from connectors.choosing import email_in, text_in
-from connectors.failures import Failure, Rejected, Temporary, Undocumented
+from connectors.failures import Failure, Rejected, Temporary, Undocumented, refused
 from connectors.http import MOST_PAGES, Api
 
 API_VERSION = "v60.0"  # Spring '24; a version is kept for at least three years
@@ -278,10 +278,10 @@ def failure(answer: Answer) -> Failure | None:
         return None
     rows = [row for row in answer if isinstance(row, Answer)]
     if answer.status == 300:
-        return Rejected("Salesforce refused: several cases carry this reference.")
-    refused = [row for row in rows if answer.status < 300 and row.get("success") is False]
+        return refused("Salesforce", "several cases carry this reference")
+    failed = [row for row in rows if answer.status < 300 and row.get("success") is False]
     if answer.status < 300:
-        rows = [error for row in refused for error in row.each("errors") if isinstance(error, Answer)]
+        rows = [error for row in failed for error in row.each("errors") if isinstance(error, Answer)]
     errors = [(_code(row), row.get("message")) for row in rows]
     codes = {code for code, _ in errors if code}
     if "REQUEST_LIMIT_EXCEEDED" in codes:
@@ -291,8 +291,8 @@ def failure(answer: Answer) -> Failure | None:
         return Temporary("Salesforce is changing the same record just now.", code="UNABLE_TO_LOCK_ROW", sent=False)
     said = [(code, text) for code, text in errors if code and isinstance(text, str) and code not in UNTRIED]
     if not said:
-        return Rejected("Salesforce refused, and does not say why.") if refused else None
-    return Rejected(f"Salesforce refused: {'; '.join(text for _, text in said)[:500]}", code=said[0][0])
+        return refused("Salesforce") if failed else None
+    return refused("Salesforce", "; ".join(text for _, text in said), code=said[0][0])
 
 
 # Of the records that were not tried because another one failed.

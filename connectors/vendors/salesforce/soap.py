@@ -11,7 +11,7 @@ import requests
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
-from connectors.failures import AlreadyDone, BadCredentials, Failure, Rejected, Undocumented
+from connectors.failures import AlreadyDone, BadCredentials, Failure, Rejected, Undocumented, refused
 from connectors.http import Api
 
 MOST_PAGES = 50  # of 2,500 rows each
@@ -124,15 +124,15 @@ def failure(answer: Answer) -> Failure | None:
     listed = body.get("RetrieveResponseMsg")
     overall = listed.get("OverallStatus") if isinstance(listed, Answer) else None
     if isinstance(overall, str) and overall.startswith("Error"):
-        return Rejected(f"Marketing Cloud refused: {overall[:500]}")
+        return refused("Marketing Cloud", overall)
     return None
 
 
 def _refusal(row: Answer) -> Failure:
-    code, words = str(row.get("ErrorCode", "")), row.get("StatusMessage", "no reason given")
+    code, words = str(row.get("ErrorCode", "")), row.get("StatusMessage")
     if code in ON_LIST_ALREADY:
         return AlreadyDone("The subscriber is on the list already", code=code)
-    return Rejected(f"Marketing Cloud refused: {words if isinstance(words, str) else 'no reason given'}", code=code)
+    return refused("Marketing Cloud", words if isinstance(words, str) else "", code=code)
 
 
 def _words_of(fault: Answer) -> str:

@@ -15,7 +15,7 @@ from requests.auth import AuthBase
 from connectors.answers import Answer
 from connectors.auth import ClientCredentials, HeaderKey, TokenSource
 from connectors.base import Category, Connector, ProbeLine, SecretField, Support, Values, identity
-from connectors.failures import Failure, Rejected, Temporary
+from connectors.failures import Failure, Temporary, refused
 from connectors.http import Api
 from connectors.vendors.shopify.actions import AddDiscount, AddToCart, Redirect
 from connectors.vendors.shopify.asking import (
@@ -151,4 +151,4 @@ class Shopify(Connector):
         code, words = self.said(answer)
         if code in {"THROTTLED", "INTERNAL_SERVER_ERROR"}:
             return Temporary(f"Shopify says: {words or code}", after=restored_after(answer), code=code, sent=False)
-        return Rejected(f"Shopify refused: {words or code or 'it does not say why'}", code=code)
+        return refused(self.label, words, code=code)

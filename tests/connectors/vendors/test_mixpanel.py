@@ -257,7 +257,7 @@ def test_fewer_events_than_were_sent_is_no_success(player: Player) -> None:
     ("answer", "words"),
     [
         ({"status": 0, "error": "$set, missing"}, "Mixpanel refused: $set, missing"),
-        (0, "Mixpanel refused the profiles, without a reason."),
+        (0, "Mixpanel refused: it does not say why"),
     ],
 )
 def test_traits_that_are_refused_inside_a_200_keep_no_event_back(player: Player, answer: Any, words: str) -> None:

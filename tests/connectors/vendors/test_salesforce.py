@@ -686,7 +686,7 @@ class TestServiceRefusals:
                 Result.WAITING,
                 "The organisation has used up its API requests of 24 hours.",
             ),
-            (300, ["/a", "/b"], Result.REJECTED, "Salesforce refused: several cases carry this reference."),
+            (300, ["/a", "/b"], Result.REJECTED, "Salesforce refused: several cases carry this reference"),
             (404, [{"message": 7}, 3], Result.REJECTED, "Salesforce refused: status 404"),
         ],
     )
