@@ -595,7 +595,9 @@ class Connector:
     chosen_by: ClassVar[str] = "environment"
     codes: ClassVar[Mapping[str, Callable[..., Failure]]] = {}  # the vendor's code -> what a refusal with it is
     page_query: ClassVar[Mapping[str, Any]] = {}  # of every list: how many rows a page has
-    rows_in: ClassVar[str] = "data"  # the member of a page that holds its rows
+    rows_in: ClassVar[tuple[str, ...]] = (
+        "data",
+    )  # members one of which holds a page's rows; "", the last: the page itself
     may_not_page: ClassVar[bool] = False  # a list that comes once more instead of its next page was whole
     # Where files may lie that an answer names (`Api.file`): "*" stands for one part of a host's name, and never for a dot.
     file_hosts: ClassVar[tuple[str, ...]] = ()
@@ -661,7 +663,7 @@ class Connector:
 
     def rows_of(self, page: Answer) -> list[Answer]:
         """Return the rows of a list's page."""
-        return page.rows(self.rows_in)
+        return page.rows(next((name for name in self.rows_in if page.get(name) is not None), self.rows_in[-1]))
 
     def next_page(self, page: Answer, query: Values) -> Mapping[str, Any] | None:
         """Return the query of the page after this one, which `query` asked for; None where it is the last.

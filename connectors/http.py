@@ -246,13 +246,10 @@ class Api:
         """
         raise Temporary(why, after=seconds, sent=False)
 
-    def pages(
-        self, *segments: Segment, params: Params = None, rows: str = "", most: int = MOST_PAGES
-    ) -> Iterator[Answer]:
+    def pages(self, *segments: Segment, params: Params = None, most: int = MOST_PAGES) -> Iterator[Answer]:
         """Read a list to its end, row by row; the connector's `next_page()` says how it goes on.
 
         Args:
-            rows: the member that holds a page's rows, where it is not the connector's usual one.
             most: pages that are read.
 
         Raises:
@@ -266,7 +263,7 @@ class Api:
             if before is not None and page.data == before and self.connector.may_not_page:
                 return
             before = page.data
-            yield from page.rows(rows) if rows else self.connector.rows_of(page)
+            yield from self.connector.rows_of(page)
             following = self.connector.next_page(page, query)
             if following is None:
                 return

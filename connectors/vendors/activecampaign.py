@@ -41,7 +41,6 @@ ROWS_PER_PAGE = 100  # "limit", at most: https://developers.activecampaign.com/r
 # (https://developers.activecampaign.com/reference/url). UNVERIFIED: other regions' API hosts, which third parties name and the
 # vendor's pages do not. Until they do, no key goes there; every account answers under activehosted.com too.
 ACCOUNT_URL = r"https://[a-z0-9][a-z0-9-]{0,62}\.(api-us1|activehosted)\.com/?"
-LISTS = ("lists", "automations", "fields", "contactLists", "contactAutomations")  # a page's rows are in one of these
 NOT_ENTERED = "Could not create SubscriberSeries"  # the 403 of POST /contactAutomations, in the vendor's description
 ACTIVE = ("1", 1)  # a subscription's status; read as "1", and answered to a write as 1
 NUMBER = RegexValidator(r"^[0-9]{1,10}\Z", "ActiveCampaign's ids are numbers.")
@@ -233,6 +232,7 @@ class ActiveCampaign(Connector):
         "fields": Catalogue("Custom fields", listed("fields", key="{id}", label="{title}")),
     }
     page_query = {"limit": ROWS_PER_PAGE, "offset": 0}
+    rows_in = ("lists", "automations", "fields", "contactLists", "contactAutomations")
     # Paging of a contact's own lists is not described: one that does not heed `offset` comes once more.
     may_not_page = True
     # UNVERIFIED: with what status a wrong key is refused. A 403 is believed to mean it only where the test fails too.
@@ -280,10 +280,6 @@ class ActiveCampaign(Connector):
         except BadCredentials:
             lines.append(ProbeLine(False, f"{user} may not view lists: change the permissions of their group."))
         return lines
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """A page's rows stand under the list's own name."""
-        return page.rows(next((name for name in LISTS if page.get(name) is not None), LISTS[0]))
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After a full page. `meta.total` is not there in every list."""

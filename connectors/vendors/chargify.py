@@ -297,6 +297,7 @@ class Chargify(Connector):
         "reason_codes": Catalogue("Reasons for cancelling", reason_codes),
     }
     page_query = {"page": 1, "per_page": PER_PAGE}
+    rows_in = ("price_points", "")  # all other lists are the answer itself
     codes = {DUPLICATE: sent_before}
     at_once = 4  # "4 concurrent requests" per site; what comes above waits there, and is cut off after 120 seconds
     timeout = 20.0  # since a charge may take its time there
@@ -338,10 +339,6 @@ class Chargify(Connector):
         site = api.get("site.json").part("site")
         kind = "test site" if site["test"] is True else "site"
         return [ProbeLine(True, f"The key belongs to the {kind} “{site.text('name')}”."), WRITING_UNTESTED]
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """A list stands alone, but for that of price points."""
-        return page.rows("price_points" if isinstance(page.data, dict) else "")
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After a full page."""

@@ -175,10 +175,10 @@ class SendSmsTo(SendSms):
 
 def senders(api: Api) -> Iterator[Choice]:
     """Read the messaging services, and the numbers that can send text messages."""
-    for service in api.at("messaging").pages("Services", params={"PageSize": SERVICES_PER_PAGE}, rows="services"):
+    for service in api.at("messaging").pages("Services", params={"PageSize": SERVICES_PER_PAGE}):
         yield Choice(service.text("sid"), service.fill("{friendly_name} (messaging service)"))
     own = ("Accounts", api.settings["account_sid"], "IncomingPhoneNumbers.json")
-    for number in api.pages(*own, params={"PageSize": NUMBERS_PER_PAGE}, rows="incoming_phone_numbers"):
+    for number in api.pages(*own, params={"PageSize": NUMBERS_PER_PAGE}):
         if number.part("capabilities").get("sms"):
             yield Choice(number.text("phone_number"), number.fill("{phone_number} ({friendly_name})"))
 
@@ -193,6 +193,7 @@ class Twilio(Connector):
     docs_url = DOCS
     actions = (SendSms, SendSmsTo)
     catalogues = {"senders": Catalogue("Senders", senders)}
+    rows_in = ("services", "incoming_phone_numbers")
     codes = {QUEUE_FULL: busy}
     chosen_by = "region"
     base_urls = {region: f"https://api.{place}/{API_VERSION}" for region, place in PLACES.items()}

@@ -1030,10 +1030,25 @@ class TestPages:
         assert self.read(url) == [1, 2, 3]
         vendor.assert_played()
 
-    def test_rows_under_another_name_and_a_list_of_one_page(self, vendor: FakeVendor, url: str) -> None:
-        vendor.expect(Call("GET", "/rows", {"users": [{"n": 1}], "next": "/?after=2"}))
-        with api(url) as door:
-            assert [row["n"] for row in door.pages("rows", rows="users")] == [1]
+    @pytest.mark.parametrize("answer", [{"users": [{"n": 1}], "next": "/?after=2"}, [{"n": 1}]], ids=["users", "alone"])
+    def test_rows_under_one_of_several_names_and_a_list_of_one_page(
+        self, vendor: FakeVendor, url: str, answer: object
+    ) -> None:
+        class Several(Plain):
+            rows_in = ("groups", "users", "")
+
+        vendor.expect(Call("GET", "/rows", answer))
+        with api(url, connector=Several) as door:
+            assert [row["n"] for row in door.pages("rows")] == [1]
+
+    def test_a_page_without_any_of_the_names_says_so(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(self.page([1]))
+
+        class Elsewhere(Paged):
+            rows_in = ("groups", "users")
+
+        with api(url, connector=Elsewhere) as door, pytest.raises(Undocumented, match="has no 'users'"):
+            list(door.pages("rows"))
 
     def test_a_list_that_does_not_go_on_says_so(self, vendor: FakeVendor, url: str) -> None:
         vendor.expect(self.page([1], following="/rows?limit=2", state="live"))

@@ -59,6 +59,7 @@ class Braze(Connector):
         "campaigns": Catalogue("Campaigns", listed("campaigns", "list", key="{id}", label="{name}", params=LIST)),
         "canvases": Catalogue("Canvases", listed("canvas", "list", key="{id}", label="{name}", params=LIST)),
     }
+    rows_in = ("campaigns", "canvases")
     setup_steps = (
         "In Braze, open Settings > APIs and Identifiers > API Keys, and create a key for the workspace.",
         "Give it users.track; for sending campaigns.trigger.send, canvas.trigger.send or transactional.send.",
@@ -131,10 +132,6 @@ class Braze(Connector):
                 WRITING_UNTESTED,
             ]
         return [ProbeLine(True, "Braze accepts the key, which may list campaigns."), WRITING_UNTESTED]
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """A page's rows stand under the list's own name."""
-        return page.rows("campaigns" if page.get("campaigns") is not None else "canvases")
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After a page with something in it: "stop at an empty page"."""

@@ -69,6 +69,7 @@ class Freshdesk(Connector):
             "Agents", listed("agents", key="{id}", label=lambda row: row.part("contact").fill("{name}"))
         ),
     }
+    rows_in = ("",)
     page_query = {"per_page": 100}  # at most: https://developers.freshdesk.com/api/#pagination
     # What is wrong with the account or the agent is no refusal of a request.
     codes = {"password_lockout": BadCredentials, "account_suspended": BadCredentials}
@@ -116,10 +117,6 @@ class Freshdesk(Connector):
         """Ask whose key it is."""
         agent = api.get("agents", "me").part("contact")
         return [ProbeLine(True, f"The key belongs to {agent.text('email')}."), WRITING_UNTESTED]
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """A page is its rows."""
-        return page.rows()
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """A header names the next page, unless it is the last. Of the URL only the page's number counts."""

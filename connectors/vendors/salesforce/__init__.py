@@ -41,6 +41,7 @@ class Salesforce(Connector):
     )
     catalogues = {**service.CATALOGUES, **marketing.CATALOGUES}
     pulls = PULLS
+    rows_in = ("definitions",)
     # Connected Apps cannot be made any more since Spring '26, and the flow by user name and password is deprecated.
     setup_steps = (
         "For Service Cloud: in Setup, open External Client App Manager and create an app with the client credentials flow.",

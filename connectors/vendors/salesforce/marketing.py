@@ -253,9 +253,7 @@ def definitions(api: Api) -> Iterator[Choice]:
     """Read the active transactional send definitions."""
     if hosts(api.settings):
         first = {"$page": 1, "$pageSize": PER_PAGE}
-        for row in api.at("rest").pages(
-            "messaging", "v1", "email", "definitions", Ending.SLASH, params=first, rows="definitions"
-        ):
+        for row in api.at("rest").pages("messaging", "v1", "email", "definitions", Ending.SLASH, params=first):
             if row.text("status").lower() == "active":
                 yield Choice(row.text("definitionKey"), row.text("name"))
 

@@ -58,6 +58,7 @@ class SendGrid(Connector):
     }
     pulls = PULLS
     base_urls, chosen_by = HOSTS, "region"
+    rows_in = ("result", "")  # the unsubscribe groups are the answer itself
     file_hosts = FILES
     setup_steps = (
         "In SendGrid, verify the domain or the address that mail comes from (Settings > Sender Authentication).",
@@ -122,10 +123,6 @@ class SendGrid(Connector):
             if scope not in scopes:
                 lines.append(ProbeLine(None, f"The key does not show the scope {scope}; without it {lacking}."))
         return lines
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """Return a page's rows: in `result`, or, of the unsubscribe groups, the answer itself."""
-        return page.rows("result") if isinstance(page.data, dict) else page.rows()
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """`_metadata.next` is a whole URL, of which only the token counts."""

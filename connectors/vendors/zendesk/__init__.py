@@ -60,6 +60,7 @@ class Zendesk(Connector):
             "Groups", listed("groups", "assignable", key="{id}", label="{name}", params=tickets.BY_CURSOR)
         ),
     }
+    rows_in = ("tickets", "users", "groups")
     idempotency_header, idempotency_methods = "Idempotency-Key", frozenset({"POST"})
     # At most 30 jobs of an account wait or run at once. UNVERIFIED: with which status the next one is refused.
     codes = {"TooManyJobs": busy}
@@ -127,10 +128,6 @@ class Zendesk(Connector):
             following = query_of(page.get("next_page"))
         name = "page[after]" if meta else "page"
         return {**query, name: following[name]} if name in following else None
-
-    def rows_of(self, page: Answer) -> list[Answer]:
-        """A page's rows stand under the list's own name."""
-        return page.rows("users" if page.get("users") is not None else "groups")
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error", "description", "details"}`, of which `error` may be an object, or a list of `errors`."""

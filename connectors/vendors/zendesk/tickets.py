@@ -117,7 +117,7 @@ class OnTickets(help_desks.OnTickets):
 
     def tickets(self, api: Api, requester: str) -> Iterable[Answer]:
         """Those that the user has asked for."""
-        rows = api.pages("users", requester, "tickets", "requested", params=BY_CURSOR, rows="tickets")
+        rows = api.pages("users", requester, "tickets", "requested", params=BY_CURSOR)
         return (row for row in rows if self.closed_too or row.text("status") != "closed")
 
     def send(self, api: Api, ids: Sequence[int], inputs: Values, step: str) -> str:

@@ -29,7 +29,7 @@ def user_of(api: Api, user: Json) -> str:
     address = email_in(user)
     require(not set('"\\') & set(address), "Zendesk cannot be asked for an address with quotation marks.")
     # It finds parts of addresses, too, and users' other ones; the primary address is compared.
-    rows = api.pages("users", "search", params={"query": f'email:"{address}"'}, rows="users")
+    rows = api.pages("users", "search", params={"query": f'email:"{address}"'})
     return id_at_address(api, rows, address, "user")
 
 

@@ -58,11 +58,11 @@ PASSING = ("60", "61", "99")  # internal, temporary (UNVERIFIED), gateway or tax
 def rate_plans(api: Api) -> Iterator[Choice]:
     """Read the product catalogue's rate plans; since version 230.0 a product has their address in their place."""
     today = datetime.now(UTC).date().isoformat()
-    for product in api.pages("catalog", "products", rows="products"):
+    for product in api.pages("catalog", "products"):
         plans = product["productRatePlans"]
         embedded = plans.rows() if isinstance(plans, Answer) else None
         listed = ("rateplan", product.text("id"), "productRatePlan")
-        for plan in api.pages(*listed, rows="productRatePlans") if embedded is None else embedded:
+        for plan in api.pages(*listed) if embedded is None else embedded:
             ends = str(plan.get("effectiveEndDate") or "9999")
             if ends > today and plan.get("status", "Active") == "Active":
                 yield Choice(plan.text("id"), f"{product['name']}: {plan['name']}")
@@ -79,6 +79,7 @@ class Zuora(Connector):
     catalogues = {"plans": Catalogue("Rate plans", rate_plans)}
     base_urls = {key: f"https://{host}.zuora.com/v1" for key, (host, _) in HOSTS.items()}
     chosen_by = "data_center"
+    rows_in = ("products", "productRatePlans", "subscriptions")
     page_query = {"pageSize": PER_PAGE}
     idempotency_header, idempotency_methods = "idempotency-key", frozenset({"POST", "PATCH"})
     key_keeps_refusals = True

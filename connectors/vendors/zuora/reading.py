@@ -45,7 +45,7 @@ def account_of(user: Json) -> str:
 
 def subscriptions(api: Api, user: Json) -> list[Answer]:
     """Return all subscriptions of a person's account, in their latest version."""
-    return list(api.pages("subscriptions", "accounts", account_of(user), rows="subscriptions"))
+    return list(api.pages("subscriptions", "accounts", account_of(user)))
 
 
 def plan_in(subscription: Answer, plan: str) -> list[Answer]:
