@@ -61,6 +61,11 @@ def number_of(subscription: Answer) -> int:
     return int(subscription.get("subscriptionId") or subscription["id"])
 
 
+def named(subscription: Answer) -> str:
+    """Return its id in words."""
+    return f"Subscription {number_of(subscription)}"
+
+
 def is_over(subscription: Answer) -> bool:
     """Whether a subscription has ended; a cancelled ("stopped") one runs until `dateTo`."""
     ends = subscription.get("dateTo")
@@ -133,15 +138,15 @@ class SwitchSubscription(OnSubscription):
         """The subscription to be switched, or the one that was: after the switch it is on the target offer."""
         offers = (start, inputs["to_offer"]) if (start := inputs.get("from_offer")) else ()
         found = one_subscription(api, user, *offers, statuses=("active",))
-        number, status, offer = number_of(found), found["status"], found["offerId"]
-        require(status == "active", f"Subscription {number} is {status}; only an active one can be switched.")
-        require(not start or offer in offers, f"Subscription {number} is on offer {offer}, not on {start}.")
+        status, offer = found["status"], found["offerId"]
+        require(status == "active", f"{named(found)} is {status}; only an active one can be switched.")
+        require(not start or offer in offers, f"{named(found)} is on offer {offer}, not on {start}.")
         return found
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | Pending | None:
         """On the target offer already, or on the way there."""
         if thing["offerId"] == inputs["to_offer"]:
-            return f"Subscription {number_of(thing)} is on offer {inputs['to_offer']}"
+            return f"{named(thing)} is on offer {inputs['to_offer']}"
         if not (pending := thing.get("pendingSwitchId")):
             return None
         switch = api.get("subscription_switches", str(pending))
@@ -154,7 +159,7 @@ class SwitchSubscription(OnSubscription):
         number, coupon = number_of(thing), thing.get("couponCode")
         require(not coupon, f"Coupon {coupon} is on subscription {number}; Cleeng switches none that has a coupon.")
         is_ours = not thing.get("isExternallyManaged")
-        require(is_ours, f"Subscription {number} is managed by an app store, where Cleeng cannot switch it.")
+        require(is_ours, f"{named(thing)} is managed by an app store, where Cleeng cannot switch it.")
         wish = {"toOfferId": inputs["to_offer"], "switchDirection": inputs["direction"], "subscriptionId": number}
         try:
             switch = api.post("subscription_switches", json=wish)
@@ -192,10 +197,10 @@ class SwitchSubscription(OnSubscription):
             job = {"switch": str(switch["id"]), "subscription": str(number), "to_offer": target}
             return Pending(job, f"Cleeng is switching subscription {number} to offer {target}")
         if status == "finished":
-            return f"Subscription {number} is on offer {target}"
+            return f"{named(subscription)} is on offer {target}"
         days = [subscription.day(name) for name in ("nextPaymentActionDate", "dateTo") if subscription.get(name)]
         when = next(iter(days), "the end of the period")
-        return f"Subscription {number} changes to offer {target}; it takes effect on {when}"
+        return f"{named(subscription)} changes to offer {target}; it takes effect on {when}"
 
 
 class ApplyCoupon(OnSubscription):
@@ -215,7 +220,7 @@ class ApplyCoupon(OnSubscription):
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """A subscription that runs."""
         found = one_subscription(api, user)
-        require(not is_over(found), f"Subscription {number_of(found)} is over; a coupon needs one that runs.")
+        require(not is_over(found), f"{named(found)} is over; a coupon needs one that runs.")
         return found
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
@@ -261,15 +266,14 @@ class ReactivateSubscription(OnSubscription):
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is active."""
-        return f"Subscription {number_of(thing)} is active" if thing["status"] == "active" else None
+        return f"{named(thing)} is active" if thing["status"] == "active" else None
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> Answer:
         """Activate it; only one that is stopped and not yet over can be."""
-        number, status = number_of(thing), thing["status"]
         only = "only one with a pending cancellation can be reactivated"
-        require(status == "stopped", f"Subscription {number} is {status}; {only}.")
-        require(not is_over(thing), f"Subscription {number} ended on {thing.day('dateTo')}; it cannot be reactivated.")
-        return api.post("subscriptions", number, "activate")
+        require(thing["status"] == "stopped", f"{named(thing)} is {thing['status']}; {only}.")
+        require(not is_over(thing), f"{named(thing)} ended on {thing.day('dateTo')}; it cannot be reactivated.")
+        return api.post("subscriptions", number_of(thing), "activate")
 
 
 def key_of(offer: Answer) -> str:

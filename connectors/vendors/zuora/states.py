@@ -1,6 +1,6 @@
 """How a subscription stands: cancelled, suspended, resumed."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -143,13 +143,36 @@ class Cancel(OnSubscription):
         return {inputs["credit"]: True} if inputs.get("credit") else {}
 
 
-class Suspend(OnSubscription):
-    """A pause."""
+class Pausing(OnSubscription):
+    """A pause or its end: either is called by the action's key in all that Zuora is asked."""
 
-    key, label = "suspend", "Suspend"
-    description = "Suspends the subscription, which is not billed until it is resumed."
     replay_proof = f"{SHOWN}: status and statusHistory show it"
     statuses = ("Active", "Suspended")
+    wished: ClassVar[str]  # the status
+    done: ClassVar[str]  # what was done to it, in a word
+
+    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
+        """It has the status, or will have it."""
+        told = f"{named(thing)} is {self.wished.lower()}"
+        if thing["status"] == self.wished:
+            return told
+        shown = lies_ahead(api, thing, self.wished)
+        return f"{told} from {shown} on" if shown and inputs.get("on") in (None, "", shown) else None
+
+    def wish(self, api: Api, thing: Answer, inputs: Values) -> Wish:
+        """When it takes effect, and whether the term is extended, where that is asked."""
+        verb, wish = self.key, _when(api, self.key, inputs)
+        if "extends_term" in inputs:
+            wish["extendsTerm"] = inputs["extends_term"]
+        action = {"type": verb.capitalize(), verb: wish}
+        return Wish(f"{named(thing)} is {self.done}", action, wish, at=(verb,), day=f"{verb}Date")
+
+
+class Suspend(Pausing):
+    """A pause."""
+
+    key, label, wished, done = "suspend", "Suspend", "Suspended", "suspended"
+    description = "Suspends the subscription, which is not billed until it is resumed."
 
     class Inputs(AfterPeriods, OnPlan, Billing):
         """When."""
@@ -165,29 +188,12 @@ class Suspend(OnSubscription):
         )
         field_order = ("only_plan", "policy", "on", "periods", "period", "run_billing", "collect")
 
-    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
-        """It is suspended, or will be."""
-        if thing["status"] == "Suspended":
-            return f"{named(thing)} is suspended"
-        shown = lies_ahead(api, thing, "Suspended")
-        return (
-            f"{named(thing)} is suspended from {shown} on" if shown and inputs.get("on") in (None, "", shown) else None
-        )
 
-    def wish(self, api: Api, thing: Answer, inputs: Values) -> Wish:
-        """Its pause."""
-        wish = _when(api, "suspend", inputs)
-        action = {"type": "Suspend", "suspend": wish}
-        return Wish(f"{named(thing)} is suspended", action, wish, at=("suspend",), day="suspendDate")
-
-
-class Resume(OnSubscription):
+class Resume(Pausing):
     """The end of a pause."""
 
-    key, label = "resume", "Resume"
+    key, label, wished, done = "resume", "Resume", "Active", "resumed"
     description = "Resumes a suspended subscription. It must have been suspended in the same object model."
-    replay_proof = f"{SHOWN}: status and statusHistory show it"
-    statuses = ("Active", "Suspended")
 
     class Inputs(AfterPeriods, OnPlan, Billing):
         """When, and what becomes of the term."""
@@ -205,16 +211,3 @@ class Resume(OnSubscription):
             required=False, label="Extend the term", help_text="By as long as the subscription was suspended."
         )
         field_order = ("only_plan", "policy", "on", "periods", "period", "extends_term", "run_billing", "collect")
-
-    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
-        """It is active, or will be."""
-        if thing["status"] == "Active":
-            return f"{named(thing)} is active"
-        shown = lies_ahead(api, thing, "Active")
-        return f"{named(thing)} is active from {shown} on" if shown and inputs.get("on") in (None, "", shown) else None
-
-    def wish(self, api: Api, thing: Answer, inputs: Values) -> Wish:
-        """Its going on."""
-        wish = {**_when(api, "resume", inputs), "extendsTerm": inputs["extends_term"]}
-        action = {"type": "Resume", "resume": wish}
-        return Wish(f"{named(thing)} is resumed", action, wish, at=("resume",), day="resumeDate")
