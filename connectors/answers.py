@@ -117,6 +117,16 @@ class Answer:
         """Return a member that is a time as a day in words, in UTC ("15 January 2027"), else raise Undocumented."""
         return day_in_words(self.moment(name))
 
+    def is_past(self, name: str) -> bool:
+        """Whether a member is a time that is over; one that is missing or null is not."""
+        return self.get(name) is not None and self.moment(name) <= datetime.now(UTC)
+
+    def with_status(self, status: int) -> "Answer":
+        """Return this answer, which has the status that is documented, else raise Undocumented."""
+        if self.status == status:
+            return self
+        raise Undocumented(f"The {self._where} has status {self.status}, where {status} is documented.")
+
     def shows(self, name: str, *wanted: Any) -> Any:
         """Return a member that is as it was asked to be; an answer that does not show it proves nothing: Undocumented."""
         value = self[name]

@@ -6,8 +6,8 @@ from typing import ClassVar
 
 from connectors.answers import Answer
 from connectors.base import Action, Json, Pending, Replay, Values
-from connectors.failures import LONGEST_WORDS, Rejected, Undocumented
-from connectors.http import Api, or_none
+from connectors.failures import LONGEST_WORDS, Rejected
+from connectors.http import Api
 
 NAMED = 10
 """Tickets that a sentence names."""
@@ -36,7 +36,7 @@ class OnTickets(Action):
         raise NotImplementedError
 
     def job(self, api: Api, number: str) -> Answer:
-        """Return a job as the vendor shows it; see `shown()`."""
+        """Return a job as the vendor shows it; see `connectors.http.shown()`."""
         raise NotImplementedError
 
     def has_ended(self, job: Answer) -> bool:
@@ -111,19 +111,6 @@ class OnTickets(Action):
         words = dict.fromkeys(text for text in self.why(jobs) if isinstance(text, str) and text)
         why = "; ".join(words)[:LONGEST_WORDS] or "it does not say why"
         raise Rejected(f"{job['what']}. {vendor} left out {len(left)} ({some}): {why}")
-
-
-def shown(api: Api, *path: str) -> Answer:
-    """Read a job by its path.
-
-    Raises:
-        Undocumented: it is not shown: it was just accepted, or is older than the vendor keeps one.
-
-    """
-    answer = or_none(api.get, *path)
-    if answer is None:
-        raise Undocumented(f"{api.connector.label} does not show its job {path[-1]}.")
-    return answer
 
 
 def number_in(inputs: Values, name: str) -> int | None:

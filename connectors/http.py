@@ -648,6 +648,30 @@ def or_none(call: Callable[Told, Answer], *told: Told.args, **more: Told.kwargs)
         return None
 
 
+def existing(api: Api, what: str, *path: Segment) -> Answer:
+    """Read what is named by its path.
+
+    Raises:
+        Rejected: the vendor has none; `what` says what and which ("subscription 7").
+
+    """
+    if (found := or_none(api.get, *path)) is None:
+        raise Rejected(f"{api.connector.label} knows no {what}.")
+    return found
+
+
+def shown(api: Api, what: str, *path: Segment) -> Answer:
+    """Read what the vendor has accepted, and may not show in the first moments: a job, a message.
+
+    Raises:
+        Undocumented: it does not; `what` says what and which ("job 7"). It is asked about again, until `settles_within` is over.
+
+    """
+    if (found := or_none(api.get, *path)) is None:
+        raise Undocumented(f"{api.connector.label} does not show its {what}.")
+    return found
+
+
 def base_url(connector: Connector, settings: Values, host: str = "") -> str:
     """Return the URL that requests of a connector go to: the vendor's own, or what ENGAGE_VENDOR_URLS says instead.
 

@@ -4,10 +4,10 @@ A connector that can be read sets `pulls`. `sync.pulls` runs them at night and b
 imports a file. Nothing here touches the network or the database.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django import forms
 
@@ -16,6 +16,8 @@ from connectors.base import Values
 if TYPE_CHECKING:
     from connectors.http import Api
 
+One = TypeVar("One")
+"""Something of a vendor's: an Answer, or an object that a vendor's SDK made of one."""
 MOST_PAGES = 1_000_000
 """Of one list: what does not end before is a list that goes round."""
 BY_TRAIT, BY_USER_ID = "trait", "user_id"
@@ -77,6 +79,12 @@ def rank_in(states: Sequence[str], state: str, at: float) -> float:
 
     """
     return (len(states) - states.index(state)) * AGES + at if state in states else -1.0
+
+
+def telling(rows: Iterable[One], rank: Callable[[One], float]) -> One | None:
+    """Return which of an account's rows is told of: that of the highest rank, of equal ones the last; None where none has one."""
+    known = sorted((row for row in rows if rank(row) >= 0), key=rank)
+    return known[-1] if known else None
 
 
 def traits_choice(vendor: str, *, trait: str, user_id: str = "") -> forms.ChoiceField:

@@ -5,7 +5,7 @@ the same token by a 409, which says nothing of what became of the first. So ever
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from uuid import uuid4
 
 from django import forms
@@ -260,8 +260,7 @@ def coupons(api: Api) -> Iterator[Choice]:
     """Read the coupons, each with the products of its family to which it is not restricted away."""
     family_of = {row.fill("{id}"): row.part("product_family").fill("{id}") for row in _products(api)}
     for row in (page.part("coupon") for page in api.pages("coupons.json")):
-        has_ended = row.get("end_date") is not None and row.moment("end_date") <= datetime.now(UTC)
-        if row.get("archived_at") is None and not has_ended:
+        if row.get("archived_at") is None and not row.is_past("end_date"):
             only = [
                 one.fill("{item_id}") for one in row.get("coupon_restrictions") or () if one["item_type"] == "Product"
             ]

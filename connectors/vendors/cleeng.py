@@ -5,7 +5,6 @@ documents no idempotency key; all three actions set a state, so looking first ma
 """
 
 import re
-import time
 
 from django import forms
 from requests.auth import AuthBase
@@ -31,7 +30,7 @@ from connectors.base import (
 )
 from connectors.choosing import on_first, only_one, require, whole_number_in
 from connectors.failures import AlreadyDone, Failure, Rejected, Temporary, refused
-from connectors.http import Api, or_none
+from connectors.http import Api, existing, or_none
 
 API_VERSION = "3.1"
 HOSTS = {"live": f"https://api.cleeng.com/{API_VERSION}", "sandbox": f"https://api.sandbox.cleeng.com/{API_VERSION}"}
@@ -68,9 +67,8 @@ def named(subscription: Answer) -> str:
 
 def is_over(subscription: Answer) -> bool:
     """Whether a subscription has ended; a cancelled ("stopped") one runs until `dateTo`."""
-    ends = subscription.get("dateTo")
-    is_past = isinstance(ends, (int, float)) and ends <= time.time()
-    return bool(subscription["status"] in ({"terminated", "stopped"} if is_past else {"terminated"}))
+    ended = {"terminated", "stopped"} if subscription.is_past("dateTo") else {"terminated"}
+    return subscription["status"] in ended
 
 
 def one_subscription(api: Api, user: Json, *offers: str, statuses: tuple[str, ...] = ("active", "stopped")) -> Answer:
@@ -86,9 +84,7 @@ def one_subscription(api: Api, user: Json, *offers: str, statuses: tuple[str, ..
     """
     if user.get("cleeng_subscription_id"):
         number = whole_number_in(user, "cleeng_subscription_id", IDS)
-        if (known := or_none(api.get, "subscriptions", number)) is not None:
-            return known
-        raise Rejected(f"Cleeng knows no subscription {number}.")
+        return existing(api, f"subscription {number}", "subscriptions", number)
     customer = whole_number_in(user, "cleeng_customer_id", IDS)
     # The documentation of the status filter contradicts itself (`status[]` or `status`), and it has no `paused`: filter here.
     rows = api.get("subscriptions", params={"customerId": customer, "limit": 100}).rows("data")

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from django import forms
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from connectors.answers import Answer
 from connectors.base import (
     Category,
     Connector,
@@ -24,7 +23,7 @@ from connectors.base import (
     identity,
 )
 from connectors.bodies import without_empty
-from connectors.failures import Missing, Rejected, Undocumented
+from connectors.failures import Missing, Rejected
 from connectors.forwarders import (
     EventNames,
     ForwardedEvent,
@@ -86,7 +85,7 @@ class Events(Forwarder):
 
     def send(self, api: Api, payloads: Sequence[Json]) -> Sequence[Verdict]:
         """Many batches in one request."""
-        answer = _accepted(api.post("bulkevents", json=list(payloads)))
+        answer = api.post("bulkevents", json=list(payloads)).with_status(202)
         return [f"mParticle took it in (status {answer.status}); what becomes of it, its Live Stream shows"] * len(
             payloads
         )
@@ -95,12 +94,6 @@ class Events(Forwarder):
 def _own(name: str) -> str:
     """Return a property's name as Recurly Engage sends it here: prompt_id, where other vendors get promo_id."""
     return f"prompt_{name.removeprefix('promo_')}" if name.startswith("promo_") else name
-
-
-def _accepted(answer: Answer) -> Answer:
-    if answer.status != 202:
-        raise Undocumented(f"mParticle answered with status {answer.status}, where 202 is documented.")
-    return answer
 
 
 class MParticle(Connector):
@@ -158,7 +151,8 @@ class MParticle(Connector):
         UNVERIFIED: whether that is a 202 or a 400; either comes after the credentials were taken, of which 401 and 403 tell.
         """
         try:
-            _accepted(api.read("events", json={"environment": "development", "events": [], "user_identities": {}}))
+            empty = {"environment": "development", "events": [], "user_identities": {}}
+            api.read("events", json=empty).with_status(202)
         except Rejected as no:
             if no.status != 400:
                 raise

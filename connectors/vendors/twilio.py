@@ -42,7 +42,7 @@ from connectors.base import (
 )
 from connectors.choosing import filled_in, require, text_in
 from connectors.failures import Rejected, Undocumented
-from connectors.http import Api, or_none
+from connectors.http import Api, shown
 
 API_VERSION = "2010-04-01"
 MESSAGING_VERSION = "v1"
@@ -127,13 +127,12 @@ class SendSms(Action):
         """Ask what became of the message."""
         sid = job["sid"]
         try:
-            message = or_none(api.get, "Accounts", api.settings["account_sid"], "Messages", f"{sid}.json")
+            place = ("Accounts", api.settings["account_sid"], "Messages", f"{sid}.json")
+            message = shown(api, f"message {sid}", *place)
         except Rejected as no:
             if no.code != TEST_CREDENTIALS:
                 raise
             return f"Twilio checked {sid}, and delivers nothing: these are test credentials"
-        if message is None:  # just accepted: not to be seen yet, until `settles_within` is over
-            raise Undocumented(f"Twilio does not show its message {sid}.")
         status = message.shows("status", *UNDER_WAY, "sent", *ARRIVED, *LOST)
         if status in LOST:
             code, words = message.get("error_code") or "", message.get("error_message") or ""

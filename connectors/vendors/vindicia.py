@@ -6,7 +6,6 @@ of our own choice.
 """
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
 
 from django import forms
 from requests.auth import AuthBase, HTTPBasicAuth
@@ -29,8 +28,8 @@ from connectors.base import (
     one_of,
 )
 from connectors.choosing import on_first, only_one, only_with, require, text_in
-from connectors.failures import Failure, Rejected, refused
-from connectors.http import Api, or_none
+from connectors.failures import Failure, refused
+from connectors.http import Api, existing
 
 HOSTS = {"production": "https://api.vindicia.com", "prodtest": "https://api.prodtest.vindicia.com"}
 SAMPLES = "https://github.com/Vindicia/CashBoxRESTCodeSamples"
@@ -71,8 +70,7 @@ def subscription_of(api: Api, user: Json, *products: str) -> Answer:
     """
     if "vindicia_subscription_id" in user:
         number = text_in(user, "vindicia_subscription_id", ID, "subscription id of Vindicia's")
-        if (known := or_none(api.get, "subscriptions", number)) is None:
-            raise Rejected(f"Vindicia knows no subscription {number}.")
+        known = existing(api, f"subscription {number}", "subscriptions", number)
         status = known.text("status")
         require(status == "Active", f"{named(known)} is {status}; only an active one can be modified.")
         return known
@@ -281,9 +279,8 @@ def product_label(row: Answer) -> str:
 def campaigns(api: Api) -> Iterator[Choice]:
     """Read the promotions that a running subscription may have."""
     for row in api.pages("campaigns"):
-        is_over = row.get("offer_end_date") is not None and row.moment("offer_end_date") <= datetime.now(UTC)
         is_for_them = row.get("promotion_code") and not row.get("restrict_to_new_subscription")
-        if row["state"] == "Active" and is_for_them and not is_over:
+        if row["state"] == "Active" and is_for_them and not row.is_past("offer_end_date"):
             yield Choice(row.fill("{promotion_code}/{campaign_id}"), row.fill("{name} ({promotion_code})"))
 
 

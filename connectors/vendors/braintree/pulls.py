@@ -12,9 +12,9 @@ from braintree import CustomerSearch
 
 from connectors.failures import Rejected
 from connectors.http import Api
-from connectors.pulls import Pull, Row
-from connectors.vendors.braintree.reading import gateway
-from connectors.vendors.braintree.traits import FOUND_BY, TYPES, telling, traits_of
+from connectors.pulls import Pull, Row, telling
+from connectors.vendors.braintree.reading import gateway, subscriptions
+from connectors.vendors.braintree.traits import FOUND_BY, TYPES, rank_of, traits_of
 
 FIELDS: Any = CustomerSearch  # its methods are without types
 MOST_FOUND = 10_000
@@ -32,7 +32,7 @@ def customer_rows(api: Api, _: datetime | None) -> Iterator[Row]:
     for ids in _made(customers, OLDEST, datetime.now(UTC)):
         for start in range(0, len(ids), BLOCK):
             for customer in customers.search(FIELDS.ids.in_list(ids[start : start + BLOCK])):
-                yield Row(customer.id, customer.id, traits_of(customer.id, telling(customer)))
+                yield Row(customer.id, customer.id, traits_of(customer.id, telling(subscriptions(customer), rank_of)))
 
 
 def _made(customers: Any, start: datetime, end: datetime) -> Iterator[list[str]]:

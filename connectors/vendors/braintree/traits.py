@@ -15,7 +15,7 @@ from connectors.base import Json, Values
 from connectors.choosing import text_in
 from connectors.http import Api
 from connectors.inbound import Forged, Inbound, Learned, Message, Request, Unreadable, moment
-from connectors.pulls import rank_in
+from connectors.pulls import rank_in, telling
 from connectors.vendors.braintree.reading import ID, gateway, subscriptions
 
 KINDS = [kind for kind in vars(braintree.WebhookNotification.Kind).values() if isinstance(kind, str)]
@@ -27,13 +27,8 @@ FOUND_BY = ("braintree_id",)
 TYPES = dict.fromkeys((*FOUND_BY, *TRAITS), "text")
 
 
-def telling(customer: Any) -> Any:
-    """Return the subscription of a customer that is told of; None where there is none."""
-    known = [row for row in subscriptions(customer) if row.status in STATUSES]
-    return max(known, key=_rank_of, default=None)
-
-
-def _rank_of(subscription: Any) -> float:
+def rank_of(subscription: Any) -> float:
+    """Return how much a subscription says of today; below 0 where nothing is told of its status."""
     made = getattr(subscription, "created_at", None)
     return rank_in(STATUSES, subscription.status, made.replace(tzinfo=UTC).timestamp() if made else 0.0)
 
@@ -92,7 +87,7 @@ class Webhooks(Inbound):
         account = gateway(api)
         found = account.subscription.find(text_in(message.payload, "subscription", ID, "id of a subscription"))
         customer = account.payment_method.find(found.payment_method_token).customer_id
-        traits = traits_of(customer, telling(account.customer.find(customer)))
+        traits = traits_of(customer, telling(subscriptions(account.customer.find(customer)), rank_of))
         return [
             Learned(traits, found_by=tuple((name, customer) for name in FOUND_BY), subject=f"subscription {found.id}")
         ]

@@ -5,8 +5,8 @@ from typing import ClassVar
 from connectors.answers import Answer
 from connectors.base import DesiredState, Json, Values, one_of
 from connectors.choosing import at_address, email_in, id_at_address, whole_number_in
-from connectors.failures import AlreadyDone, Rejected, Undocumented
-from connectors.http import Api, or_none
+from connectors.failures import AlreadyDone, Rejected
+from connectors.http import Api, existing
 
 DOCS = "https://developers.freshdesk.com/api"
 REQUESTER = one_of("freshdesk_id", "email_address")
@@ -47,9 +47,7 @@ class Deletion(DesiredState):
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """Read the contact itself."""
         number = contact_of(api, user, deleted_too=True)
-        contact = or_none(api.get, "contacts", number)
-        if contact is None:
-            raise Rejected(f"Freshdesk knows no contact {number}.")
+        contact = existing(api, f"contact {number}", "contacts", number)
         contact["id"]
         return contact
 
@@ -70,11 +68,12 @@ class SoftDeleteContact(Deletion):
     def change(self, api: Api, thing: Answer, inputs: Values) -> str:
         """Delete it. "Updating or deleting a contact that has been blocked or deleted will now return a 405"."""
         try:
-            return shown_by_status(api.delete("contacts", thing.fill("{id}")), self._told(thing))
+            api.delete("contacts", thing.fill("{id}")).with_status(204)
         except Rejected as no:
             if no.status != 405:
                 raise
             raise AlreadyDone(thing.fill("Freshdesk says that contact {id} is deleted or blocked already.")) from None
+        return self._told(thing)
 
 
 class RestoreContact(Deletion):
@@ -85,11 +84,5 @@ class RestoreContact(Deletion):
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> str:
         """Restore it."""
-        return shown_by_status(api.put("contacts", thing.fill("{id}"), "restore"), self._told(thing))
-
-
-def shown_by_status(answer: Answer, done: str) -> str:
-    """Return the sentence where the answer is the one that is documented: "HTTP Status: 204 No Content"."""
-    if answer.status != 204:
-        raise Undocumented("Freshdesk accepted the request, and does not answer as documented.")
-    return done
+        api.put("contacts", thing.fill("{id}"), "restore").with_status(204)
+        return self._told(thing)

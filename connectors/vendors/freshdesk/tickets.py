@@ -25,7 +25,7 @@ from connectors.base import (
 from connectors.bodies import without_empty
 from connectors.choosing import email_in, filled_in
 from connectors.failures import Undocumented
-from connectors.http import Api
+from connectors.http import Api, shown
 from connectors.vendors.freshdesk.contacts import DOCS, REQUESTER, contact_of, known_id
 
 # Without it a list has the last 30 days only: https://developers.freshdesk.com/api/#list_all_tickets
@@ -179,7 +179,7 @@ class OnTickets(help_desks.OnTickets):
 
     def job(self, api: Api, number: str) -> Answer:
         """A job, which says nothing of single tickets."""
-        return help_desks.shown(api, "jobs", number)
+        return shown(api, f"job {number}", "jobs", number)
 
     def has_ended(self, job: Answer) -> bool:
         """UNVERIFIED: the words for its ends; any other one is asked about again."""

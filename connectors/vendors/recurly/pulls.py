@@ -11,10 +11,10 @@ from datetime import datetime
 from connectors.answers import Answer
 from connectors.base import Json
 from connectors.http import Api
-from connectors.pulls import MOST_PAGES, Pull, Row
+from connectors.pulls import MOST_PAGES, Pull, Row, telling
 from connectors.times import utc
 from connectors.vendors.recurly.reading import subscriptions
-from connectors.vendors.recurly.traits import FOUND_BY, TYPES, key_of, newest_invoice, rank_of, telling, traits_of
+from connectors.vendors.recurly.traits import FOUND_BY, TYPES, key_of, newest_invoice, rank_of, traits_of
 
 MOST_ACCOUNTS = 5_000
 """Accounts that are read one by one. The list of a million subscriptions takes as many requests, so with more it is read."""
@@ -72,7 +72,9 @@ def _of_invoice(api: Api, one: Answer) -> Row:
 
 def subscription_rows(api: Api, since: datetime | None) -> Iterator[Row]:
     """Return what the subscriptions say; of an account's, the one that webhooks tell of."""
-    return _read(api, since, "subscriptions", _of_subscription, lambda door, of: telling(subscriptions(door, of)))
+    return _read(
+        api, since, "subscriptions", _of_subscription, lambda door, of: telling(subscriptions(door, of), rank_of)
+    )
 
 
 def invoice_rows(api: Api, since: datetime | None) -> Iterator[Row]:

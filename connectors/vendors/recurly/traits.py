@@ -24,7 +24,7 @@ from connectors.inbound import (
     moment,
     signing_secrets,
 )
-from connectors.pulls import rank_in
+from connectors.pulls import rank_in, telling
 from connectors.times import MILLISECOND
 from connectors.vendors.recurly.reading import subscriptions
 
@@ -76,12 +76,6 @@ def rank_of(subscription: Answer) -> float:
     return rank_in(STATES, subscription["state"], created)
 
 
-def telling(subscriptions: Iterable[Answer]) -> Answer | None:
-    """Return the subscription of an account that is told of; None where it never had one."""
-    known = [row for row in subscriptions if rank_of(row) >= 0]
-    return max(known, key=rank_of, default=None)
-
-
 def newest_invoice(api: Api, account: str) -> Answer | None:
     """Return an account's newest invoice; None where it has none."""
     return next(iter(api.get("accounts", account, "invoices", params=NEWEST).rows("data")), None)
@@ -125,7 +119,7 @@ class Webhooks(Inbound):
     def read(self, message: Message, api: Api) -> Iterable[Learned]:
         """Read the account's subscriptions and its newest invoice."""
         account = self._account(Answer(message.payload, where="webhook"), api)
-        told = telling(subscriptions(api, account))
+        told = telling(subscriptions(api, account), rank_of)
         if told is None:
             return
         invoice = newest_invoice(api, account)

@@ -5,8 +5,7 @@ from django import forms
 from connectors.answers import Answer
 from connectors.base import Action, CatalogueField, Json, Pending, Replay, Values, all_of
 from connectors.choosing import email_in, require
-from connectors.failures import Undocumented
-from connectors.http import Api, or_none
+from connectors.http import Api, or_none, shown
 from connectors.vendors.sendgrid.mails import DOCS
 
 # The vendor's own description gives contacts and lists the global server only; that the EU has none is inferred from it.
@@ -55,9 +54,7 @@ class ListAdd(ListAction):
     def follow_up(self, api: Api, job: Json) -> str | Pending:
         """Ask for the job."""
         number = job["job"]
-        answer = or_none(api.get, "marketing", "contacts", "imports", number)
-        if answer is None:  # just accepted: not to be seen yet, until `settles_within` is over
-            raise Undocumented(f"SendGrid does not show its job {number}.")
+        answer = shown(api, f"job {number}", "marketing", "contacts", "imports", number)
         status = answer.shows("status", "pending", "completed", "errored", "failed")
         if status == "pending":
             return Pending(job, f"SendGrid has queued it (job {number})")

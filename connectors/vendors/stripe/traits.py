@@ -26,7 +26,7 @@ from connectors.inbound import (
     moment,
     signing_secrets,
 )
-from connectors.pulls import rank_in
+from connectors.pulls import rank_in, telling
 from connectors.times import utc
 
 # Of several subscriptions the one that says most of today is told of: the newest of the first of these that any has.
@@ -51,12 +51,6 @@ NO_SUBSCRIPTION: Json = {
 def rank_of(subscription: Answer) -> float:
     """Return how much a subscription says of today; below 0 where nothing is told of its status."""
     return rank_in(STATUSES, subscription["status"], int(subscription["created"]))
-
-
-def telling(subscriptions: Iterable[Answer]) -> Answer | None:
-    """Return the subscription of a customer that is told of, of equal ones the last; None where there never was one."""
-    known = sorted((row for row in subscriptions if rank_of(row) >= 0), key=rank_of)
-    return known[-1] if known else None
 
 
 def product_names(api: Api) -> NameOf:
@@ -141,6 +135,6 @@ class Webhooks(Inbound):
         shown = api.get("customers", number)
         if shown.get("deleted"):
             return
-        told = telling(api.pages("subscriptions", params={"customer": number, "status": "all"}))
+        told = telling(api.pages("subscriptions", params={"customer": number, "status": "all"}), rank_of)
         traits = traits_of(told, shown, product_names(api))
         yield Learned(traits, found_by=tuple((name, number) for name in FOUND_BY), subject=f"customer {number}")

@@ -14,7 +14,7 @@ from connectors.answers import Answer
 from connectors.base import Action, CatalogueField, Json, Replay, TemplateField, Values, if_known
 from connectors.bodies import without_empty
 from connectors.choosing import email_in, filled_in
-from connectors.http import Api
+from connectors.http import Api, shown
 from connectors.vendors.zendesk.users import DOCS, REQUESTER, known_id, user_of
 
 BY_CURSOR = {"page[size]": 100}  # at most: https://developer.zendesk.com/api-reference/introduction/pagination/
@@ -131,7 +131,7 @@ class OnTickets(help_desks.OnTickets):
 
     def job(self, api: Api, number: str) -> Answer:
         """A job, which Zendesk keeps for a day."""
-        return help_desks.shown(api, "job_statuses", number).part("job_status")
+        return shown(api, f"job {number}", "job_statuses", number).part("job_status")
 
     def has_ended(self, job: Answer) -> bool:
         """Its status says so."""

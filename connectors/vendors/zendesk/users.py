@@ -5,8 +5,7 @@ from typing import ClassVar
 from connectors.answers import Answer
 from connectors.base import DesiredState, Json, Values, one_of
 from connectors.choosing import email_in, id_at_address, require, whole_number_in
-from connectors.failures import Rejected
-from connectors.http import Api, or_none
+from connectors.http import Api, existing
 
 DOCS = "https://developer.zendesk.com/api-reference/ticketing"
 REQUESTER = one_of("zendesk_id", "email_address")
@@ -44,10 +43,7 @@ class Suspension(DesiredState):
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """Read the user itself: what a search finds may be some minutes old."""
         number = user_of(api, user)
-        found = or_none(api.get, "users", number)
-        if found is None:
-            raise Rejected(f"Zendesk knows no user {number}.")
-        return found.part("user")
+        return existing(api, f"user {number}", "users", number).part("user")
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """The user says so."""

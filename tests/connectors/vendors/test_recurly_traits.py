@@ -7,8 +7,9 @@ import pytest
 
 from connectors.answers import Answer
 from connectors.inbound import Forged, Request
+from connectors.pulls import telling
 from connectors.vendors.recurly import Recurly
-from connectors.vendors.recurly.traits import Webhooks, telling
+from connectors.vendors.recurly.traits import Webhooks, rank_of
 from tests.connectors.fake_vendor import Call
 from tests.connectors.inbound_contract import InboundContract, InboundScenario, Sent
 from tests.connectors.tellers import as_json, digest
@@ -156,5 +157,5 @@ def test_a_signature_that_others_have_computed() -> None:
 )
 def test_which_of_several_subscriptions_is_told_of(rows: list[tuple[str, str, str]], told: str | None) -> None:
     shown = [Answer({"id": number, "state": state, "created_at": at}, where="list") for number, state, at in rows]
-    found = telling(shown)
+    found = telling(shown, rank_of)
     assert (found and found["id"]) == told

@@ -8,8 +8,9 @@ import pytest
 
 from connectors.answers import Answer
 from connectors.inbound import Forged, Request
+from connectors.pulls import telling
 from connectors.vendors.stripe import Stripe
-from connectors.vendors.stripe.traits import Webhooks, telling
+from connectors.vendors.stripe.traits import Webhooks, rank_of
 from tests.connectors.fake_vendor import Call
 from tests.connectors.inbound_contract import InboundContract, InboundScenario, Sent
 from tests.connectors.tellers import as_json, digest
@@ -170,7 +171,7 @@ def test_the_signature_of_stripes_own_documented_scheme_and_no_other() -> None:
 )
 def test_which_of_several_subscriptions_is_told_of(rows: list[tuple[str, str, int]], told: str | None) -> None:
     shown = [Answer({"id": number, "status": status, "created": at}, where="list") for number, status, at in rows]
-    found = telling(shown)
+    found = telling(shown, rank_of)
     assert (found and found["id"]) == told
 
 
