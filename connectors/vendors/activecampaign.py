@@ -36,7 +36,7 @@ from connectors.http import Api
 
 API_VERSION = "3"
 DOCS = "https://developers.activecampaign.com/reference"
-ROWS_PER_PAGE = 100  # "limit", at most: https://developers.activecampaign.com/reference/pagination
+PER_PAGE = 100  # "limit", at most: https://developers.activecampaign.com/reference/pagination
 # The vendor's page asks to copy the account's URL, since not all are on api-us1.com
 # (https://developers.activecampaign.com/reference/url). UNVERIFIED: other regions' API hosts, which third parties name and the
 # vendor's pages do not. Until they do, no key goes there; every account answers under activehosted.com too.
@@ -231,7 +231,7 @@ class ActiveCampaign(Connector):
         ),
         "fields": Catalogue("Custom fields", listed("fields", key="{id}", label="{title}")),
     }
-    page_query = {"limit": ROWS_PER_PAGE, "offset": 0}
+    page_query = {"limit": PER_PAGE, "offset": 0}
     rows_in = ("lists", "automations", "fields", "contactLists", "contactAutomations")
     # Paging of a contact's own lists is not described: one that does not heed `offset` comes once more.
     may_not_page = True
@@ -283,8 +283,8 @@ class ActiveCampaign(Connector):
 
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """After a full page. `meta.total` is not there in every list."""
-        full = len(self.rows_of(page)) >= ROWS_PER_PAGE
-        return {**query, "offset": query["offset"] + ROWS_PER_PAGE} if full else None
+        full = len(self.rows_of(page)) >= PER_PAGE
+        return {**query, "offset": query["offset"] + PER_PAGE} if full else None
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Take the one sentence that means something of its own for a code; the vendor has no registry of codes."""

@@ -37,10 +37,10 @@ from connectors.failures import Temporary, Undocumented
 from connectors.http import Api
 
 DOCS = "https://developers.maxio.com/http/advanced-billing-api/api-endpoints"
-DASHBOARD = "In Chargify, open the customer and look at their subscriptions."
+CHECK_AT = "In Chargify, open the customer and look at their subscriptions."
 # "uniqueness_token": https://docs.maxio.com/hc/en-us/articles/24294819360525, Duplicate Prevention.
 # UNVERIFIED: that it is still heeded. Where it is not, looking first is what keeps a repeat harmless.
-KEPT = timedelta(minutes=60)
+KEYS_KEPT = timedelta(minutes=60)
 DUPLICATE = "DuplicatePrevention::DuplicateSubmissionError"
 PER_PAGE = 200  # "any per_page value over 200 will be changed to 200"
 OVER = ("canceled", "expired", "failed_to_create", "trial_ended")
@@ -107,8 +107,8 @@ class CreateSubscription(Action):
     needs = one_of("chargify_id", "chargify_reference", "email_address")
     replay = Replay.CHECK
     replay_proof = f"{DOCS}/customers/list-customer-subscriptions: product, state and reference show it"
-    key_kept = KEPT
-    check_at = DASHBOARD
+    key_kept = KEYS_KEPT
+    check_at = CHECK_AT
 
     class Inputs(Product):
         """To what, and for how much."""
@@ -163,8 +163,8 @@ class OnSubscription(DesiredState):
     """What the actions on a running subscription share."""
 
     needs = one_of("chargify_id", "chargify_reference", "email_address")
-    key_kept = KEPT
-    check_at = DASHBOARD
+    key_kept = KEYS_KEPT
+    check_at = CHECK_AT
 
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """The customer's only one to the product that runs; where none does, one that was cancelled."""

@@ -33,8 +33,9 @@ from connectors.failures import AlreadyDone, Failure, Rejected, Temporary, refus
 from connectors.http import Api, existing, or_none
 
 API_VERSION = "3.1"
+DOCS = "https://developers.cleeng.com/reference"
 HOSTS = {"live": f"https://api.cleeng.com/{API_VERSION}", "sandbox": f"https://api.sandbox.cleeng.com/{API_VERSION}"}
-OFFERS_PER_PAGE = 100
+PER_PAGE = 100
 
 IDS = "id of Cleeng's, which are whole numbers"
 # developers.cleeng.com/reference/31-switch-subscription lists these; its contract has only `message`, so a code is looked for
@@ -115,7 +116,7 @@ class SwitchSubscription(OnSubscription):
 
     key, label = "switch_subscription", "Switch subscription"
     description = "Moves the subscriber to another offer. Cleeng must have a switch between the two offers."
-    replay_proof = "https://developers.cleeng.com/reference/31-switch-subscription: offerId and pendingSwitchId show it"
+    replay_proof = f"{DOCS}/31-switch-subscription: offerId and pendingSwitchId show it"
 
     class Inputs(forms.Form):
         """The target, and which way it lies."""
@@ -204,7 +205,7 @@ class ApplyCoupon(OnSubscription):
 
     key, label = "apply_coupon", "Apply coupon"
     description = "Puts a coupon on the subscriber's running subscription; it counts from the next payment."
-    replay_proof = "https://developers.cleeng.com/reference/update-subscription: couponCode shows it"
+    replay_proof = f"{DOCS}/update-subscription: couponCode shows it"
 
     class Inputs(forms.Form):
         """Which coupon."""
@@ -254,7 +255,7 @@ class ReactivateSubscription(OnSubscription):
 
     key, label = "reactivate_subscription", "Reactivate subscription"
     description = "Undoes a pending cancellation, so that the subscription renews again."
-    replay_proof = "https://developers.cleeng.com/reference/api31, “Activate subscription”: status shows it"
+    replay_proof = f"{DOCS}/api31, “Activate subscription”: status shows it"
 
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """The subscription, whatever its state."""
@@ -289,7 +290,7 @@ def is_offered(offer: Answer) -> bool:
     return bool(offer.get("type", "subscription") == "subscription" and offer.get("active", True))
 
 
-offers = listed("offers", key=key_of, label=label_of, where=is_offered, params={"page": 1, "limit": OFFERS_PER_PAGE})
+offers = listed("offers", key=key_of, label=label_of, where=is_offered, params={"page": 1, "limit": PER_PAGE})
 
 
 class Cleeng(Connector):
@@ -298,7 +299,7 @@ class Cleeng(Connector):
     key, label, category = "cleeng", "Cleeng", Category.BILLING
     description = "Switch a subscription, apply a coupon, or undo a cancellation in Cleeng Core."
     aliases = ("churniq", "ott", "mediastore")
-    docs_url = "https://developers.cleeng.com/reference/api31"
+    docs_url = f"{DOCS}/api31"
     actions = (SwitchSubscription, ApplyCoupon, ReactivateSubscription)
     catalogues = {"offers": Catalogue("Offers", offers)}
     base_urls = HOSTS

@@ -38,7 +38,7 @@ from connectors.vendors.apple.signing import Bearer, KeyField
 
 HOSTS = {"live": "https://api.storekit.apple.com", "sandbox": "https://api.storekit-sandbox.apple.com"}
 CATALOGUE = "https://api.appstoreconnect.apple.com"
-PAGE = 200  # at most, of every list of App Store Connect
+PER_PAGE = 200  # at most, of every list of App Store Connect
 NO_SUCH = {"4000006", "4040010"}  # InvalidTransactionIdError, TransactionIdNotFoundError
 UNIX_MILLIS = 1e11  # a Retry-After above it is a moment, not a number of seconds
 LINE = re.compile(
@@ -115,7 +115,7 @@ class Apple(Connector):
         "subscriptions": Catalogue("Subscriptions", subscriptions),
         "offers": Catalogue("Offers", offers),
     }
-    page_query = {"limit": PAGE}
+    page_query = {"limit": PER_PAGE}
     # "Retryable": not found yet, which it may be in a moment.
     codes = {"4040002": busy, "4040004": busy, "4040006": busy}
     inbound = Notifications()

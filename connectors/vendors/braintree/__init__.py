@@ -30,7 +30,7 @@ from connectors.http import Api
 from connectors.pulls import traits_choice
 from connectors.vendors.braintree.actions import AddDiscount, SubscribePlan
 from connectors.vendors.braintree.pulls import PULLS
-from connectors.vendors.braintree.reading import HOSTS, REFERENCE, gateway
+from connectors.vendors.braintree.reading import DOCS, HOSTS, gateway
 from connectors.vendors.braintree.traits import Webhooks
 
 
@@ -54,7 +54,7 @@ class Braintree(Connector):
     description = "Start subscriptions and put discounts on them."
     aliases = ("paypal", "subscription", "discount", "coupon")
     support = Support.CONTRACT  # the official SDK builds and reads every request
-    docs_url = REFERENCE
+    docs_url = f"{DOCS}/"
     actions = (SubscribePlan, AddDiscount)
     base_urls = HOSTS
     catalogues = {"plans": Catalogue("Plans", plans), "discounts": Catalogue("Discounts", discounts)}

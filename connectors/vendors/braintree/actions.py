@@ -11,10 +11,10 @@ from connectors.choosing import only_one, only_with, require, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.vendors.braintree.reading import (
-    DASHBOARD,
+    CHECK_AT,
+    DOCS,
     ID,
     PERSON,
-    REFERENCE,
     changed,
     customer_of,
     gateway,
@@ -33,8 +33,8 @@ class SubscribePlan(Action):
     description = "Starts a subscription on the customer's default payment method, which Braintree charges."
     needs = PERSON
     replay = Replay.CHECK
-    replay_proof = f"{REFERENCE}create#id: the id is ours, and a customer shows the subscriptions with their plans"
-    check_at = DASHBOARD
+    replay_proof = f"{DOCS}/create#id: the id is ours, and a customer shows the subscriptions with their plans"
+    check_at = CHECK_AT
 
     class Inputs(forms.Form):
         """To what."""
@@ -76,8 +76,8 @@ class AddDiscount(Action):
     description = "Puts a discount on the customer's running subscription."
     needs = one_of("braintree_id", "email_address", "braintree_subscription_id")
     replay = Replay.CHECK
-    replay_proof = f"{REFERENCE}update#discounts: a subscription shows its discounts with their ids"
-    check_at = DASHBOARD
+    replay_proof = f"{DOCS}/update#discounts: a subscription shows its discounts with their ids"
+    check_at = CHECK_AT
 
     class Inputs(forms.Form):
         """Which discount, and on which subscription."""

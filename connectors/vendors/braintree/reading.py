@@ -11,8 +11,8 @@ from connectors.choosing import email_in, only_one, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api, Ending, Segment
 
-REFERENCE = "https://developer.paypal.com/braintree/docs/reference/request/subscription/"
-DASHBOARD = "In Braintree's control panel, open the customer and look at the subscriptions of the payment methods."
+DOCS = "https://developer.paypal.com/braintree/docs/reference/request/subscription"
+CHECK_AT = "In Braintree's control panel, open the customer and look at the subscriptions of the payment methods."
 ENVIRONMENTS = {"live": braintree.Environment.Production, "sandbox": braintree.Environment.Sandbox}
 HOSTS = {name: each.protocol + each.server_and_port for name, each in ENVIRONMENTS.items()}
 ID = "[A-Za-z0-9_-]{1,64}"

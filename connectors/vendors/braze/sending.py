@@ -13,7 +13,7 @@ from connectors.base import USER_ID, CatalogueField, Json, Needs, Replay, Values
 from connectors.custom_events import Properties, WithProperties, custom_properties
 from connectors.failures import Missing
 from connectors.http import Api
-from connectors.vendors.braze.users import DOCS, EXTERNAL_ID, PERSON, SEARCH, external_id_of, person
+from connectors.vendors.braze.users import CHECK_AT, DOCS, EXTERNAL_ID, PERSON, external_id_of, person
 
 API_ID = RegexValidator(r"^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z", "It is no id of Braze's.")
 # https://www.braze.com/docs/api/objects_filters/recipient_object: of several users with an address this one is meant
@@ -32,7 +32,7 @@ class Send(WithProperties):
     """A message that was made in Braze, to one person. Properties are filled into it."""
 
     needs = PERSON
-    check_at = SEARCH
+    check_at = CHECK_AT
     path: ClassVar[str]  # of what is sent; its id is an input
     properties: ClassVar[str] = "trigger_properties"  # what Braze calls what is filled in
 

@@ -32,7 +32,7 @@ from connectors.pushes import Person, TraitPush
 
 DOCS = "https://www.braze.com/docs/api/endpoints"
 TRACK = f"{DOCS}/user_data/post_user_track"
-SEARCH = "In Braze, open Audience > Search Users and look for the person."
+CHECK_AT = "In Braze, open Audience > Search Users and look for the person."
 PERSON = given(USER_ID) & if_known("braze_external_id", "email_address")
 EXTERNAL_ID = "braze_external_id"
 # https://www.braze.com/docs/api/objects_filters/user_attributes_object: what says who is meant, and what goes by another name
@@ -130,7 +130,7 @@ class UpdateAttributes(WithProperties):
     needs = PERSON
     replay = Replay.NATURAL
     replay_proof = f"{TRACK}: attributes are set, and the same ones twice are the same as once"
-    check_at = SEARCH
+    check_at = CHECK_AT
 
     class Inputs(Properties):
         """Which attributes, and which mail."""
@@ -185,7 +185,7 @@ class TrackEvent(CustomEvent):
     needs = PERSON & given(ANSWERED_AT)
     replay = Replay.NEVER
     replay_proof = f"{TRACK}: events are not deduplicated"
-    check_at = SEARCH
+    check_at = CHECK_AT
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Send it, with the time of the answer and a name that all tries share."""

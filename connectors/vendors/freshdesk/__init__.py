@@ -31,6 +31,7 @@ from connectors.http import Api
 from connectors.vendors.freshdesk import contacts, tickets
 
 API_VERSION = "v2"
+PER_PAGE = 100  # at most: https://developers.freshdesk.com/api/#pagination
 
 
 def statuses(api: Api) -> Iterator[Choice]:
@@ -70,7 +71,7 @@ class Freshdesk(Connector):
         ),
     }
     rows_in = ("",)
-    page_query = {"per_page": 100}  # at most: https://developers.freshdesk.com/api/#pagination
+    page_query = {"per_page": PER_PAGE}
     # What is wrong with the account or the agent is no refusal of a request.
     codes = {"password_lockout": BadCredentials, "account_suspended": BadCredentials}
     setup_steps = (

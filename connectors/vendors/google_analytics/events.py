@@ -43,7 +43,7 @@ RESERVED_NAMES = frozenset(
 )
 CLIENT_ID = r"(?:GA\d\.\d\.)?\d{1,20}\.\d{1,20}"
 NEVER_TWICE = f"{DOCS}: an event carries no id by which a repeat would be told"
-REALTIME = "In Google Analytics, open Reports > Realtime, or Admin > DebugView with debug mode on; reports take a day."
+CHECK_AT = "In Google Analytics, open Reports > Realtime, or Admin > DebugView with debug mode on; reports take a day."
 
 
 class Events(Forwarder):
@@ -56,7 +56,7 @@ class Events(Forwarder):
     replay, replay_proof = Replay.NEVER, NEVER_TWICE
     most_items, most_bytes, largest_item = MOST_EVENTS, MOST_BYTES, MOST_BYTES
     browser = frozenset({"ga_client_id", "ga_session_id"})
-    check_at = REALTIME
+    check_at = CHECK_AT
 
     def name(self, event: ForwardedEvent, settings: Values) -> str:
         """Return the shared words as Google takes them: in snake case."""
@@ -99,7 +99,7 @@ class SendEvent(CustomEvent):
     )
     needs = given(USER_ID, ANSWERED_AT) & all_of("ga_client_id")
     replay, replay_proof = Replay.NEVER, NEVER_TWICE
-    check_at = REALTIME
+    check_at = CHECK_AT
 
     class Inputs(CustomEvent.Inputs):
         """Names are of Google's kind."""

@@ -25,7 +25,7 @@ from connectors.vendors.google_play.purchases import (
 )
 
 DOCS = "https://developers.google.com/android-publisher/api-ref/rest/v3"
-IN_CONSOLE = "In the Play Console, open Order management and search for the order or the purchase token."
+CHECK_AT = "In the Play Console, open Order management and search for the order or the purchase token."
 REFUNDED = frozenset({"REFUNDED", "PARTIALLY_REFUNDED", "PENDING_REFUND"})
 
 
@@ -33,7 +33,7 @@ class Managed(DesiredState):
     """An action whose effect is looked up afterwards."""
 
     replay = Replay.CHECK
-    check_at = IN_CONSOLE
+    check_at = CHECK_AT
 
     def thing(self, api: Api, name: str) -> Answer:
         """Return the subscription or order of this name."""

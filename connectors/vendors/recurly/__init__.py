@@ -35,7 +35,7 @@ from connectors.pulls import traits_choice
 from connectors.vendors.recurly.changes import Create, Switch, UpdatePrice
 from connectors.vendors.recurly.extras import ApplyCoupon, RecordUsage
 from connectors.vendors.recurly.pulls import PULLS
-from connectors.vendors.recurly.reading import API_VERSION, REFERENCE
+from connectors.vendors.recurly.reading import API_VERSION, DOCS
 from connectors.vendors.recurly.states import Cancel, ConvertTrial, Pause, Reactivate, Resume
 from connectors.vendors.recurly.traits import Webhooks
 
@@ -60,7 +60,7 @@ class Recurly(Connector):
     description = "Start, change, pause and end subscriptions, redeem coupons and record usage."
     aliases = ("subscriptions", "coupon", "usage", "trial")
     support = Support.CONTRACT
-    docs_url = REFERENCE
+    docs_url = f"{DOCS}/"
     actions = (
         ApplyCoupon,
         Pause,

@@ -14,9 +14,9 @@ from connectors.http import Api
 from connectors.times import utc
 from connectors.vendors.recurly.reading import (
     ACCOUNT,
-    DASHBOARD,
+    CHECK_AT,
+    DOCS,
     OVER,
-    REFERENCE,
     OnPlan,
     OnSubscription,
     account_of,
@@ -109,7 +109,7 @@ class Switch(Change):
 
     key, label = "switch", "Switch subscription"
     description = "Moves the subscription to another plan. “Now” may charge or credit at once."
-    replay_proof = f"{REFERENCE}#operation/create_subscription_change: plan and pending_change show it"
+    replay_proof = f"{DOCS}/#operation/create_subscription_change: plan and pending_change show it"
 
     class Inputs(ChangeInputs):
         """The target."""
@@ -125,7 +125,7 @@ class UpdatePrice(Change):
 
     key, label = "update_price", "Update subscription price"
     description = "Sets the subscription's price, in its own currency."
-    replay_proof = f"{REFERENCE}#operation/create_subscription_change: unit_amount and pending_change show it"
+    replay_proof = f"{DOCS}/#operation/create_subscription_change: unit_amount and pending_change show it"
 
     class Inputs(ChangeInputs):
         """The price."""
@@ -141,8 +141,8 @@ class Create(Action):
     description = "Starts a subscription and charges the payment method that Recurly has on the account."
     needs = ACCOUNT
     replay = Replay.CHECK
-    replay_proof = f"{REFERENCE}#operation/list_account_subscriptions: plan and state show it"
-    check_at = DASHBOARD
+    replay_proof = f"{DOCS}/#operation/list_account_subscriptions: plan and state show it"
+    check_at = CHECK_AT
 
     class Inputs(forms.Form):
         """To what."""

@@ -9,7 +9,7 @@ from connectors.base import Action, CatalogueField, Json, Replay, Values
 from connectors.choosing import require
 from connectors.http import Api
 from connectors.times import utc
-from connectors.vendors.recurly.reading import ACCOUNT, DASHBOARD, REFERENCE, OnPlan, account_of, one_subscription
+from connectors.vendors.recurly.reading import ACCOUNT, CHECK_AT, DOCS, OnPlan, account_of, one_subscription
 
 USAGE_LOOKED_BACK = timedelta(days=30)  # far longer than an execution is open
 
@@ -21,8 +21,8 @@ class RecordUsage(Action):
     description = "Records usage of an add-on, which the next invoice charges."
     needs = ACCOUNT
     replay = Replay.CHECK
-    check_at = DASHBOARD
-    replay_proof = f"{REFERENCE}#operation/list_usage: merchant_tag, “the id in your own system”, shows it"
+    check_at = CHECK_AT
+    replay_proof = f"{DOCS}/#operation/list_usage: merchant_tag, “the id in your own system”, shows it"
 
     class Inputs(OnPlan):
         """What, and how much."""
@@ -71,8 +71,8 @@ class ApplyCoupon(Action):
     description = "Redeems a coupon; it counts from the next invoice."
     needs = ACCOUNT
     replay = Replay.CHECK
-    check_at = DASHBOARD
-    replay_proof = f"{REFERENCE}#operation/list_active_coupon_redemptions: coupon and subscription_id show it"
+    check_at = CHECK_AT
+    replay_proof = f"{DOCS}/#operation/list_active_coupon_redemptions: coupon and subscription_id show it"
 
     class Inputs(OnPlan):
         """Which coupon. UNVERIFIED whether a redemption takes `code-…`, so the id is kept."""

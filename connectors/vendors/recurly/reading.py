@@ -11,8 +11,8 @@ from connectors.choosing import email_in, id_at_address, on_first, only_one, onl
 from connectors.http import Api
 
 API_VERSION = "v2021-02-25"
-REFERENCE = f"https://recurly.com/developers/api/{API_VERSION}/"
-DASHBOARD = "In Recurly, open the account and look at its subscriptions and invoices."
+DOCS = f"https://recurly.com/developers/api/{API_VERSION}"
+CHECK_AT = "In Recurly, open the account and look at its subscriptions and invoices."
 CLOCKS_DIFFER = timedelta(seconds=60)
 ACCOUNT = one_of("account_code", "account_number", "email_address")
 OVER = ("expired", "failed")
@@ -94,7 +94,7 @@ class OnSubscription(DesiredState):
     """What the actions on a running subscription share."""
 
     needs = ACCOUNT
-    check_at = DASHBOARD
+    check_at = CHECK_AT
     states: ClassVar[tuple[str, ...]] = ("active",)
 
     class Inputs(OnPlan):

@@ -8,8 +8,8 @@ from connectors.choosing import only_one, require
 from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.vendors.recurly.reading import (
+    DOCS,
     OVER,
-    REFERENCE,
     OnPlan,
     OnSubscription,
     account_of,
@@ -28,7 +28,7 @@ class Pause(OnSubscription):
 
     key, label = "pause", "Pause subscription"
     description = "Pauses the subscription from its next renewal on, for a number of billing cycles."
-    replay_proof = f"{REFERENCE}#operation/pause_subscription: state and remaining_pause_cycles show it"
+    replay_proof = f"{DOCS}/#operation/pause_subscription: state and remaining_pause_cycles show it"
     states = ("active", "paused")
 
     class Inputs(OnPlan):
@@ -58,7 +58,7 @@ class Resume(OnSubscription):
 
     key, label = "resume", "Resume subscription"
     description = "Ends a pause at once, or calls off one that has not begun. Recurly may bill at once."
-    replay_proof = f"{REFERENCE}#operation/resume_subscription: state and remaining_pause_cycles show it"
+    replay_proof = f"{DOCS}/#operation/resume_subscription: state and remaining_pause_cycles show it"
     states = ("active", "paused")
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
@@ -78,7 +78,7 @@ class Reactivate(OnSubscription):
 
     key, label = "reactivate", "Reactivate subscription"
     description = "Undoes a pending cancellation, so that the subscription renews again."
-    replay_proof = f"{REFERENCE}#operation/reactivate_subscription: state shows it"
+    replay_proof = f"{DOCS}/#operation/reactivate_subscription: state shows it"
     states = ("active", "canceled")
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
@@ -95,7 +95,7 @@ class ConvertTrial(OnSubscription):
 
     key, label = "convert_trial", "Convert trial"
     description = "Ends the trial and charges the subscriber at once. When the payment fails, the trial goes on."
-    replay_proof = f"{REFERENCE}#operation/convert_trial: trial_ends_at shows it"
+    replay_proof = f"{DOCS}/#operation/convert_trial: trial_ends_at shows it"
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """No trial goes on."""
@@ -115,7 +115,7 @@ class Cancel(OnSubscription):
 
     key, label = "cancel", "Cancel subscription"
     description = "Stops the renewal, or ends the subscription at once, with or without a refund."
-    replay_proof = f"{REFERENCE}#operation/cancel_subscription and terminate_subscription: state shows it"
+    replay_proof = f"{DOCS}/#operation/cancel_subscription and terminate_subscription: state shows it"
 
     class Inputs(OnPlan):
         """When, and what is paid back."""

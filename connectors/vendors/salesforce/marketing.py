@@ -32,7 +32,7 @@ DOCS = "https://developer.salesforce.com/docs/marketing/marketing-cloud/guide"
 NOT_SET_UP = "Marketing Cloud is not set up in this connection."
 PER_PAGE = 50
 BLOCKED_FOR = 300.0  # seconds; error 50200, "temporarily blocked", names no time: rate-limiting-errors
-TRACKING = "In Marketing Cloud, open Email Studio > Tracking and search for the address."
+CHECK_AT = "In Marketing Cloud, open Email Studio > Tracking and search for the address."
 PERSON = if_known("email_address", "salesforce_subscriber_key")
 TENANT = re.compile(r"https://([a-z0-9-]{28})\.auth\.marketingcloudapis\.com/?")
 
@@ -91,7 +91,7 @@ class Mail(MarketingAction):
 
     # The address alone: whoever could also choose the mail could send anything to anybody in your name.
     from_browser = frozenset({"email"})
-    check_at = TRACKING
+    check_at = CHECK_AT
 
 
 class SendMail(Mail):

@@ -29,7 +29,7 @@ DOCS = "https://segment.com/docs/connections/sources/catalog/libraries/server/ht
 ONCE = "https://segment.com/docs/guides/duplicate-data: what comes with a messageId of the last 24 hours is dropped"
 # DOCS: "32KB" for a call, and for a batch "500KB per request" and 2500 calls; each event may bring an identify call along.
 MOST_CALLS, MOST_BYTES, LARGEST_CALL = 2500, 490_000, 32_000
-DEBUGGER = "In Segment, open the source's Debugger and look for the user id."
+CHECK_AT = "In Segment, open the source's Debugger and look for the user id."
 
 
 class Events(Forwarder):
@@ -39,7 +39,7 @@ class Events(Forwarder):
     replay, replay_proof = Replay.KEY, ONCE
     most_items, most_bytes, largest_item = MOST_CALLS // 2, MOST_BYTES, LARGEST_CALL
     browser = frozenset({"path"})
-    check_at = DEBUGGER
+    check_at = CHECK_AT
 
     def payload(self, event: ForwardedEvent, settings: Values) -> Json:
         """The calls for an event."""
@@ -81,7 +81,7 @@ class Track(CustomEvent):
     key, label = "track", "Track an event"
     description = "Sends an event of your own for the person to Segment, besides those of the prompt."
     replay, replay_proof, key_kept = Replay.KEY, ONCE, timedelta(hours=24)
-    check_at = DEBUGGER
+    check_at = CHECK_AT
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Track it."""
@@ -95,7 +95,7 @@ class Identify(SendTraits):
     key, label = "identify", "Identify"
     description = "Sends traits of the person to Segment."
     replay, replay_proof, key_kept = Replay.KEY, ONCE, timedelta(hours=24)
-    check_at = DEBUGGER
+    check_at = CHECK_AT
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Identify them."""
@@ -109,7 +109,7 @@ class Group(NamesTraits):
     description = "Tells Segment to which group (an account, a household) the person belongs."
     needs = given(USER_ID, ANSWERED_AT)
     replay, replay_proof, key_kept = Replay.KEY, ONCE, timedelta(hours=24)
-    check_at = DEBUGGER
+    check_at = CHECK_AT
 
     class Inputs(forms.Form):
         """Which group."""

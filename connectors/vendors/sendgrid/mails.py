@@ -21,7 +21,7 @@ from connectors.failures import Undocumented
 from connectors.http import Api, or_none
 
 DOCS = "https://www.twilio.com/docs/sendgrid/api-reference"
-ACTIVITY = "In SendGrid, open Activity and search for the address; the feed goes back a few days."
+CHECK_AT = "In SendGrid, open Activity and search for the address; the feed goes back a few days."
 
 
 class Mail(forms.Form):
@@ -95,7 +95,7 @@ class SendTemplate(Action):
     needs = all_of("email_address")
     replay = Replay.NEVER
     replay_proof = f"{DOCS}/mail-send/mail-send: no idempotency key; every request is a mail"
-    check_at = ACTIVITY
+    check_at = CHECK_AT
 
     class Inputs(Mail):
         """Which mail."""

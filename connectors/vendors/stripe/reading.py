@@ -11,7 +11,7 @@ from connectors.choosing import email_in, on_first, only_one, require, text_in
 from connectors.http import Api
 
 DOCS = "https://docs.stripe.com/api"
-DASHBOARD = "In Stripe's dashboard, open the customer and look at the subscription, its invoices and its events."
+CHECK_AT = "In Stripe's dashboard, open the customer and look at the subscription, its invoices and its events."
 PERSON = one_of("stripe_id", "email_address")
 CUSTOMERS_LOOKED_AT = 5  # of those that share an address; each costs a request of the attempt's time
 OVER = ("canceled", "incomplete_expired")
@@ -92,7 +92,7 @@ class OnSubscription(DesiredState):
     """What the actions on a running subscription share."""
 
     needs = PERSON
-    check_at = DASHBOARD
+    check_at = CHECK_AT
     states: ClassVar[tuple[str, ...]] = RUNNING
 
     class Inputs(OnPrice):

@@ -12,7 +12,7 @@ from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
 from connectors.vendors.stripe.reading import (
-    DASHBOARD,
+    CHECK_AT,
     DOCS,
     OVER,
     PERSON,
@@ -270,7 +270,7 @@ class Create(Action):
     replay = Replay.CHECK
     replay_proof = f"{DOCS}/subscriptions/list: price and status show it"
     key_kept = KEYS_KEPT
-    check_at = DASHBOARD
+    check_at = CHECK_AT
 
     class Inputs(forms.Form):
         """To what."""

@@ -9,7 +9,7 @@ from connectors.base import Action, CatalogueField, Json, Replay, Values, all_of
 from connectors.choosing import require
 from connectors.http import Api
 from connectors.vendors.zuora.reading import (
-    CONSOLE,
+    CHECK_AT,
     KEYS_KEPT,
     OVER,
     PERIODS,
@@ -136,7 +136,7 @@ class Create(Action):
     replay = Replay.CHECK
     replay_proof = f"{SHOWN}: status and ratePlans show it"
     key_kept = KEYS_KEPT
-    check_at = CONSOLE
+    check_at = CHECK_AT
 
     class Inputs(Billing):
         """Which plan, from when on and for how long."""

@@ -19,9 +19,9 @@ from connectors.choosing import only_one, only_with, text_in
 from connectors.failures import Undocumented
 from connectors.http import Api
 
-REFERENCE = "https://developer.zuora.com/v1-api-reference/api"
-SHOWN = f"{REFERENCE}/operation/GET_SubscriptionsByAccount"
-CONSOLE = "In Zuora, open the account and look at its subscriptions and orders."
+DOCS = "https://developer.zuora.com/v1-api-reference/api"
+SHOWN = f"{DOCS}/operation/GET_SubscriptionsByAccount"
+CHECK_AT = "In Zuora, open the account and look at its subscriptions and orders."
 KEYS_KEPT = timedelta(hours=24)  # https://developer.zuora.com/docs/guides/idempotent-requests
 OVER = ("Cancelled", "Expired")
 PERIODS = [(one, f"{one}s") for one in ("Day", "Week", "Month", "Year")]
@@ -193,7 +193,7 @@ class OnSubscription(DesiredState):
     """
 
     needs = all_of("account_number")
-    check_at = CONSOLE
+    check_at = CHECK_AT
     key_kept = KEYS_KEPT
     statuses: ClassVar[tuple[str, ...]] = ("Active",)
 
