@@ -10,7 +10,10 @@ from connectors.http import Api
 
 
 class InAppPurchase(Action):
-    """What is bought in the app: the instruction for it, what the app then reports, and what the store shows of that."""
+    """What is bought in the app: the instruction for it, what the app then reports, and what the store shows of that.
+
+    The action's key is what the instruction calls the operation: "purchase", "upgrade" or "downgrade".
+    """
 
     replay = Replay.NATURAL
     replay_proof = (
@@ -18,7 +21,6 @@ class InAppPurchase(Action):
     )
     settles_within = timedelta(days=2)
     store: ClassVar[str]  # as the instruction names it
-    operation: ClassVar[str] = "purchase"  # or "upgrade", "downgrade"
     reports: ClassVar[tuple[str, ...]]  # what the app reports, by the names that `claimed()` reads
 
     def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
@@ -28,7 +30,7 @@ class InAppPurchase(Action):
     def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand it over; it is open until the app has reported, and the store has shown it."""
         product, told = self.wanted(api, user, inputs)
-        what = {"kind": "purchase", "store": self.store, "operation": self.operation}
+        what = {"kind": "purchase", "store": self.store, "operation": self.key}
         instruction = {**what, **told, "report": {"fields": list(self.reports)}}
         return HandedOver(instruction, f"To be bought in the app: {product}", wants_report=True)
 

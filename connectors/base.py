@@ -403,19 +403,19 @@ class Action:
         """Do it. `user` has the needed traits; the sentence returned holds a value taken out of the vendor's answer."""
         raise NotImplementedError
 
-    def follow_up(self, api: "Api", job: Json) -> "str | Confirmed | Pending":
-        """Ask what became of a job: the sentence when it is done, Pending while it is not; raise Rejected.
-
-        By reads, and by writes which the vendor shows, so that the next look makes none of them twice (an acknowledgement).
-        """
-        raise NotImplementedError
-
     def claimed(self, instruction: Json, detail: Json) -> Json | None:
         """Return what to ask the vendor about when the app says that it is done: the job of `follow_up()`.
 
         None: the app's word counts, since nobody else can be asked. Raises Rejected where `detail` lacks what it must hold.
         """
         return None
+
+    def follow_up(self, api: "Api", job: Json) -> "str | Confirmed | Pending":
+        """Ask what became of a job: the sentence when it is done, Pending while it is not; raise Rejected.
+
+        By reads, and by writes which the vendor shows, so that the next look makes none of them twice (an acknowledgement).
+        """
+        raise NotImplementedError
 
     def unavailable(self, settings: Values) -> str:
         """Say why a connection with these settings cannot do it (a part of the vendor is not set up); empty where it can."""
@@ -581,39 +581,38 @@ class Connector:
     aliases: ClassVar[tuple[str, ...]] = ()  # other words under which people search for it
     support: ClassVar[Support] = Support.DOCUMENTATION
     docs_url: ClassVar[str] = ""
-    actions: ClassVar[tuple[type[Action], ...]] = ()
     forwarder: "ClassVar[type[Forwarder] | None]" = None  # of an analytics connector, which gets every event
+    push: "ClassVar[type[TraitPush] | None]" = None  # how it takes traits, at night too (`connectors.pushes`)
+    actions: ClassVar[tuple[type[Action], ...]] = ()
     catalogues: ClassVar[Mapping[str, Catalogue]] = {}
     inbound: ClassVar["Inbound | None"] = None  # its webhooks (`connectors.inbound`)
     pulls: "ClassVar[Mapping[str, Pull]]" = {}  # what is read into traits at night (`connectors.pulls`)
-    push: "ClassVar[type[TraitPush] | None]" = None  # how it takes traits, at night too (`connectors.pushes`)
-    setup_steps: ClassVar[tuple[str, ...]] = ()
-    example: ClassVar[str] = ""  # of code that a person writes in its settings
-    import_steps: ClassVar[tuple[str, ...]] = ()  # how this vendor is made to drop CSVs in S3
-    forbidden_is_bad_credentials: ClassVar[bool] = False  # 403 is Rejected, unless the vendor's file says otherwise
     base_urls: ClassVar[Mapping[str, str]] = {}  # a choice of the setting `chosen_by` -> its URL
     chosen_by: ClassVar[str] = "environment"
-    codes: ClassVar[Mapping[str, Callable[..., Failure]]] = {}  # the vendor's code -> what a refusal with it is
     page_query: ClassVar[Mapping[str, Any]] = {}  # of every list: how many rows a page has
-    rows_in: ClassVar[tuple[str, ...]] = (
-        "data",
-    )  # members one of which holds a page's rows; "", the last: the page itself
+    # Members one of which holds a page's rows; "", the last of them, is the page itself.
+    rows_in: ClassVar[tuple[str, ...]] = ("data",)
     may_not_page: ClassVar[bool] = False  # a list that comes once more instead of its next page was whole
     # Where files may lie that an answer names (`Api.file`): "*" stands for one part of a host's name, and never for a dot.
     file_hosts: ClassVar[tuple[str, ...]] = ()
+    codes: ClassVar[Mapping[str, Callable[..., Failure]]] = {}  # the vendor's code -> what a refusal with it is
+    forbidden_is_bad_credentials: ClassVar[bool] = False  # 403 is Rejected, unless the vendor's file says otherwise
     idempotency_header: ClassVar[str] = ""  # where the key of a `Replay.KEY` action goes
     idempotency_methods: ClassVar[frozenset[str]] = frozenset()  # writes that carry the key; empty: all
     # For a key that it knows the vendor gives out its first answer again, even "not now": the next try then has a new key.
     key_keeps_refusals: ClassVar[bool] = False
+    # No read can prove the secrets: when they are refused, the connection is held until a person has tested or saved it.
+    probe_proves_secrets: ClassVar[bool] = True
+    timeout: ClassVar[float] = 8.0  # seconds for one request
+    at_once: ClassVar[int | None] = None  # requests that the vendor carries out together for an account, if it says so
     needs_connection: ClassVar[bool] = True
     calls_out: ClassVar[bool] = True  # False: nobody is called; a connection holds what the App's client carries out
     # What speaks another protocol than HTTP, by the beginning of its URLs (`connectors.smtp`): everything else stays the same.
     protocols: ClassVar[Mapping[str, type[BaseAdapter]]] = {}
     several: ClassVar[bool] = False  # an App may have several connections, told apart by the setting `name`
-    # No read can prove the secrets: when they are refused, the connection is held until a person has tested or saved it.
-    probe_proves_secrets: ClassVar[bool] = True
-    timeout: ClassVar[float] = 8.0  # seconds for one request
-    at_once: ClassVar[int | None] = None  # requests that the vendor carries out together for an account, if it says so
+    setup_steps: ClassVar[tuple[str, ...]] = ()
+    import_steps: ClassVar[tuple[str, ...]] = ()  # how this vendor is made to drop CSVs in S3
+    example: ClassVar[str] = ""  # of code that a person writes in its settings
 
     class Settings(forms.Form):
         """No settings, unless the connector declares some. A form may add secrets that its other settings name."""
@@ -630,6 +629,14 @@ class Connector:
         """Return the URL that the segments of a request are appended to, without a trailing slash."""
         return self.base_urls[settings[self.chosen_by]]
 
+    def hosts(self, settings: Values) -> Mapping[str, str]:
+        """Return the vendor's further hosts by name: their base URLs. `api.at(name)` goes there.
+
+        They are built from settings, never from an answer: no answer chooses where we call. ENGAGE_VENDOR_URLS replaces
+        them too: what it names for the connector, followed by the name.
+        """
+        return {}
+
     def rate(self, settings: Values) -> Rate | None:
         """Return how many requests the vendor takes of this account. None: it states no number; its 429 is heeded anyway.
 
@@ -640,14 +647,6 @@ class Connector:
     def auth(self, settings: Values) -> AuthBase | TokenSource:
         """Return what signs a request: the only place where credentials touch one."""
         return NoAuth()
-
-    def hosts(self, settings: Values) -> Mapping[str, str]:
-        """Return the vendor's further hosts by name: their base URLs. `api.at(name)` goes there.
-
-        They are built from settings, never from an answer: no answer chooses where we call. ENGAGE_VENDOR_URLS replaces
-        them too: what it names for the connector, followed by the name.
-        """
-        return {}
 
     def auth_at(self, host: str, settings: Values) -> AuthBase | TokenSource:
         """Return what signs a request to a further host. Nothing does, unless the connector says so."""

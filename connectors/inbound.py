@@ -150,6 +150,10 @@ class Inbound(ABC):
     methods: ClassVar[frozenset[str]] = frozenset({"POST"})
     believed_by: ClassVar[str] = "webhook_secret"  # the setting without which nothing can be believed
 
+    def challenge(self, request: Request, settings: Values) -> str | None:
+        """Return what the vendor wants to be answered before it begins to send; None where this is an ordinary request."""
+        return None
+
     def signed_by(self, request: Request, settings: Values) -> Published | None:
         """Return the published key that `verify` needs as `request.key`; None where the vendor signs with a shared secret.
 
@@ -177,6 +181,10 @@ class Inbound(ABC):
 
         """
 
+    def reply(self, request: Request) -> str:
+        """Return the text with which the vendor wants a request of its own to be acknowledged; most want none. Raises nothing."""
+        return ""
+
     @abstractmethod
     def read(self, message: Message, api: "Api") -> Iterable[Learned]:
         """Return what a message says of which subscriber; nothing where it says nothing.
@@ -186,14 +194,6 @@ class Inbound(ABC):
             Unreadable: it is not as documented.
 
         """
-
-    def challenge(self, request: Request, settings: Values) -> str | None:
-        """Return what the vendor wants to be answered before it begins to send; None where this is an ordinary request."""
-        return None
-
-    def reply(self, request: Request) -> str:
-        """Return the text with which the vendor wants a request of its own to be acknowledged; most want none. Raises nothing."""
-        return ""
 
 
 def signing_secrets(settings: Values, name: str = Inbound.believed_by) -> tuple[str, ...]:

@@ -235,9 +235,9 @@ class ActiveCampaign(Connector):
     rows_in = ("lists", "automations", "fields", "contactLists", "contactAutomations")
     # Paging of a contact's own lists is not described: one that does not heed `offset` comes once more.
     may_not_page = True
+    codes = {NOT_ENTERED: not_entered}
     # UNVERIFIED: with what status a wrong key is refused. A 403 is believed to mean it only where the test fails too.
     forbidden_is_bad_credentials = True
-    codes = {NOT_ENTERED: not_entered}
     setup_steps = (
         "In ActiveCampaign, sign in as the user in whose name contacts are changed; the key may do what this user may.",
         "Open Settings > Developer, and copy the URL and the key.",

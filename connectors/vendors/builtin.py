@@ -12,9 +12,9 @@ class Redirect(Action):
 
     key, label = "redirect", "Redirect"
     description = "Opens a page in the browser once the person has answered."
-    by_client = "On web pages engage.js follows the address; another app must open it."
     replay = Replay.NATURAL
     replay_proof = "Following a link twice opens the same page; nothing is sent to a vendor."
+    by_client = "On web pages engage.js follows the address; another app must open it."
 
     class Inputs(forms.Form):
         """Where to."""
@@ -37,8 +37,8 @@ class BuiltIn(Connector):
     key, label, category = "builtin", "Built in", Category.BUILT_IN
     description = "Actions that need no vendor account."
     support = Support.CONTRACT
-    needs_connection = False
     actions = (Redirect,)
+    needs_connection = False
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """There is nothing to test."""

@@ -298,8 +298,8 @@ class Chargify(Connector):
     page_query = {"page": 1, "per_page": PER_PAGE}
     rows_in = ("price_points", "")  # all other lists are the answer itself
     codes = {DUPLICATE: sent_before}
-    at_once = 4  # "4 concurrent requests" per site; what comes above waits there, and is cut off after 120 seconds
     timeout = 20.0  # since a charge may take its time there
+    at_once = 4  # "4 concurrent requests" per site; what comes above waits there, and is cut off after 120 seconds
     setup_steps = (
         "In Chargify, open Config > Integrations > API Keys and make a key for Engage.",
         "The site's address is the one in which you see it, like example.chargify.com or example.ebilling.maxio.com (Europe).",

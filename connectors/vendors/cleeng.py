@@ -331,6 +331,12 @@ class Cleeng(Connector):
         """The broadcaster token, on every call."""
         return HeaderKey("X-Publisher-Token", settings["api_key"])
 
+    def probe(self, api: Api) -> list[ProbeLine]:
+        """Ask for subscriptions without a filter: documented to be an empty list, so no personal data comes."""
+        api.get("subscriptions", params={"limit": 1}).rows("data")
+        accepted = ProbeLine(True, f"Cleeng {self.environment(api.settings)} accepts the key.")
+        return [accepted, ProbeLine(True, "Subscriptions can be read."), WRITING_UNTESTED]
+
     def rows_of(self, page: Answer) -> list[Answer]:
         """Find a page's rows in any of the usual envelopes: paging and envelope of `GET /offers` are not documented."""
         for name in ("data", "responseData", "items"):
@@ -341,12 +347,6 @@ class Cleeng(Connector):
     def next_page(self, page: Answer, query: Values) -> Json | None:
         """Pages by number, as the sister API documents; a short one proves nothing (who knows whether `limit` is heard)."""
         return {**query, "page": query["page"] + 1} if self.rows_of(page) else None
-
-    def probe(self, api: Api) -> list[ProbeLine]:
-        """Ask for subscriptions without a filter: documented to be an empty list, so no personal data comes."""
-        api.get("subscriptions", params={"limit": 1}).rows("data")
-        accepted = ProbeLine(True, f"Cleeng {self.environment(api.settings)} accepts the key.")
-        return [accepted, ProbeLine(True, "Subscriptions can be read."), WRITING_UNTESTED]
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Return the code, which stands in `code` or in `message`, and the words."""

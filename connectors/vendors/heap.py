@@ -179,13 +179,13 @@ class Heap(Connector):
         """Its number: production and development differ by nothing else."""
         return f"Environment {settings['app_id']}"
 
-    def auth(self, settings: Values) -> AuthBase:
-        """Nothing is signed: the environment's id is in the body."""
-        return NoAuth()
-
     def hosts(self, settings: Values) -> Mapping[str, str]:
         """Where API keys count. UNVERIFIED: where they do for the European Union, so it is not asked there."""
         return {"account": ACCOUNT}
+
+    def auth(self, settings: Values) -> AuthBase:
+        """Nothing is signed: the environment's id is in the body."""
+        return NoAuth()
 
     def auth_at(self, host: str, settings: Values) -> AuthBase:
         """Environment and key."""

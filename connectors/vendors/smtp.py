@@ -168,8 +168,8 @@ class Email(Connector):
     support = Support.CONTRACT
     docs_url = "https://www.rfc-editor.org/rfc/rfc5321"
     actions = (SendEmail, SendEmailTo)
-    protocols = {f"{scheme}://": Smtp for scheme in PORTS}
     timeout = 20.0  # RFC 5321, 4.5.3.2.6, asks for 10 minutes at the end of a mail; an attempt has 30 seconds in all
+    protocols = {f"{scheme}://": Smtp for scheme in PORTS}
     setup_steps = (
         "Ask your mail provider for the server that takes mail from programs (“SMTP relay” or “submission”), its port, and a user.",
         "Enter them here, with the address that mail comes from. The server must be allowed to send for its domain (SPF, DKIM).",
@@ -236,10 +236,6 @@ class Email(Connector):
         """The envelope's sender."""
         return {SENDER: settings["from_email"]}
 
-    def failure(self, answer: Answer) -> Failure | None:
-        """As the server's reply says."""
-        return refusal(answer)
-
     def probe(self, api: Api) -> list[ProbeLine]:
         """Sign in, name the sender and take it back: nothing is sent."""
         answer = api.get()
@@ -249,6 +245,10 @@ class Email(Connector):
             ProbeLine(True, f"{who} {answer['server']}, which takes mail from {sender}."),
             ProbeLine(None, "Whether mail arrives cannot be tested without sending one."),
         ]
+
+    def failure(self, answer: Answer) -> Failure | None:
+        """As the server's reply says."""
+        return refusal(answer)
 
 
 def port_of(settings: Values) -> int:

@@ -192,10 +192,10 @@ class Twilio(Connector):
     docs_url = DOCS
     actions = (SendSms, SendSmsTo)
     catalogues = {"senders": Catalogue("Senders", senders)}
+    base_urls = {region: f"https://api.{place}/{API_VERSION}" for region, place in PLACES.items()}
+    chosen_by = "region"
     rows_in = ("services", "incoming_phone_numbers")
     codes = {QUEUE_FULL: busy}
-    chosen_by = "region"
-    base_urls = {region: f"https://api.{place}/{API_VERSION}" for region, place in PLACES.items()}
     setup_steps = (
         "In the Twilio console, open Account Dashboard and copy the Account SID (it begins with AC).",
         "Open Account > API keys & tokens and create a Standard API key; or use the account's auth token.",
@@ -240,25 +240,17 @@ class Twilio(Connector):
             help_text="Seconds after which Twilio no longer sends a message that still waits there; empty: 36,000.",
         )
 
-    def auth(self, settings: Values) -> AuthBase:
-        """Basic authentication, by the key or by the account's token."""
-        return HTTPBasicAuth(settings.get("key_sid") or settings["account_sid"], settings["secret"])
-
     def hosts(self, settings: Values) -> Mapping[str, str]:
         """Messaging services have a host of their own."""
         return {"messaging": f"https://messaging.{PLACES[settings['region']]}/{MESSAGING_VERSION}"}
 
+    def auth(self, settings: Values) -> AuthBase:
+        """Basic authentication, by the key or by the account's token."""
+        return HTTPBasicAuth(settings.get("key_sid") or settings["account_sid"], settings["secret"])
+
     def auth_at(self, host: str, settings: Values) -> AuthBase:
         """The same."""
         return self.auth(settings)
-
-    def said(self, answer: Answer) -> tuple[str, str]:
-        """`{"code": 21211, "message": …}`."""
-        return str(answer.get("code") or ""), words_of(answer)
-
-    def next_page(self, page: Answer, query: Values) -> Mapping[str, str] | None:
-        """`next_page_uri`, or `meta.next_page_url` at the newer host: of either, only the query counts."""
-        return query_of(page.inner("meta").get("next_page_url") or page.get("next_page_uri")) or None
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Look at the account; an API key may not see that (Twilio keeps it for the auth token), so it looks at a message."""
@@ -277,3 +269,11 @@ class Twilio(Connector):
         if found.get("type") == "Trial":
             lines.append(ProbeLine(None, "It is a trial account: only numbers that you verified get messages."))
         return lines
+
+    def next_page(self, page: Answer, query: Values) -> Mapping[str, str] | None:
+        """`next_page_uri`, or `meta.next_page_url` at the newer host: of either, only the query counts."""
+        return query_of(page.inner("meta").get("next_page_url") or page.get("next_page_uri")) or None
+
+    def said(self, answer: Answer) -> tuple[str, str]:
+        """`{"code": 21211, "message": …}`."""
+        return str(answer.get("code") or ""), words_of(answer)

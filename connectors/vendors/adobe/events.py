@@ -136,13 +136,13 @@ class Events(Forwarder):
             "there had better count each _id once."
         )
 
-    def traits(self, settings: Values) -> tuple[str, ...]:
-        """Return the address, where people are known by it."""
-        return ("email_address",) if by_email(settings) else ()
-
     def name(self, event: ForwardedEvent, settings: Values) -> str:
         """The activity: the type of all of them is the connection's."""
         return ACTIVITIES.get(event.interaction, event.interaction)
+
+    def traits(self, settings: Values) -> tuple[str, ...]:
+        """Return the address, where people are known by it."""
+        return ("email_address",) if by_email(settings) else ()
 
     def payload(self, event: ForwardedEvent, settings: Values) -> Json:
         """An event, with the fields of Recurly Engage's field group and no others: Platform refuses what the schema lacks."""

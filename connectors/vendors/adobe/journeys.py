@@ -19,8 +19,6 @@ TYPE = "properties"
 class Journeys(Inbound):
     """`GET …?properties[plan]=gold`, with the headers `USER-ID` and `X-API-Key`."""
 
-    methods = frozenset({"GET", "POST", "PUT"})
-    types: ClassVar[frozenset[str]] = frozenset({TYPE})
     setup_steps = (
         "Think of a long random key, enter it in the settings here as the API key of journeys, and save.",
         "In Journey Optimizer, open Administration > Configurations > Actions and create a custom action: this address, GET.",
@@ -30,6 +28,8 @@ class Journeys(Inbound):
         "Add a query parameter at and fill it in with now(): so a repeated call is recognised, and an old one undoes no newer one.",
         "Use the action in a journey and send a test profile through it: the call appears here within seconds.",
     )
+    types: ClassVar[frozenset[str]] = frozenset({TYPE})
+    methods = frozenset({"GET", "POST", "PUT"})
 
     def verify(self, request: Request, settings: Values) -> None:
         """Journeys do not sign. The key is taken from the header alone: what stands in an address is logged on the way."""

@@ -46,9 +46,9 @@ class Amazon(Connector):
     aliases = ("fire tv", "kindle fire", "in-app purchase", "appstore")
     docs_url = f"{DOCS}/iap-rvs-for-android-apps.html"
     actions = (Purchase, Upgrade, Downgrade)
-    base_urls = {"live": RVS, "sandbox": f"{RVS}/sandbox"}
     catalogues = {"products": Catalogue("Products", products)}
     inbound = Notifications()
+    base_urls = {"live": RVS, "sandbox": f"{RVS}/sandbox"}
     setup_steps = (
         "In the Amazon Developer Console, open Settings > Identity and copy the shared key.",
         "Enter it with the app's package name, and list the SKUs that you offer: Amazon lists them to nobody.",

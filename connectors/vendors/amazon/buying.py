@@ -19,13 +19,13 @@ SKU = "[A-Za-z0-9_.-]{1,150}"
 class Buying(InAppPurchase):
     """What is bought in the app, and what Amazon shows of it afterwards."""
 
-    store, reports = "amazon", ("amazonUserId", "receiptId")
     needs = if_known("amazon_user_id")
+    check_at = "In the Amazon Developer Console, the sales report shows the receipt."
     by_client = (
         "A Fire app calls what `amazon.method` names in Amazon's Appstore SDK, reports `amazonUserId` and `receiptId`, and calls "
         "notifyFulfillment once the execution is done. A web page cannot buy here."
     )
-    check_at = "In the Amazon Developer Console, the sales report shows the receipt."
+    store, reports = "amazon", ("amazonUserId", "receiptId")
 
     def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
         """The SKU."""
@@ -101,7 +101,7 @@ class Change(Buying):
 class Upgrade(Change):
     """Change to a higher tier."""
 
-    key, label, operation = "upgrade", "Upgrade", "upgrade"
+    key, label = "upgrade", "Upgrade"
     description = "Opens Amazon's change to a higher tier in the app. The subscription needs tiers in Amazon's console."
 
     class Inputs(Bought):
@@ -115,7 +115,7 @@ class Upgrade(Change):
 class Downgrade(Change):
     """Change to a lower tier."""
 
-    key, label, operation = "downgrade", "Downgrade", "downgrade"
+    key, label = "downgrade", "Downgrade"
     description = "Opens Amazon's change to a lower tier in the app. The subscription needs tiers in Amazon's console."
 
     class Inputs(Bought):

@@ -109,16 +109,16 @@ class Apple(Connector):
     support = Support.CONTRACT
     docs_url = "https://developer.apple.com/documentation/appstoreserverapi"
     actions = (Purchase, Upgrade, Downgrade, Extend)
-    base_urls = HOSTS
     catalogues = {
         "products": Catalogue("Products", products),
         "subscriptions": Catalogue("Subscriptions", subscriptions),
         "offers": Catalogue("Offers", offers),
     }
+    inbound = Notifications()
+    base_urls = HOSTS
     page_query = {"limit": PER_PAGE}
     # "Retryable": not found yet, which it may be in a moment.
     codes = {"4040002": busy, "4040004": busy, "4040006": busy}
-    inbound = Notifications()
     setup_steps = (
         "In App Store Connect, open Users and Access > Integrations > In-App Purchase and make a key: download its .p8 file.",
         "Enter the issuer id, the key's id and the whole file here; the Apple ID of the app stands under App Information.",

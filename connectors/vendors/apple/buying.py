@@ -30,13 +30,13 @@ IN_PREVIEW = "made when it is handed over"
 class Buying(InAppPurchase):
     """What is bought in the app, and what Apple shows of it afterwards."""
 
-    store, reports = "apple", ("signedTransactionInfo",)
     needs = if_known("apple_original_transaction_id")
+    check_at = "In App Store Connect, Apple shows no single purchases; ask the person for the order, and look it up by its number."
     by_client = (
         "An iOS, tvOS or macOS app hands `purchase` to StoreKit 2 (or an OpenIAP library) and reports `signedTransactionInfo`, or "
         "`transactionId`. A web page cannot buy here."
     )
-    check_at = "In App Store Connect, Apple shows no single purchases; ask the person for the order, and look it up by its number."
+    store, reports = "apple", ("signedTransactionInfo",)
 
     def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
         """The product, with the signatures of its offer."""
@@ -180,12 +180,12 @@ class Change(Buying):
 class Upgrade(Change):
     """Change to a higher level."""
 
-    key, label, operation = "upgrade", "Upgrade", "upgrade"
+    key, label = "upgrade", "Upgrade"
     description = "Opens Apple's change to a product of a higher level in the app. It takes effect at once; Apple refunds the rest."
 
 
 class Downgrade(Change):
     """Change to a lower level."""
 
-    key, label, operation = "downgrade", "Downgrade", "downgrade"
+    key, label = "downgrade", "Downgrade"
     description = "Opens Apple's change to a product of a lower level in the app. It takes effect at the next renewal."

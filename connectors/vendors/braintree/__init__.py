@@ -56,10 +56,10 @@ class Braintree(Connector):
     support = Support.CONTRACT  # the official SDK builds and reads every request
     docs_url = f"{DOCS}/"
     actions = (SubscribePlan, AddDiscount)
-    base_urls = HOSTS
     catalogues = {"plans": Catalogue("Plans", plans), "discounts": Catalogue("Discounts", discounts)}
     inbound = Webhooks()
     pulls = PULLS
+    base_urls = HOSTS
     setup_steps = (
         "In Braintree's control panel, open Settings > API and make a key for Engage; sandbox and production have their own.",
         "Copy the merchant id and both keys here, test the connection, switch it to Active and save.",

@@ -45,6 +45,7 @@ class Braze(Connector):
     )
     aliases = ("customer engagement", "push", "email", "e-mail", "campaign", "canvas", "marketing automation", "crm")
     docs_url = "https://www.braze.com/docs/api/basics"
+    push = users.Attributes
     actions = (
         users.AddEmail,
         users.TrackEvent,
@@ -53,7 +54,6 @@ class Braze(Connector):
         sending.TransactionalEmail,
         users.UpdateAttributes,
     )
-    push = users.Attributes
     # UNVERIFIED: whether `is_api_campaign` is true of campaigns that an API triggers, so none is left out.
     catalogues = {
         "campaigns": Catalogue("Campaigns", listed("campaigns", "list", key="{id}", label="{name}", params=LIST)),

@@ -70,8 +70,8 @@ class Freshdesk(Connector):
             "Agents", listed("agents", key="{id}", label=lambda row: row.part("contact").fill("{name}"))
         ),
     }
-    rows_in = ("",)
     page_query = {"per_page": PER_PAGE}
+    rows_in = ("",)
     # What is wrong with the account or the agent is no refusal of a request.
     codes = {"password_lockout": BadCredentials, "account_suspended": BadCredentials}
     setup_steps = (

@@ -164,14 +164,6 @@ class OnTickets(help_desks.OnTickets):
         """The contact's tickets. Those in the trash or among spam are in no list, nor are archived ones."""
         return api.pages("tickets", params={"requester_id": requester, **OF_ALL_TIMES})
 
-    def wish(self, inputs: Values) -> Json:
-        """The inputs are the members."""
-        return {name: int(value) for name, value in inputs.items() if name in self.Inputs.base_fields}
-
-    def properties(self, inputs: Values) -> Json:
-        """Return what is sent of them."""
-        return {"properties": self.wish(inputs)}
-
     def send(self, api: Api, ids: Sequence[int], inputs: Values, step: str) -> str:
         """Ask for a job."""
         body = {"bulk_action": {"ids": list(ids), **self.properties(inputs)}}
@@ -187,6 +179,14 @@ class OnTickets(help_desks.OnTickets):
         if state not in {*UNDER_WAY, *ENDED}:
             raise Undocumented(f"Freshdesk's job is in a state that is not documented: {state[:40]}.")
         return state in ENDED
+
+    def wish(self, inputs: Values) -> Json:
+        """The inputs are the members."""
+        return {name: int(value) for name, value in inputs.items() if name in self.Inputs.base_fields}
+
+    def properties(self, inputs: Values) -> Json:
+        """Return what is sent of them."""
+        return {"properties": self.wish(inputs)}
 
 
 class SetPriority(OnTickets):

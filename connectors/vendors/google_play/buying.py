@@ -37,13 +37,13 @@ ONCE = re.compile(rf"(?P<type>inapp)/(?P<product>{PRODUCT})")
 class Buying(InAppPurchase):
     """What is bought in the app, and what Google shows of it afterwards."""
 
-    store, reports = "google", ("purchaseToken", "productId")
+    settles_within = timedelta(days=7)  # a payment in cash is pending for days
+    check_at = "In the Play Console, open Order management and search for the order."
     by_client = (
         "An Android app hands `purchase` to Google Play Billing (or an OpenIAP library), having looked up the offer's token "
         "among those that Google shows to this person, and reports `purchaseToken`. A web page cannot buy here."
     )
-    settles_within = timedelta(days=7)  # a payment in cash is pending for days
-    check_at = "In the Play Console, open Order management and search for the order."
+    store, reports = "google", ("purchaseToken", "productId")
 
     def wanted(self, api: Api, user: Json, inputs: Values) -> tuple[str, Json]:
         """The offer."""
@@ -168,7 +168,7 @@ def _replacing(product: Any, inputs: Values) -> Json:
 class Upgrade(PlanChange):
     """Change to a dearer plan."""
 
-    key, label, operation = "upgrade", "Upgrade", "upgrade"
+    key, label = "upgrade", "Upgrade"
     description = "Opens Google Play's change to a dearer plan in the app."
 
     class Inputs(OfferInputs):
@@ -191,7 +191,7 @@ class Upgrade(PlanChange):
 class Downgrade(PlanChange):
     """Change to a cheaper plan."""
 
-    key, label, operation = "downgrade", "Downgrade", "downgrade"
+    key, label = "downgrade", "Downgrade"
     description = "Opens Google Play's change to a cheaper plan in the app."
 
     class Inputs(OfferInputs):

@@ -39,15 +39,15 @@ class Managed(DesiredState):
         """Return the subscription or order of this name."""
         raise NotImplementedError
 
+    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
+        """Return the sentence that says that it is as wished."""
+        raise NotImplementedError
+
     def follow_up(self, api: Api, job: Json) -> str | Pending:
         """Look again."""
         return self.stands(api, self.thing(api, job["name"]), job["inputs"]) or Pending(
             job, "Google does not show it yet."
         )
-
-    def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
-        """Return the sentence that says that it is as wished."""
-        raise NotImplementedError
 
 
 def accepted(answer: Answer, name: str, inputs: Values) -> Pending:

@@ -82,6 +82,8 @@ class Recurly(Connector):
             listed("add_ons", key="code-{code}", label="{name} ({code})", where=is_usage, params={"state": "active"}),
         ),
     }
+    inbound = Webhooks()
+    pulls = PULLS
     base_urls, chosen_by = HOSTS, "region"
     page_query = {"limit": PER_PAGE}
     codes = {
@@ -89,8 +91,6 @@ class Recurly(Connector):
         **dict.fromkeys(("service_not_available", "tax_service_error", "internal_server_error"), Temporary),
         **dict.fromkeys(("rate_limited", "simultaneous_request"), busy),
     }
-    inbound = Webhooks()
-    pulls = PULLS
     idempotency_header = "Idempotency-Key"
     setup_steps = (
         "In Recurly, open Integrations > API credentials and add a private API key for Engage.",

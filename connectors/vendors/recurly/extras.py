@@ -21,8 +21,8 @@ class RecordUsage(Action):
     description = "Records usage of an add-on, which the next invoice charges."
     needs = ACCOUNT
     replay = Replay.CHECK
-    check_at = CHECK_AT
     replay_proof = f"{DOCS}/#operation/list_usage: merchant_tag, “the id in your own system”, shows it"
+    check_at = CHECK_AT
 
     class Inputs(OnPlan):
         """What, and how much."""
@@ -71,8 +71,8 @@ class ApplyCoupon(Action):
     description = "Redeems a coupon; it counts from the next invoice."
     needs = ACCOUNT
     replay = Replay.CHECK
-    check_at = CHECK_AT
     replay_proof = f"{DOCS}/#operation/list_active_coupon_redemptions: coupon and subscription_id show it"
+    check_at = CHECK_AT
 
     class Inputs(OnPlan):
         """Which coupon. UNVERIFIED whether a redemption takes `code-…`, so the id is kept."""

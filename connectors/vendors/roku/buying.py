@@ -27,13 +27,13 @@ def groups(settings: Values) -> dict[str, str]:
 class Buying(InAppPurchase):
     """What is bought on the device: the order, and what Roku shows of it afterwards."""
 
-    store, reports = "roku", ("purchaseId",)
-    order: str | None = None  # the ChannelStore's `order.action`, letter by letter
+    check_at = "In Roku's Developer Dashboard, open the transaction report and search for the purchase."
     by_client = (
         "A channel on a Roku device fills `order` into a ContentNode of the ChannelStore, a child for each item, runs `doOrder`, "
         "and reports the `purchaseId` that `orderStatus` has. A web page cannot buy here."
     )
-    check_at = "In Roku's Developer Dashboard, open the transaction report and search for the purchase."
+    store, reports = "roku", ("purchaseId",)
+    order: str | None = None  # the ChannelStore's `order.action`, letter by letter
 
     class Inputs(forms.Form):
         """What is bought."""
@@ -100,12 +100,12 @@ class PlanChange(Buying):
 class Upgrade(PlanChange):
     """Change to a dearer plan."""
 
-    key, label, operation, order = "upgrade", "Upgrade", "upgrade", "Upgrade"
+    key, label, order = "upgrade", "Upgrade", "Upgrade"
     description = "Opens Roku Pay's change to a dearer plan on the device: at once, with a credit for what is left."
 
 
 class Downgrade(PlanChange):
     """Change to a cheaper plan."""
 
-    key, label, operation, order = "downgrade", "Downgrade", "downgrade", "Downgrade"
+    key, label, order = "downgrade", "Downgrade", "Downgrade"
     description = "Opens Roku Pay's change to a cheaper plan on the device: at the end of the period."

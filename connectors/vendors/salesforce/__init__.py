@@ -183,12 +183,12 @@ class Salesforce(Connector):
         """Ask both clouds, as far as they are set up; what is not stands last."""
         return sorted([*service.probe(api), *marketing.probe(api)], key=lambda line: line.ok is None)
 
+    def next_page(self, page: Answer, query: Values) -> Values | None:
+        """Of Marketing Cloud's mails; nothing else is read by pages."""
+        return marketing.next_page(page, query)
+
     def failure(self, answer: Answer) -> Failure | None:
         """Service Cloud refuses with lists, Marketing Cloud with objects and envelopes."""
         if isinstance(answer.data, list):
             return service.failure(answer)
         return soap.failure(answer) or marketing.failure(answer) or super().failure(answer)
-
-    def next_page(self, page: Answer, query: Values) -> Values | None:
-        """Of Marketing Cloud's mails; nothing else is read by pages."""
-        return marketing.next_page(page, query)

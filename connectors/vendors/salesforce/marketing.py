@@ -89,9 +89,9 @@ class MarketingAction(Action):
 class Mail(MarketingAction):
     """A mail to the subscriber, or to an address that the person enters."""
 
+    check_at = CHECK_AT
     # The address alone: whoever could also choose the mail could send anything to anybody in your name.
     from_browser = frozenset({"email"})
-    check_at = CHECK_AT
 
 
 class SendMail(Mail):

@@ -41,8 +41,9 @@ class Segment(Connector):
     description = "Customer data platform. Gets every impression and answer, and traits; its own events become traits."
     aliases = ("twilio", "cdp", "analytics", "tracking")
     docs_url = DOCS
-    forwarder, push, inbound = Events, Identities, Webhooks()
+    forwarder, push = Events, Identities
     actions = (Track, Identify, Group)
+    inbound = Webhooks()
     base_urls, chosen_by = HOSTS, "region"
     probe_proves_secrets = False
     setup_steps = (
@@ -119,13 +120,13 @@ class Segment(Connector):
         """Of which environment a source is, only Segment knows."""
         return "European Union" if settings["region"] == "eu" else "United States"
 
-    def auth(self, settings: Values) -> AuthBase:
-        """The write key, with an empty password."""
-        return HTTPBasicAuth(settings["write_key"], "")
-
     def hosts(self, settings: Values) -> Mapping[str, str]:
         """The Public API."""
         return {"public": PUBLIC[settings["region"]]}
+
+    def auth(self, settings: Values) -> AuthBase:
+        """The write key, with an empty password."""
+        return HTTPBasicAuth(settings["write_key"], "")
 
     def auth_at(self, host: str, settings: Values) -> AuthBase:
         """Sign what goes to the Public API by its token."""

@@ -36,13 +36,13 @@ IDENTIFY = "identify"
 class Webhooks(Inbound):
     """Track, page, screen and identify calls."""
 
-    types = TYPES
     setup_steps = (
         "In Segment, open Connections > Destinations, add Webhooks (Actions), and connect the source whose events you want.",
         "Enter the URL above, and as the shared secret the webhook signing secret that you have stored here.",
         "Leave batching switched off: Segment signs only the first event of a batch, so a batch is refused.",
         "Say under Settings, “What becomes traits”, which events are read. A deletion of a user at Segment deletes nobody here.",
     )
+    types = TYPES
 
     def verify(self, request: Request, settings: Values) -> None:
         """Check the signature of the whole body, or of the one event of a list."""

@@ -104,8 +104,8 @@ class AddToCart(Action):
 
     key, label = "add_to_cart", "Add to cart"
     description = "Puts items into the cart that the visitor has in your store."
-    by_client = ON_THE_STORE + "Elsewhere it opens the store with a new cart that holds these items."
     replay, replay_proof = Replay.NATURAL, PURE
+    by_client = ON_THE_STORE + "Elsewhere it opens the store with a new cart that holds these items."
 
     class Inputs(forms.Form):
         """What, and what follows."""
@@ -134,19 +134,6 @@ class AddToCart(Action):
             help_text="Shown with each item of the order. Works on the store's own pages only.",
         )
 
-    def resolve_inputs(self, api: Api, inputs: Values) -> Values:
-        """Find the variants by their SKUs."""
-        items = items_in(inputs["items"])
-        if not has_admin(api.settings):
-            typed = [item for item in items if item.sku]
-            require(not typed, "Without admin access Engage cannot look SKUs up. Write variant:number for each item.")
-            return {"variants": {item.words: _number(item.variant) for item in items}}
-        words = [f'sku:"{item.sku}"' if item.sku else f"id:{item.variant}" for item in items]
-        found = ask(api, VARIANTS, query=" OR ".join(words)).part("productVariants")
-        require(not found.part("pageInfo")["hasNextPage"], f"More than {MOST_ROWS} variants have these SKUs.")
-        rows = found.rows("nodes")
-        return {"variants": {item.words: variant_of(api, item, rows) for item in items}}
-
     def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand over what to add."""
         more: Json = {"selling_plan": int(inputs["selling_plan"])} if inputs["selling_plan"] else {}
@@ -172,14 +159,27 @@ class AddToCart(Action):
         names = ", ".join(f"{item.words} ({item.quantity})" for item in items_in(inputs["items"]))
         return HandedOver(instruction, f"To be put into the cart: {names}", wants_report=True)
 
+    def resolve_inputs(self, api: Api, inputs: Values) -> Values:
+        """Find the variants by their SKUs."""
+        items = items_in(inputs["items"])
+        if not has_admin(api.settings):
+            typed = [item for item in items if item.sku]
+            require(not typed, "Without admin access Engage cannot look SKUs up. Write variant:number for each item.")
+            return {"variants": {item.words: _number(item.variant) for item in items}}
+        words = [f'sku:"{item.sku}"' if item.sku else f"id:{item.variant}" for item in items]
+        found = ask(api, VARIANTS, query=" OR ".join(words)).part("productVariants")
+        require(not found.part("pageInfo")["hasNextPage"], f"More than {MOST_ROWS} variants have these SKUs.")
+        rows = found.rows("nodes")
+        return {"variants": {item.words: variant_of(api, item, rows) for item in items}}
+
 
 class AddDiscount(Action):
     """Put a discount code on the visitor's cart."""
 
     key, label = "add_discount", "Add discount"
     description = "Puts a discount code on the cart that the visitor has in your store."
-    by_client = ON_THE_STORE + "Elsewhere it opens the store by the code's link."
     replay, replay_proof = Replay.NATURAL, PURE
+    by_client = ON_THE_STORE + "Elsewhere it opens the store by the code's link."
 
     class Inputs(forms.Form):
         """Which code."""
@@ -195,16 +195,6 @@ class AddDiscount(Action):
             help_text="Opened once the code is on the cart. Empty: the visitor stays where they are.",
         )
 
-    def check_inputs(self, api: Api, inputs: Values) -> list[str]:
-        """Look the code up."""
-        if not has_admin(api.settings):
-            return []
-        code = inputs["code"]
-        found = ask(api, DISCOUNT, code=code).get("codeDiscountNodeByCode")
-        if found is None:
-            return [f"Shopify knows no discount code {code}."]
-        return [f"The discount code {code} has expired."] if found.part("codeDiscount")["status"] == "EXPIRED" else []
-
     def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand the code over."""
         code, path = inputs["code"], inputs["path"]
@@ -218,14 +208,24 @@ class AddDiscount(Action):
         }
         return HandedOver(instruction, f"To be put on the cart: the discount code {code}", wants_report=True)
 
+    def check_inputs(self, api: Api, inputs: Values) -> list[str]:
+        """Look the code up."""
+        if not has_admin(api.settings):
+            return []
+        code = inputs["code"]
+        found = ask(api, DISCOUNT, code=code).get("codeDiscountNodeByCode")
+        if found is None:
+            return [f"Shopify knows no discount code {code}."]
+        return [f"The discount code {code} has expired."] if found.part("codeDiscount")["status"] == "EXPIRED" else []
+
 
 class Redirect(Action):
     """Open a page of the store."""
 
     key, label = "redirect", "Open a page of the store"
     description = "Sends the visitor to a product, a collection or any other page of your store."
-    by_client = "On web pages engage.js follows the address; another app must open it."
     replay, replay_proof = Replay.NATURAL, PURE
+    by_client = "On web pages engage.js follows the address; another app must open it."
 
     class Inputs(forms.Form):
         """Which page."""
@@ -234,15 +234,15 @@ class Redirect(Action):
             label="Page", max_length=2000, help_text="A path like /collections/new, or an https address of your store."
         )
 
-    def check_inputs(self, api: Api, inputs: Values) -> list[str]:
-        """Refuse what is elsewhere."""
-        address(inputs["target"], api.settings)
-        return []
-
     def perform(self, api: Api, user: Json, inputs: Values) -> HandedOver:
         """Hand the address over."""
         url = address(inputs["target"], api.settings)
         return HandedOver({"kind": "redirect", "url": url}, f"Redirects to {url}")
+
+    def check_inputs(self, api: Api, inputs: Values) -> list[str]:
+        """Refuse what is elsewhere."""
+        address(inputs["target"], api.settings)
+        return []
 
 
 def address(target: str, settings: Values) -> str:

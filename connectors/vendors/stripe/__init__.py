@@ -108,9 +108,9 @@ class Stripe(Connector):
             "Promotion codes", listed("promotion_codes", key="{id}", label="{code} ({id})", params={"active": "true"})
         ),
     }
-    base_urls = {"live": HOST, "sandbox": HOST}
     inbound = Webhooks()
     pulls = PULLS
+    base_urls = {"live": HOST, "sandbox": HOST}
     page_query = {"limit": PER_PAGE}
     idempotency_header = "Idempotency-Key"
     setup_steps = (
@@ -163,14 +163,6 @@ class Stripe(Connector):
         account = {"Stripe-Account": settings.get("stripe_account")}
         return {"Accept": "application/json", "Stripe-Version": API_VERSION, **without_empty(account)}
 
-    def next_page(self, page: Answer, query: Values) -> Json | None:
-        """After the last row; a page without rows that says there is more leads nowhere."""
-        if page["has_more"] is not True:
-            return None
-        if not (rows := page.rows("data")):
-            raise Undocumented("Stripe says that a list goes on, and gives no row of it.")
-        return {**query, "starting_after": rows[-1].text("id")}
-
     def probe(self, api: Api) -> list[ProbeLine]:
         """Read a price: a restricted key as described may do that, and its answer says of which environment it is."""
         prices = api.get("prices", params={"limit": 1}).rows("data")
@@ -180,6 +172,14 @@ class Stripe(Connector):
         if prices[0]["livemode"] is not wanted:
             return [ProbeLine(False, "The key belongs to the other environment.")]
         return [accepted, ProbeLine(True, "Prices can be read."), WRITING_UNTESTED]
+
+    def next_page(self, page: Answer, query: Values) -> Json | None:
+        """After the last row; a page without rows that says there is more leads nowhere."""
+        if page["has_more"] is not True:
+            return None
+        if not (rows := page.rows("data")):
+            raise Undocumented("Stripe says that a list goes on, and gives no row of it.")
+        return {**query, "starting_after": rows[-1].text("id")}
 
     def said(self, answer: Answer) -> tuple[str, str]:
         """Read `{"error": {type, code, decline_code, message}}`."""

@@ -61,9 +61,9 @@ class Zendesk(Connector):
         ),
     }
     rows_in = ("tickets", "users", "groups")
-    idempotency_header, idempotency_methods = "Idempotency-Key", frozenset({"POST"})
     # At most 30 jobs of an account wait or run at once. UNVERIFIED: with which status the next one is refused.
     codes = {"TooManyJobs": busy}
+    idempotency_header, idempotency_methods = "Idempotency-Key", frozenset({"POST"})
     setup_steps = (
         "In Zendesk, sign in as an administrator, open Admin Center > Apps and integrations > APIs > API tokens, and add a token.",
         "Enter your account's address, the e-mail address of the agent in whose name tickets are changed, and the token.",

@@ -79,8 +79,8 @@ class Zuora(Connector):
     catalogues = {"plans": Catalogue("Rate plans", rate_plans)}
     base_urls = {key: f"https://{host}.zuora.com/v1" for key, (host, _) in HOSTS.items()}
     chosen_by = "data_center"
-    rows_in = ("products", "productRatePlans", "subscriptions")
     page_query = {"pageSize": PER_PAGE}
+    rows_in = ("products", "productRatePlans", "subscriptions")
     idempotency_header, idempotency_methods = "idempotency-key", frozenset({"POST", "PATCH"})
     key_keeps_refusals = True
     setup_steps = (

@@ -193,8 +193,8 @@ class OnSubscription(DesiredState):
     """
 
     needs = all_of("account_number")
-    check_at = CHECK_AT
     key_kept = KEYS_KEPT
+    check_at = CHECK_AT
     statuses: ClassVar[tuple[str, ...]] = ("Active",)
 
     class Inputs(OnPlan, Billing):
