@@ -26,7 +26,7 @@ from connectors.failures import Failure
 from connectors.http import Api, secret_values
 from connectors.journal import Exchange, Step
 from connectors.models import Connection
-from connectors.runner import Diverged, Outcome, Result, Work, clean_inputs, run
+from connectors.runner import Diverged, Outcome, Result, Work, clean_inputs, follow_up, run
 from tests.connectors.fake_vendor import NOTHING, Broken, Call, FakeVendor, Heard, fake_vendor
 from tests.factories import ConnectionFactory
 
@@ -261,6 +261,23 @@ def player(settings: Settings, caplog: pytest.LogCaptureFixture) -> Iterator[Pla
     """A player with a vendor of its own."""
     with fake_vendor() as vendor:
         yield Player(vendor, settings, caplog)
+
+
+def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
+    """Carry an action out with these answers instead, none left over."""
+    player.vendor.expect(*calls)
+    outcome, _ = player.play(scenario, **differences)
+    player.vendor.assert_played()
+    return outcome
+
+
+def followed(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
+    """Follow a scenario's job up once, none of the answers left over."""
+    player.point_at(scenario.connector, secret_values(scenario.connector(), scenario.settings))
+    player.vendor.expect(*calls)
+    outcome = follow_up(scenario.work(), {**(scenario.job or {}), **differences}, MemoryJournal())
+    player.vendor.assert_played()
+    return outcome
 
 
 class ActionContract:

@@ -9,9 +9,9 @@ from connectors import runner
 from connectors.base import Choice, ProbeLine
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.runner import Outcome, Result
+from connectors.runner import Result
 from connectors.vendors.activecampaign import NOT_ENTERED, ActiveCampaign, AddContact, AddToAutomation, AddToList
-from tests.connectors.contract import ActionContract, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, played
 from tests.connectors.fake_vendor import Call
 
 KEY = "planted-key-0123456789abcdef"
@@ -131,13 +131,6 @@ class TestAddToAutomationOfANewContact(ActionContract):
 
 
 SAVE, ADD, ENTER = TestAddContact.scenario, TestAddToList.scenario, TestAddToAutomation.scenario
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 class TestContacts:

@@ -16,7 +16,7 @@ from connectors.runner import Outcome, Result
 from connectors.vendors.braze import Braze
 from connectors.vendors.braze.sending import CampaignTrigger, CanvasTrigger, TransactionalEmail
 from connectors.vendors.braze.users import AddEmail, TrackEvent, UpdateAttributes
-from tests.connectors.contract import ActionContract, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, played
 from tests.connectors.fake_vendor import Call
 from tests.connectors.forwarder_contract import PushContract, PushScenario
 
@@ -239,14 +239,6 @@ class TestAttributes(PushContract):
 
 ADD, EVENT, ATTRIBUTES = TestAddEmail.scenario, TestTrackEvent.scenario, TestUpdateAttributes.scenario
 CAMPAIGN_SENT, MAIL = TestCampaignTrigger.scenario, TestTransactionalEmail.scenario
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def probed(player: Player, call: Call) -> runner.ProbeReport:

@@ -11,7 +11,7 @@ from connectors.forms import settings_form
 from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.registry import connector
-from connectors.runner import Outcome, Result
+from connectors.runner import Result
 from connectors.vendors.chargify import (
     AddCoupon,
     CancelSubscription,
@@ -22,7 +22,7 @@ from connectors.vendors.chargify import (
     products,
     reason_codes,
 )
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import Broken, Call
 
 KEY = "planted_key_0123456789"
@@ -169,14 +169,6 @@ class TestAddCoupon(ActionContract):
 
 CREATE, COUPON = TestCreateSubscription.scenario, TestAddCoupon.scenario
 PLAIN = {"product": str(PRODUCT)}
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these calls, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 class TestARepeat:

@@ -14,7 +14,7 @@ from connectors.http import Api
 from connectors.journal import OnlyLooks
 from connectors.runner import Outcome, Result
 from connectors.vendors.cleeng import ApplyCoupon, Cleeng, ReactivateSubscription, SwitchSubscription, offers
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import Broken, Call
 
 KEY = "planted-broadcaster-token-0123456789-ABCDEFGHIJK"
@@ -160,14 +160,6 @@ class TestReactivateSubscription(ActionContract):
 
 COUPON_PLAY, SWITCH_PLAY = TestApplyCoupon.scenario, TestSwitchSubscription.scenario
 REACTIVATE_PLAY = TestReactivateSubscription.scenario
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def refusal(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> str:

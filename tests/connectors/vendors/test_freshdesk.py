@@ -5,10 +5,9 @@ from typing import Any
 
 import pytest
 
-from connectors import runner
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.runner import Outcome, Result
+from connectors.runner import Result
 from connectors.vendors.freshdesk import Freshdesk
 from connectors.vendors.freshdesk.contacts import RestoreContact, SoftDeleteContact
 from connectors.vendors.freshdesk.tickets import (
@@ -21,7 +20,7 @@ from connectors.vendors.freshdesk.tickets import (
     SetStatus,
     tag_of,
 )
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, followed, played
 from tests.connectors.fake_vendor import NOTHING, Call
 
 KEY = "planted-key-0123456789"
@@ -215,23 +214,6 @@ CREATE, PRIORITY, TRASH = TestCreateTicket.scenario, TestSetPriority.scenario, T
 DELETE, RESTORE = TestSoftDeleteContact.scenario, TestRestoreContact.scenario
 
 
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
-
-
-def asked(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Follow a job up once."""
-    player.point_at(Freshdesk, (KEY,))
-    player.vendor.expect(*calls)
-    outcome = runner.follow_up(scenario.work(), {**(scenario.job or {}), **differences}, MemoryJournal())
-    player.vendor.assert_played()
-    return outcome
-
-
 class TestWhoIsMeant:
     @pytest.mark.parametrize("contacts", [[], [{"id": 8, "email": f"jo{ANN}"}, {"id": 9, "email": None}]])
     def test_exactly_this_address(self, player: Player, contacts: list[Any]) -> None:
@@ -261,6 +243,8 @@ class TestWhoIsMeant:
 
 
 class TestTickets:
+    """What all help desks share is held in Zendesk's tests."""
+
     def test_a_hundred_at_a_time_over_all_pages(self, player: Player) -> None:
         pages = (requested(*map(ticket, range(1, 101)), more=True), requested(ticket(100), ticket(101), page="2"))
         writes = (updated(list(range(1, 101)), {"priority": 4}, "j1"), updated([101], {"priority": 4}, "j2"))
@@ -269,42 +253,24 @@ class TestTickets:
         assert outcome.job is not None
         assert (outcome.job["jobs"], outcome.job["last"]) == (["j1", "j2"], 101)
 
-    def test_a_repeat_sends_what_is_left_and_not_the_first_request_again(self, player: Player) -> None:
-        three = (ticket(1), ticket(2), ticket(3))
-        lost = replace(updated([1, 2, 3], {"priority": 4}), status=502)
-        player.vendor.expect(requested(*three), requested(*three), lost)
-        _, journal = player.play(PRIORITY)
-        some = requested(ticket(1, priority=4), ticket(2, priority=4), ticket(3))
-        player.vendor.expect(some, some, updated([3], {"priority": 4}))
-        again, _ = player.play(PRIORITY, journal.again(), may_have_acted=True)
-        player.vendor.assert_played()
-        assert again.result is Result.PENDING
-
 
 class TestJobs:
     @pytest.mark.parametrize("status", ["IN PROGRESS", "IN_PROGRESS", "queued", "unheard-of"])
     def test_are_followed(self, player: Player, status: str) -> None:
-        assert asked(player, PRIORITY, job(status)).result is Result.PENDING
-
-    def test_all_of_them(self, player: Player) -> None:
-        calls = (job("COMPLETED", "j1"), job("IN PROGRESS", "j2"))
-        assert asked(player, PRIORITY, *calls, jobs=["j1", "j2"]).result is Result.PENDING
+        assert followed(player, PRIORITY, job(status)).result is Result.PENDING
 
     @pytest.mark.parametrize("status", ["COMPLETED", "FAILED"])
     def test_then_the_tickets_are_looked_at(self, player: Player, status: str) -> None:
         high = requested(ticket(1, priority=4), ticket(3, priority=4), ticket(4))
-        outcome = asked(player, PRIORITY, job(status), high)
+        outcome = followed(player, PRIORITY, job(status), high)
         assert (outcome.result, outcome.message) == (Result.DONE, f"Priority 4: 2 tickets (job {JOB})")
 
     def test_what_was_left_out_is_named(self, player: Player) -> None:
-        outcome = asked(player, PRIORITY, job("COMPLETED"), requested(ticket(1, priority=4), ticket(3)))
+        outcome = followed(player, PRIORITY, job("COMPLETED"), requested(ticket(1, priority=4), ticket(3)))
         assert (outcome.result, outcome.message) == (
             Result.REJECTED,
             "Priority 4: 2 tickets. Freshdesk left out 1 (3): it does not say why",
         )
-
-    def test_one_that_is_not_shown_is_asked_about_again(self, player: Player) -> None:
-        assert asked(player, PRIORITY, replace(job(""), answer={}, status=404)).result is Result.PENDING
 
 
 class TestCreate:

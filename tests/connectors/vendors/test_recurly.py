@@ -16,7 +16,7 @@ from connectors.vendors.recurly import Recurly
 from connectors.vendors.recurly.changes import Create, Switch, UpdatePrice
 from connectors.vendors.recurly.extras import ApplyCoupon, RecordUsage
 from connectors.vendors.recurly.states import Cancel, ConvertTrial, Pause, Reactivate, Resume
-from tests.connectors.contract import ActionContract, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, played
 from tests.connectors.fake_vendor import Broken, Call
 
 KEY = "0123456789abcdef-planted-private-key"
@@ -270,14 +270,6 @@ class TestCreate(ActionContract):
         calls=(listed(EXPIRED),),
         inputs={"plan": "basic", "currency": "USD"},
     )
-
-
-def played(player: Player, case: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(case, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def refusal(player: Player, case: Scenario, *calls: Call, **differences: Any) -> str:

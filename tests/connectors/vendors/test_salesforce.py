@@ -17,7 +17,7 @@ from connectors.runner import Outcome, Result
 from connectors.vendors.salesforce import Salesforce
 from connectors.vendors.salesforce.marketing import ListAdd, ListAddTyped, SendMail, TriggeredSend
 from connectors.vendors.salesforce.service import CreateCase, PostToCases, quoted
-from tests.connectors.contract import ActionContract, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, played
 from tests.connectors.fake_vendor import Call, Form, Raw
 from tests.factories import ConnectionFactory
 
@@ -393,14 +393,6 @@ class TestListAddTyped(ActionContract):
 CREATE, POST, SEND = TestCreateCase.scenario, TestPostToCases.scenario, TestSendMail.scenario
 FIRE, ADD, TYPED = TestTriggeredSend.scenario, TestListAdd.scenario, TestListAddTyped.scenario
 BOTH = {**SERVICE, **MARKETING}
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def door(settings: Settings, player: Player, values: dict[str, Any]) -> Api:

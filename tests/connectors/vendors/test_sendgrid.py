@@ -16,7 +16,7 @@ from connectors.runner import Outcome, Result
 from connectors.vendors.sendgrid import SendGrid
 from connectors.vendors.sendgrid.lists import GLOBAL_ONLY, ListAdd, ListRemove
 from connectors.vendors.sendgrid.mails import SendTemplate, SendTemplateTo, Unsubscribe
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import NOTHING, Call
 
 KEY = "SG.planted-key-0123456789.planted-secret-ABCDEFGHIJKLMNOPQRSTUVWXYZ-012345"
@@ -168,14 +168,6 @@ class TestListRemove(ActionContract):
 
 SEND, TYPED, ADD = TestSendTemplate.scenario, TestSendTemplateTo.scenario, TestListAdd.scenario
 REMOVE, SUPPRESS = TestListRemove.scenario, TestUnsubscribe.scenario
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def asked(player: Player, settings: Settings, scenario: Scenario, call: Call, job: dict[str, Any]) -> Outcome:

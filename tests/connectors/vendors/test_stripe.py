@@ -25,7 +25,7 @@ from connectors.vendors.stripe.states import (
     Pause,
     Resume,
 )
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import Broken, Call, Form
 
 KEY = "rk_test_plantedRestrictedKey0123456789"
@@ -338,14 +338,6 @@ class TestCreate(ActionContract):
 
 UPDATE_PLAY, SCHEDULE_PLAY = TestUpdate.scenario, TestSwitchAtPeriodEnd.scenario
 CANCEL_PLAY, COUPON_PLAY, TRIAL_PLAY = TestCancelNow.scenario, TestApplyCoupon.scenario, TestExtendTrial.scenario
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def refusal(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> str:

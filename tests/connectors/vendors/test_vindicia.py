@@ -7,9 +7,9 @@ import pytest
 from connectors.base import Choice
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.runner import Outcome, Result, preview
+from connectors.runner import Result, preview
 from connectors.vendors.vindicia import AddCampaign, AddProduct, ReplaceProduct, Vindicia, campaigns
-from tests.connectors.contract import ActionContract, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, played
 from tests.connectors.fake_vendor import Call
 
 USER, KEY = "planted-api-user-0123456789", "planted-key-0123456789"
@@ -137,14 +137,6 @@ class TestAddCampaign(ActionContract):
 
 REPLACE, ADD, CAMPAIGN = TestReplaceProduct.scenario, TestAddProduct.scenario, TestAddCampaign.scenario
 BY_ACCOUNT = {"vindicia_account_id": ACCOUNT}
-
-
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these calls, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
 
 
 def refusal(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> str:

@@ -9,7 +9,7 @@ from connectors import runner
 from connectors.base import ProbeLine
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.runner import Outcome, Result
+from connectors.runner import Result
 from connectors.vendors.zendesk import Zendesk
 from connectors.vendors.zendesk.tickets import (
     AssignAgent,
@@ -21,7 +21,7 @@ from connectors.vendors.zendesk.tickets import (
     SpamTickets,
 )
 from connectors.vendors.zendesk.users import RestoreUser, SuspendUser
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, Player, Scenario, followed, played
 from tests.connectors.fake_vendor import Call
 
 KEY = "planted-token-0123456789"
@@ -222,23 +222,6 @@ class TestCreateTicket(ActionContract):
 CREATE, PRIORITY, SUSPEND = TestCreateTicket.scenario, TestSetPriority.scenario, TestSuspendUser.scenario
 
 
-def played(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Carry an action out with these answers instead, none left over."""
-    player.vendor.expect(*calls)
-    outcome, _ = player.play(scenario, **differences)
-    player.vendor.assert_played()
-    return outcome
-
-
-def asked(player: Player, scenario: Scenario, *calls: Call, **differences: Any) -> Outcome:
-    """Follow a job up once."""
-    player.point_at(Zendesk, (KEY,))
-    player.vendor.expect(*calls)
-    outcome = runner.follow_up(scenario.work(), {**(scenario.job or {}), **differences}, MemoryJournal())
-    player.vendor.assert_played()
-    return outcome
-
-
 def probed(player: Player, call: Call) -> runner.ProbeReport:
     player.point_at(Zendesk, (KEY,))
     player.vendor.expect(call)
@@ -331,28 +314,28 @@ FAILED = {"index": 1, "id": 3, "action": "update", "success": False, "error": "T
 class TestJobs:
     @pytest.mark.parametrize("status", ["queued", "working"])
     def test_are_followed(self, player: Player, status: str) -> None:
-        assert asked(player, PRIORITY, job(status)).result is Result.PENDING
+        assert followed(player, PRIORITY, job(status)).result is Result.PENDING
 
     def test_done_when_every_ticket_says_so(self, player: Player) -> None:
-        outcome = asked(player, PRIORITY, job("completed", OK))
+        outcome = followed(player, PRIORITY, job("completed", OK))
         assert (outcome.result, outcome.message) == (Result.DONE, f"Priority high: 2 tickets (job {JOB})")
 
     def test_several_are_done_together(self, player: Player) -> None:
         jobs = {"jobs": ["j1", "j2"]}
         under_way = (job("completed", OK[:1], "j1"), job("working", None, "j2"))
-        assert asked(player, PRIORITY, *under_way, **jobs).result is Result.PENDING
+        assert followed(player, PRIORITY, *under_way, **jobs).result is Result.PENDING
         ended = (job("completed", OK[:1], "j1"), job("completed", OK[1:], "j2"))
-        assert asked(player, PRIORITY, *ended, **jobs).message == "Priority high: 2 tickets (job j1, j2)"
+        assert followed(player, PRIORITY, *ended, **jobs).message == "Priority high: 2 tickets (job j1, j2)"
 
     @pytest.mark.parametrize("results", [None, {"success": True}, [OK[0], FAILED], [7]])
     def test_else_the_tickets_are_looked_at(self, player: Player, results: Any) -> None:
         high = requested(ticket(1, priority="high"), ticket(3, priority="high"), ticket(4))
-        outcome = asked(player, PRIORITY, job("completed", results), high)
+        outcome = followed(player, PRIORITY, job("completed", results), high)
         assert (outcome.result, outcome.message) == (Result.DONE, f"Priority high: 2 tickets (job {JOB})")
 
     def test_tickets_that_failed_are_named(self, player: Player) -> None:
         left = requested(ticket(1, priority="high"), ticket(3))
-        outcome = asked(player, PRIORITY, job("completed", [OK[0], FAILED]), left)
+        outcome = followed(player, PRIORITY, job("completed", [OK[0], FAILED]), left)
         assert (outcome.result, outcome.message) == (
             Result.REJECTED,
             "Priority high: 2 tickets. Zendesk left out 1 (3): TicketInvalid; Status: no",
@@ -360,7 +343,7 @@ class TestJobs:
 
     @pytest.mark.parametrize("status", ["failed", "killed"])
     def test_one_that_failed_whole(self, player: Player, status: str) -> None:
-        outcome = asked(player, PRIORITY, job(status, message="Out of order"), requested(ticket(1), ticket(3)))
+        outcome = followed(player, PRIORITY, job(status, message="Out of order"), requested(ticket(1), ticket(3)))
         assert (outcome.result, outcome.message) == (
             Result.REJECTED,
             "Priority high: 2 tickets. Zendesk left out 2 (1, 3): Out of order",
@@ -370,7 +353,7 @@ class TestJobs:
         "call", [replace(job(""), answer={"error": "RecordNotFound"}, status=404), job("unheard-of")]
     )
     def test_one_that_is_not_shown_is_asked_about_again(self, player: Player, call: Call) -> None:
-        assert asked(player, PRIORITY, call).result is Result.PENDING
+        assert followed(player, PRIORITY, call).result is Result.PENDING
 
 
 class TestCreate:
