@@ -32,11 +32,6 @@ class Rejected(Failure):
     """The vendor (or our own look before) says no for good, in words for the designer."""
 
 
-def refused(vendor: str, words: str = "", *, code: str = "") -> Rejected:
-    """Return a vendor's definite no, in its own words as far as it has any."""
-    return Rejected(f"{vendor} refused: {words[:LONGEST_WORDS] or code or 'it does not say why'}", code=code)
-
-
 class BadCredentials(Failure):
     """The vendor does not accept our key: the connection needs attention and its executions wait for it."""
 
@@ -71,6 +66,11 @@ class NotAllowed(Failure):
 
 class LostClaim(Exception):
     """The worker is not (or no longer) allowed to go on with the execution: nothing more may be sent."""
+
+
+def refused(vendor: str, words: str = "", *, code: str = "") -> Rejected:
+    """Return a vendor's definite no, in its own words as far as it has any."""
+    return Rejected(f"{vendor} refused: {words[:LONGEST_WORDS] or code or 'it does not say why'}", code=code)
 
 
 NOT_THE_VENDORS = (LostClaim, OperationalError, InterfaceError)
