@@ -35,6 +35,11 @@ class InAppPurchase(Action):
         return HandedOver(instruction, f"To be bought in the app: {product}", wants_report=True)
 
 
+def in_words(state: str) -> str:
+    """Return a state of a store's as people say it: "billing grace period"."""
+    return state.lower().replace("_", " ")
+
+
 def reported(detail: Json, name: str, pattern: str, whose: str) -> str:
     """Return a text of the app's report, all of which fits `pattern`.
 

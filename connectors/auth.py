@@ -34,6 +34,13 @@ class HeaderKey(AuthBase):
         return request
 
 
+class BearerKey(HeaderKey):
+    """Puts a key into the usual header, as a bearer token (RFC 6750, 2.1)."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__("Authorization", key, "Bearer ")
+
+
 class QueryKey(AuthBase):
     """Puts a key into the query, for vendors that want it there. What is kept of a request has it masked."""
 
@@ -107,7 +114,7 @@ class TokenSource:
 
     def bearing(self, token: str) -> AuthBase:
         """Return what signs a request with this token."""
-        return HeaderKey("Authorization", token, "Bearer ")
+        return BearerKey(token)
 
 
 class ClientCredentials(TokenSource):

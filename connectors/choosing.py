@@ -125,6 +125,7 @@ def only_one(
     what: str,
     named: Callable[[Row], str],
     others: Sequence[Row] = (),
+    over: Sequence[Row] = (),
 ) -> Row:
     """Return the one candidate.
 
@@ -133,6 +134,7 @@ def only_one(
         what: what it is, in the singular ("subscription").
         named: a row in a few words, so that a person finds it.
         others: the rows that are no candidates; told where there is no candidate.
+        over: where there is no candidate, the first of these will do: what has ended already, so that who ends it again finds it.
 
     Raises:
         Rejected: there is none, or there are several and nothing says which.
@@ -140,6 +142,8 @@ def only_one(
     """
     if len(candidates) == 1:
         return candidates[0]
+    if over and not candidates:
+        return over[0]
     told = f" ({', '.join(map(named, rows))})" if (rows := candidates or others) else ""
     if candidates:
         raise Rejected(f"{whose} has several {what}s at {api.connector.label}{told}; none is chosen by guessing.")

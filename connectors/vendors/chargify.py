@@ -171,10 +171,9 @@ class OnSubscription(DesiredState):
         customer = customer_of(api, user)
         rows = subscriptions(api, customer, inputs["product"])
         running = [row for row in rows if row["state"] not in OVER]
-        cancelled = [row for row in rows if row["state"] == "canceled"]
-        if cancelled and not running:
-            return cancelled[-1]
-        return only_one(api, running, whose=f"Customer {customer}", what="subscription", named=_in_words, others=rows)
+        over = [row for row in reversed(rows) if row["state"] == "canceled"]
+        whose = f"Customer {customer}"
+        return only_one(api, running, whose=whose, what="subscription", named=_in_words, others=rows, over=over)
 
 
 class CancelSubscription(OnSubscription):

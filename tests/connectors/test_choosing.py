@@ -78,3 +78,12 @@ def test_one_is_chosen_and_several_or_none_are_told(api: Api) -> None:
         chosen(others=(row(3),))
     with pytest.raises(Rejected, match=r"Ann has no matching plan at Throwaway\.$"):
         chosen()
+
+
+def test_what_is_over_will_do_only_where_nothing_runs(api: Api) -> None:
+    def chosen(*rows: Answer) -> Answer:
+        return only_one(api, rows, whose="Ann", what="plan", named=lambda one: f"{one['id']}", over=(row(8), row(9)))
+
+    assert (chosen()["id"], chosen(row(1))["id"]) == (8, 1)
+    with pytest.raises(Rejected, match="several plans"):
+        chosen(row(1), row(2))

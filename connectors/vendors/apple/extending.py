@@ -4,6 +4,7 @@ from datetime import datetime, timedelta
 
 from django import forms
 
+from connectors.app_stores import in_words
 from connectors.base import Action, Json, Pending, Replay, Values, all_of
 from connectors.choosing import require
 from connectors.failures import Temporary, Undocumented
@@ -38,7 +39,7 @@ class Extend(Action):
         """Read the date, extend it, and read the new one in the answer; a lost answer is looked for in the date."""
         original, days = original_of(user), inputs["days"]
         stands = subscription(api, original)
-        require(stands.state == "active", f"Apple shows the subscription as {stands.state.replace('_', ' ')}.")
+        require(stands.state == "active", f"Apple shows the subscription as {in_words(stands.state)}.")
         wish = {"extendByDays": days, "extendReasonCode": inputs["reason"], "requestIdentifier": api.tag}
         job = {
             "original": original,

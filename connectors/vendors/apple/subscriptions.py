@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors.answers import Answer
-from connectors.app_stores import purchased
+from connectors.app_stores import in_words, purchased
 from connectors.base import Confirmed, Json, Values
 from connectors.choosing import only_one, require, text_in
 from connectors.failures import Rejected, Undocumented
@@ -113,7 +113,7 @@ def confirm(api: Api, job: Json) -> Confirmed:
     now = bought.text("productId") == stands.last.text("productId") == job["product"]
     later = stands.renewal.get("autoRenewProductId") == job["product"]
     require(now or later, f"The purchase is of another product than {job['product']}.")
-    require(stands.runs, f"Apple shows the subscription as {stands.state.replace('_', ' ')}.")
+    require(stands.runs, f"Apple shows the subscription as {in_words(stands.state)}.")
     return purchased(
         job["product"],
         stands.traits(),

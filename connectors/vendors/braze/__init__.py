@@ -4,7 +4,7 @@ from django import forms
 from requests.auth import AuthBase
 
 from connectors.answers import Answer, words_of
-from connectors.auth import HeaderKey
+from connectors.auth import BearerKey
 from connectors.base import (
     WRITING_UNTESTED,
     Catalogue,
@@ -117,7 +117,7 @@ class Braze(Connector):
 
     def auth(self, settings: Values) -> AuthBase:
         """The key, in the usual header."""
-        return HeaderKey("Authorization", settings["api_key"], "Bearer ")
+        return BearerKey(settings["api_key"])
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """List campaigns. A key that may not is known all the same."""

@@ -8,6 +8,7 @@ from datetime import timedelta
 from django import forms
 
 from connectors.answers import Answer
+from connectors.app_stores import in_words
 from connectors.base import Action, DesiredState, Json, Pending, Replay, Values, all_of
 from connectors.choosing import require, text_in
 from connectors.failures import Undocumented
@@ -21,7 +22,6 @@ from connectors.vendors.google_play.purchases import (
     state,
     subscription,
     token_of,
-    words,
 )
 
 DOCS = "https://developers.google.com/android-publisher/api-ref/rest/v3"
@@ -131,13 +131,13 @@ class Revoke(OnSubscription):
             return None
         number = line(thing).text("latestSuccessfulOrderId")
         stands = api.get(*app(api, "orders", number)).text("state")
-        require(stands in REFUNDED, f"The subscription is over, and its order {number} is {words(stands)}.")
-        return f"{line(thing).text('productId')} is over, and order {number} is {words(stands)}"
+        require(stands in REFUNDED, f"The subscription is over, and its order {number} is {in_words(stands)}.")
+        return f"{line(thing).text('productId')} is over, and order {number} is {in_words(stands)}"
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> Pending:
         """Revoke it."""
         unpaid = state(thing) in UNPAID
-        require(not unpaid, f"There is nothing to refund: the purchase is {words(state(thing))}.")
+        require(not unpaid, f"There is nothing to refund: the purchase is {in_words(state(thing))}.")
         token = thing.text("purchaseToken")
         body: Json = {"revocationContext": {inputs["refund"]: {}}}
         answer = api.post(*app(api, "purchases", "subscriptionsv2", "tokens", Custom(token, "revoke")), json=body)
@@ -168,12 +168,12 @@ class RefundOrder(Managed):
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is refunded, or about to be."""
         stands = thing.text("state")
-        return f"Order {thing['orderId']} is {words(stands)}" if stands in {"REFUNDED", "PENDING_REFUND"} else None
+        return f"Order {thing['orderId']} is {in_words(stands)}" if stands in {"REFUNDED", "PENDING_REFUND"} else None
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> Pending:
         """Refund it."""
         number, stands = thing.text("orderId"), thing.text("state")
-        require(stands in {"PROCESSED", "PARTIALLY_REFUNDED"}, f"Order {number} is {words(stands)}.")
+        require(stands in {"PROCESSED", "PARTIALLY_REFUNDED"}, f"Order {number} is {in_words(stands)}.")
         answer = api.post(
             *app(api, "orders", Custom(number, "refund")), params={"revoke": "true" if inputs["revoke"] else "false"}
         )
@@ -204,7 +204,7 @@ class Defer(Action):
         item = line(bought)
         renews = (item.get("autoRenewingPlan") or {}).get("autoRenewEnabled") is True
         runs = state(bought) == "ACTIVE" and renews and not is_past(item)
-        require(runs, f"Only what runs and renews can be deferred; this is {words(state(bought))}.")
+        require(runs, f"Only what runs and renews can be deferred; this is {in_words(state(bought))}.")
         product, before = item.text("productId"), item.moment("expiryTime")
         wish = {"deferDuration": f"{int(days.total_seconds())}s", "etag": bought.text("etag"), "validateOnly": False}
         answer = api.post(

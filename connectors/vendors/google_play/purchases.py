@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.answers import Answer
-from connectors.app_stores import purchased
+from connectors.app_stores import in_words, purchased
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
 from connectors.failures import Rejected
@@ -69,7 +69,7 @@ def require_running(bought: Answer, item: Answer) -> None:
     """
     stands = state(bought)
     runs = stands in {"ACTIVE", "IN_GRACE_PERIOD"} or (stands == "CANCELED" and not is_past(item))
-    require(runs, f"Google shows the subscription as {words(stands)}.")
+    require(runs, f"Google shows the subscription as {in_words(stands)}.")
 
 
 def traits_of(bought: Answer, item: Answer, token: str) -> Json:
@@ -171,7 +171,7 @@ def _product(api: Api, job: Json) -> Shown | Pending:
     stands = bought.part("purchaseStateContext")["purchaseState"]
     if stands == "PENDING":
         return Pending(job, "The payment is pending at Google.")
-    require(stands == "PURCHASED", f"Google shows the purchase as {words(str(stands))}.")
+    require(stands == "PURCHASED", f"Google shows the purchase as {in_words(str(stands))}.")
     products = [row.text("productId") for row in bought.rows("productLineItem")]
     require(job["product"] in products, f"The purchase is of another product than {job['product']}.")
     return Shown(_bought_once(job, bought.get("orderId")), job["product"], _acknowledged(bought))
@@ -199,7 +199,7 @@ def _is_used_up(api: Api, job: Json) -> bool:
             raise
         return True
     stands = bought.part("purchaseStateContext")["purchaseState"]
-    require(stands == "PURCHASED", f"Google shows the purchase as {words(str(stands))}.")
+    require(stands == "PURCHASED", f"Google shows the purchase as {in_words(str(stands))}.")
     rows = [row for row in bought.rows("productLineItem") if row.text("productId") == job["product"]]
     return bool(rows) and all(row.part("productOfferDetails").get("consumptionState") == CONSUMED for row in rows)
 
@@ -211,8 +211,3 @@ def _acknowledged(bought: Answer) -> bool:
 def is_past(item: Answer) -> bool:
     """Whether what was paid for is over."""
     return item.moment("expiryTime") <= datetime.now(UTC)
-
-
-def words(stands: str) -> str:
-    """Return a state as people say it."""
-    return stands.lower().replace("_", " ")

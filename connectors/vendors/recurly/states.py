@@ -137,9 +137,7 @@ class Cancel(OnSubscription):
         plan = inputs.get("only_plan")
         rows = [row for row in subscriptions(api, account_of(api, user)) if not plan or plan_of(row) == plan]
         running = [row for row in rows if row["state"] not in OVER]
-        if rows and not running:
-            return rows[0]
-        return only_one(api, running, whose="The account", what="subscription", named=in_words)
+        return only_one(api, running, whose="The account", what="subscription", named=in_words, over=rows)
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is over; or cancelled, where that is what is wanted: a cancelled one gives access until the period's end."""

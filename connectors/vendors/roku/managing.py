@@ -12,6 +12,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 
 from connectors.answers import Answer
+from connectors.app_stores import in_words
 from connectors.base import (
     Action,
     CatalogueField,
@@ -65,7 +66,7 @@ class Validate(Action):
     def perform(self, api: Api, user: Json, inputs: Values) -> Confirmed:
         """Read it."""
         shown = purchase(api, transaction_of(user))
-        return shown_as(shown, f"{shown.text('productId')} is {state(shown).replace('_', ' ')}")
+        return shown_as(shown, f"{shown.text('productId')} is {in_words(state(shown))}")
 
 
 class Cancel(DesiredState):

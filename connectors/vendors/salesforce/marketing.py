@@ -18,6 +18,7 @@ from connectors.base import (
     CatalogueField,
     Choice,
     Json,
+    Needs,
     ProbeLine,
     Replay,
     Values,
@@ -60,7 +61,7 @@ def key_of(api: Api, user: Json, address: str) -> str:
     if api.settings.get("mc_subscriber_key") != "trait":
         return address
     if "salesforce_subscriber_key" not in user:
-        raise Missing("No salesforce_subscriber_key is known of this subscriber.")
+        raise Missing(Needs.lacking(("salesforce_subscriber_key",)))
     return text_in(user, "salesforce_subscriber_key", ".{1,254}", "subscriber key")
 
 

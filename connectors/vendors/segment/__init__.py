@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from django.core.validators import RegexValidator
 from requests.auth import AuthBase, HTTPBasicAuth
 
-from connectors.auth import HeaderKey, NoAuth
+from connectors.auth import BearerKey, NoAuth
 from connectors.base import (
     Category,
     Connector,
@@ -131,7 +131,7 @@ class Segment(Connector):
     def auth_at(self, host: str, settings: Values) -> AuthBase:
         """Sign what goes to the Public API by its token."""
         token = settings.get("public_api_token")
-        return HeaderKey("Authorization", token, "Bearer ") if token else NoAuth()
+        return BearerKey(token) if token else NoAuth()
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Look for the write key among the workspace's sources, where there is a token; nothing else can be tested."""

@@ -10,7 +10,7 @@ from django import forms
 from requests.auth import AuthBase
 
 from connectors.answers import Answer, query_of
-from connectors.auth import HeaderKey
+from connectors.auth import BearerKey
 from connectors.base import (
     Catalogue,
     Category,
@@ -107,7 +107,7 @@ class SendGrid(Connector):
 
     def auth(self, settings: Values) -> AuthBase:
         """The key, on every call."""
-        return HeaderKey("Authorization", settings["api_key"], "Bearer ")
+        return BearerKey(settings["api_key"])
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Ask what the key may do. UNVERIFIED: the scopes' names beyond mail.send, so their lack is said and fails nothing."""

@@ -13,7 +13,7 @@ from django.core.validators import RegexValidator
 from requests.auth import AuthBase
 
 from connectors.answers import Answer, retry_after
-from connectors.auth import HeaderKey
+from connectors.auth import BearerKey
 from connectors.base import (
     WRITING_UNTESTED,
     Catalogue,
@@ -156,7 +156,7 @@ class Stripe(Connector):
 
     def auth(self, settings: Values) -> AuthBase:
         """The key, on every call."""
-        return HeaderKey("Authorization", settings["api_key"], "Bearer ")
+        return BearerKey(settings["api_key"])
 
     def headers(self, settings: Values) -> Mapping[str, str]:
         """The version that is spoken, and for whom."""

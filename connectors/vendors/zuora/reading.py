@@ -4,7 +4,7 @@ Zuora has two: orders (`POST /v1/orders`), and Subscribe and Amend (`PUT /v1/sub
 do not have and old ones have alone. https://docs.zuora.com, "Orders Harmonization".
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
@@ -59,15 +59,19 @@ def named(subscription: Answer) -> str:
     return f"Subscription {subscription.text('subscriptionNumber')}"
 
 
-def one_subscription(api: Api, rows: list[Answer], account: str, statuses: tuple[str, ...], plan: str = "") -> Answer:
-    """Return the only subscription in these states, with this plan where one is given.
+def one_subscription(
+    api: Api, rows: list[Answer], account: str, statuses: tuple[str, ...], plan: str = "", over: Sequence[Answer] = ()
+) -> Answer:
+    """Return the only subscription in these states, with this plan where one is given; where there is none, one that is `over`.
 
     Raises:
         Rejected: there is none, or several and nothing says which.
 
     """
     meant = [row for row in rows if row["status"] in statuses and (not plan or plan_in(row, plan))]
-    return only_one(api, meant, whose=f"Account {account}", what="subscription", named=_in_words, others=rows)
+    return only_one(
+        api, meant, whose=f"Account {account}", what="subscription", named=_in_words, others=rows, over=over
+    )
 
 
 def _in_words(row: Answer) -> str:

@@ -110,11 +110,8 @@ class Cancel(OnSubscription):
     def find(self, api: Api, user: Json, inputs: Values) -> Answer:
         """The only one that runs; where none does any more, one that is cancelled already."""
         rows, plan = subscriptions(api, user), inputs.get("only_plan", "")
-        meant = [row for row in rows if not plan or plan_in(row, plan)]
-        cancelled = [row for row in meant if row["status"] == "Cancelled"]
-        if cancelled and not any(row["status"] in self.statuses for row in meant):
-            return cancelled[0]
-        return one_subscription(api, rows, account_of(user), self.statuses, plan)
+        over = [row for row in rows if row["status"] == "Cancelled" and (not plan or plan_in(row, plan))]
+        return one_subscription(api, rows, account_of(user), self.statuses, plan, over)
 
     def stands(self, api: Api, thing: Answer, inputs: Values) -> str | None:
         """It is cancelled, or will be.
