@@ -30,7 +30,7 @@ from connectors.base import (
     per_second,
 )
 from connectors.bodies import without_empty
-from connectors.choosing import email_in, only_one, require
+from connectors.choosing import at_address, email_in, id_at_address, require
 from connectors.failures import BadCredentials, Rejected, Undocumented
 from connectors.http import Api
 
@@ -49,18 +49,10 @@ NUMBER = RegexValidator(r"^[0-9]{1,10}\Z", "ActiveCampaign's ids are numbers.")
 # --- who ------------------------------------------------------------------------------------------
 
 
-def is_at(address: str, contact: Answer) -> bool:
-    """Whether a contact has exactly this address; ActiveCampaign does not tell upper from lower case."""
-    return contact.text("email").casefold() == address.casefold()
-
-
 def contact_at(api: Api, address: str) -> str | None:
     """Return the id of the contact with this address, if there is one."""
-    found = api.get("contacts", params={"email": address}).rows("contacts")
-    if not (exact := [row for row in found if is_at(address, row)]):
-        return None
-    contact = only_one(api, exact, whose=address, what="contact", named=lambda row: row.text("id"))
-    return contact.text("id")
+    exact = at_address(api.get("contacts", params={"email": address}).rows("contacts"), address)
+    return id_at_address(api, exact, address, "contact") if exact else None
 
 
 def save(api: Api, address: str, known: Json) -> str:
@@ -69,7 +61,7 @@ def save(api: Api, address: str, known: Json) -> str:
     The rest of the answer proves nothing: the vendor gives names and phone numbers a form of its own.
     """
     answer = api.post("contact", "sync", json={"contact": {"email": address, **known}}, step="contact").part("contact")
-    if not is_at(address, answer):
+    if not at_address([answer], address):
         raise Undocumented(f"ActiveCampaign saved a contact, and does not show {address} as its address.")
     return answer.text("id")
 

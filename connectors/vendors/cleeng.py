@@ -88,7 +88,7 @@ def one_subscription(api: Api, user: Json, *offers: str, statuses: tuple[str, ..
         return existing(api, f"subscription {number}", "subscriptions", number)
     customer = whole_number_in(user, "cleeng_customer_id", IDS)
     # The documentation of the status filter contradicts itself (`status[]` or `status`), and it has no `paused`: filter here.
-    rows = api.get("subscriptions", params={"customerId": customer, "limit": 100}).rows("data")
+    rows = api.get("subscriptions", params={"customerId": customer, "limit": PER_PAGE}).rows("data")
     rows = [row for row in rows if _belongs_to(row, customer)]
     running = [row for row in rows if row["status"] in statuses and not is_over(row)]
     meant = on_first(running, offers, lambda row: [str(row["offerId"])])
