@@ -17,9 +17,7 @@ class Properties(forms.Form):
         example='{"offer": "SAVE20"}',
         help_text="What goes with it: names, and texts, numbers or true and false.",
     )
-    traits = TraitNames(
-        help_text="Names of traits with commas between them. They become properties, where they are known."
-    )
+    traits = TraitNames("They become properties, where they are known.")
 
     def clean_properties(self) -> str:
         """Refuse what is nested: not every vendor takes it, and reports show one level."""
@@ -64,10 +62,7 @@ class SendTraits(NamesTraits):
     class Inputs(forms.Form):
         """Which traits."""
 
-        traits = TraitNames(
-            required=True,
-            help_text="Names of traits with commas between them, e.g. plan, city. Those that are known are sent.",
-        )
+        traits = TraitNames("Those that are known are sent.", required=True)
 
 
 def custom_properties(user: Json, inputs: Values) -> Json:

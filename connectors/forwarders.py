@@ -116,15 +116,22 @@ def trait_names(text: Any) -> tuple[str, ...]:
 
 
 class TraitNames(forms.CharField):
-    """Names of traits, with commas between them."""
+    """Names of traits, with commas between them.
+
+    Args:
+        told: what becomes of them, as a sentence.
+        options: as every field of Django takes them.
+
+    """
 
     MOST = 50
 
-    def __init__(self, **options: Any) -> None:
-        options.setdefault("label", "User traits to send")
-        options.setdefault("required", False)
-        options.setdefault("max_length", 2000)
-        super().__init__(**options)
+    def __init__(self, told: str, **options: Any) -> None:
+        usual = {"label": "User traits to send", "required": False, "max_length": 2000}
+        help_text = f"Names of traits with commas between them, e.g. plan. {told}"
+        if not options.get("required"):
+            help_text += " Empty: none."
+        super().__init__(**{**usual, "help_text": help_text, **options})
 
     def clean(self, value: Any) -> str:
         """Return the names, evenly spaced."""

@@ -168,10 +168,7 @@ class Heap(Connector):
             required=False,
             help_text="Optional, and for the United States: with it a test can look whether Heap knows the environment.",
         )
-        traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan, email_address. They become properties of the user "
-            "whenever the person sees or answers a prompt. Empty: none."
-        )
+        traits = TraitNames("They become properties of the user whenever the person sees or answers a prompt.")
         traits_nightly = nightly_choice("Heap")
         field_order = ("region", "app_id", "api_key", "event_prefix", "traits", "traits_nightly")
 

@@ -130,10 +130,7 @@ class MParticle(Connector):
         impressions = forms.BooleanField(
             label="Send impressions", required=False, initial=True, help_text="Off: only answers are sent."
         )
-        traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan. They become user attributes whenever the person sees "
-            "or answers a prompt. Empty: none."
-        )
+        traits = TraitNames("They become user attributes whenever the person sees or answers a prompt.")
         locate = locate_choice("mParticle and what is behind it see countries and devices by them.")
         field_order = ("pod", "mode", "server_key", "server_secret", "event_prefix", "impressions", "traits", "locate")
 

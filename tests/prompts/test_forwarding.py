@@ -83,7 +83,7 @@ class Tally(Connector):
 
     class Settings(forms.Form):
         api_key = SecretField(label="Key")
-        traits = TraitNames()
+        traits = TraitNames("They are told.")
         locate = forms.BooleanField(required=False)
 
     def base_url(self, settings: Values) -> str:

@@ -18,6 +18,7 @@ from connectors.base import (
     Category,
     Choice,
     Connector,
+    PatternField,
     ProbeLine,
     SecretField,
     Support,
@@ -70,7 +71,7 @@ class Braintree(Connector):
 
         environment = live_or_sandbox("Keys belong to one of the two.")
         merchant_id = identity(
-            forms.RegexField(r"^[a-z0-9]{8,32}$", label="Merchant ID", help_text="Small letters and digits.")
+            PatternField("[a-z0-9]{8,32}", label="Merchant ID", shape="8 to 32 small letters and digits.")
         )
         merchant_account_id = forms.SlugField(
             max_length=64,
@@ -79,8 +80,11 @@ class Braintree(Connector):
             help_text="Decides the currency. Empty: the default.",
         )
         # No secret: Braintree itself sends it along with every webhook.
-        public_key = forms.RegexField(
-            r"^[A-Za-z0-9_-]{8,64}$", label="Public key", help_text="Stands beside the private one."
+        public_key = PatternField(
+            "[A-Za-z0-9_-]{8,64}",
+            label="Public key",
+            shape="8 to 64 letters, digits, hyphens or underscores.",
+            help_text="Stands beside the private one.",
         )
         private_key = SecretField(label="Private key", help_text="Webhooks are signed with it, too.")
         traits_for = traits_choice("Braintree", trait="braintree_id", user_id="customer ids")

@@ -90,10 +90,7 @@ class Braze(Connector):
             initial=True,
             help_text="Off: a person is meant by the trait braze_external_id, or else by their e-mail address.",
         )
-        traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan, email_address. They become attributes of the "
-            "person's profile at night."
-        )
+        traits = TraitNames("They become attributes of the person's profile at night.")
         traits_nightly = nightly_choice("Braze")
         app_id = PatternField(
             r"[A-Za-z0-9-]{1,64}",

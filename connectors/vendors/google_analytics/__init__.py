@@ -80,8 +80,7 @@ class GoogleAnalytics(Connector):
             validators=[RegexValidator(r"\A[A-Za-z0-9_-]{6,100}\Z", "It is made of letters, digits, - and _.")],
         )
         traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan. They become user properties of the person's events; no "
-            "e-mail addresses or names: Google's terms forbid them. Empty: none."
+            "They become user properties of the person's events; no e-mail addresses or names: Google's terms forbid them."
         )
         send_user_id = forms.BooleanField(
             label="Send user ids",

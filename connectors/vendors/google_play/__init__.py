@@ -128,7 +128,7 @@ class GooglePlay(Connector):
 
         package_name = identity(
             PatternField(
-                r"^[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+$",
+                r"[A-Za-z][A-Za-z0-9_]*(\.[A-Za-z][A-Za-z0-9_]*)+",
                 max_length=150,
                 label="Package name",
                 shape="Like com.example.app.",

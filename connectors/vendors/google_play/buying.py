@@ -107,7 +107,7 @@ class OfferInputs(forms.Form):
     """What every purchase says."""
 
     offer_tag = PatternField(
-        rf"^{PLAN}$",
+        PLAN,
         required=False,
         label="Offer tag",
         shape="Small letters, digits and hyphens.",

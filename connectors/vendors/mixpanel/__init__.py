@@ -4,7 +4,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import requests
-from django import forms
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from connectors.answers import Answer
@@ -16,6 +15,7 @@ from connectors.base import (
     SecretField,
     Support,
     Values,
+    account_choice,
     identity,
 )
 from connectors.failures import BadCredentials, Failure, Undocumented, refused
@@ -64,12 +64,10 @@ class Mixpanel(Connector):
     class Settings(EventNames):
         """Which project, and what it gets."""
 
-        region = identity(
-            forms.ChoiceField(
-                label="Data residency",
-                choices=[("us", "United States"), ("eu", "European Union"), ("in", "India")],
-                help_text="Where the project keeps its data. With another one Mixpanel refuses the account.",
-            )
+        region = account_choice(
+            "Data residency",
+            [("us", "United States"), ("eu", "European Union"), ("in", "India")],
+            help_text="Where the project keeps its data. With another one Mixpanel refuses the account.",
         )
         project_id = identity(
             PatternField(r"[0-9]{1,20}", label="Project id", shape="A number, from the project's settings.")
@@ -91,8 +89,7 @@ class Mixpanel(Connector):
             help_text="From the project's settings. Profiles are set with it.",
         )
         traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan, email_address. They become properties of the "
-            "person's profile whenever the person sees or answers a prompt. Empty: none."
+            "They become properties of the person's profile whenever the person sees or answers a prompt."
         )
         traits_nightly = nightly_choice("Mixpanel")
         locate = locate_choice("Mixpanel shows countries and cities by them.")

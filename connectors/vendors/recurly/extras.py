@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from django import forms
 
 from connectors.answers import Answer
-from connectors.base import Action, CatalogueField, Json, Replay, Values
+from connectors.base import Action, CatalogueField, Json, PatternField, Replay, Values
 from connectors.choosing import require
 from connectors.http import Api
 from connectors.times import utc
@@ -78,11 +78,12 @@ class ApplyCoupon(Action):
         """Which coupon. UNVERIFIED whether a redemption takes `code-…`, so the id is kept."""
 
         coupon = CatalogueField("coupons", label="Coupon", help_text="A coupon that can be redeemed.")
-        currency = forms.RegexField(
-            r"^[A-Z]{3}$",
+        currency = PatternField(
+            "[A-Z]{3}",
             required=False,
             label="Currency",
-            help_text="For a coupon on accounts with a fixed amount: three letters, as USD. Else leave it empty.",
+            shape="Three letters, as USD.",
+            help_text="For a coupon on accounts with a fixed amount; else leave it empty.",
         )
 
     def _wish(self, api: Api, user: Json, inputs: Values) -> tuple[Answer, Json]:

@@ -74,10 +74,7 @@ class Segment(Connector):
             required=False,
             help_text="Optional: with it the test looks whether the write key is one of this workspace's sources.",
         )
-        traits = TraitNames(
-            help_text="Names of traits with commas between them, e.g. plan, email_address. They go along as an identify call "
-            "whenever the person sees or answers a prompt. Empty: none."
-        )
+        traits = TraitNames("They go along as an identify call whenever the person sees or answers a prompt.")
         traits_nightly = nightly_choice("Segment")
         locate = locate_choice("Destinations behind Segment see countries and devices by them.")
         webhook_secret = SigningSecretField(

@@ -115,7 +115,7 @@ class Group(NamesTraits):
         """Which group."""
 
         group_id = TemplateField(label="Group", rows=1, max_length=200, help_text="The group's id.")
-        traits = TraitNames(help_text="Names of traits with commas between them that describe the group. Empty: none.")
+        traits = TraitNames("They describe the group.")
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         """Group them."""
