@@ -11,6 +11,7 @@ from django import forms
 
 from connectors.app_stores import InAppPurchase, reported
 from connectors.base import NOTHING, CatalogueField, Confirmed, Json, Pending, Values, if_known
+from connectors.bodies import without_empty
 from connectors.choosing import require
 from connectors.http import Api
 from connectors.typed_lists import typed
@@ -44,10 +45,10 @@ class Buying(InAppPurchase):
         """The order."""
         product = str(inputs["product"])
         require(re.fullmatch(PRODUCT, product), "The product is none of Roku's; choose it again.")
-        action = {"action": self.order} if self.order else {}
+        order = {"action": self.order, "items": [{"code": product, "qty": 1}]}
         return product, {
             "channel_id": api.settings["channel_id"],
-            "order": {**action, "items": [{"code": product, "qty": 1}]},
+            "order": without_empty(order),
             "command": "doOrder",
             "replaces": self.replaces(api, user, product),
             "asked_at": datetime.now(UTC).isoformat(timespec="seconds"),
