@@ -1,10 +1,10 @@
-"""Every request knows its App and role, and a session that lacks the second factor is nobody's."""
+"""Every request of a person knows its App and role, and a session that lacks the second factor is nobody's."""
 
 from collections.abc import Callable
 
 from django.contrib.auth import logout
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import reverse
+from django.urls import resolve, reverse
 
 from engage.tenancy import current, second_factor
 from engage.tenancy.models import User
@@ -15,6 +15,26 @@ FOR_MACHINES = ("/api/", "/hooks/", "/site-actions/")
 """What machines ask for finds its App by key or address, and knows no session."""
 
 
+class MachinesMiddleware:
+    """Answer machines here: sessions, CSRF tokens and messages, which the middlewares after this one are about, are for people."""
+
+    def __init__(self, get_response: Answers) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        """Call a machine's view; let a person's request pass.
+
+        Raises:
+            Http404: no view has this address.
+
+        """
+        if not request.path_info.startswith(FOR_MACHINES):
+            return self.get_response(request)
+        match = request.resolver_match = resolve(request.path_info)
+        response: HttpResponse = match.func(request, *match.args, **match.kwargs)
+        return response
+
+
 class SecondFactorMiddleware:
     """End a session that has not shown the second factor that its person has; lead who needs one to where it is set up."""
 
@@ -23,13 +43,12 @@ class SecondFactorMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Look at the factor, then answer."""
-        if not request.path.startswith(FOR_MACHINES):
-            user = request.user
-            if isinstance(user, User) and not user.is_verified():  # type: ignore[attr-defined] # django-otp's
-                if second_factor.factor_of(user) is not None:
-                    logout(request)
-                elif _needs_one(request.path) and second_factor.required_by(user).exists():
-                    return HttpResponseRedirect(reverse("admin:second_factor"))
+        user = request.user
+        if isinstance(user, User) and not user.is_verified():  # type: ignore[attr-defined] # django-otp's
+            if second_factor.factor_of(user) is not None:
+                logout(request)
+            elif _needs_one(request.path) and second_factor.required_by(user).exists():
+                return HttpResponseRedirect(reverse("admin:second_factor"))
         return self.get_response(request)
 
 
@@ -47,6 +66,5 @@ class CurrentAppMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Enter the App, then answer."""
-        if not request.path.startswith(FOR_MACHINES):
-            current.enter(request)
+        current.enter(request)
         return self.get_response(request)

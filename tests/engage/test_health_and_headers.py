@@ -20,6 +20,15 @@ from engage.tenancy.roles import Role
 from prompts.models import State
 from tests import factories
 
+HEADERS = {
+    "Content-Security-Policy": "base-uri 'none'; object-src 'none'; frame-ancestors 'none'",
+    "X-Frame-Options": "DENY",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+}
+"""What every answer carries that is no page of the console."""
+
 
 def test_healthz_answers_without_the_database() -> None:
     # pytest-django refuses the database to a test that does not ask for it.
@@ -97,6 +106,23 @@ print(json.dumps({
     "plain": [plain.status_code, plain["Location"]],
 }))
 """
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/api/v1/prompts", 401), ("/api/v1/nonsense", 404), ("/hooks/nobody", 404), ("/site-actions/x.js", 404)],
+)
+def test_machines_are_answered_without_a_session_and_with_every_header(db: None, path: str, status: int) -> None:
+    client = Client(headers={"Origin": "https://elsewhere.example"})
+    client.cookies[settings.SESSION_COOKIE_NAME] = "of-somebody"
+    answer = client.get(path)
+    assert answer.status_code == status
+    assert not hasattr(answer.wsgi_request, "session")
+    assert not answer.cookies
+    assert "Access-Control-Allow-Origin" not in answer
+    assert {name: answer[name] for name in HEADERS} == HEADERS
+    foreign = Client(headers={"Host": "elsewhere.example"}).get(path)
+    assert foreign.status_code == 400
 
 
 def test_with_an_https_address_check_deploy_finds_nothing_and_cookies_are_for_that_host_alone(tmp_path: Path) -> None:
