@@ -1,19 +1,36 @@
 """Statements of the hot paths: the ORM writes each of them once, and from then on only the values are filled in.
 
 To write a statement takes the ORM several times as long as it takes to run it. The text is kept for the process, never what was
-read: each run asks the database.
+read: each run asks the database. PostgreSQL parses and plans it once for each of its connections, which takes it longer as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection, models
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.models.expressions import Expression
 from django.db.models.query import get_related_populators
 from django.db.models.sql.compiler import SQLCompiler
 
 Values = Sequence[Any]
+
+
+@contextmanager
+def _cursor() -> Iterator[CursorWrapper]:
+    """Lend a cursor. On PostgreSQL values are sent beside the statement and not in it, so that it can be kept there.
+
+    All columns are named in it, so a migration that adds one does not change what it returns, which PostgreSQL would refuse. Where
+    statements are logged they are sent as the ORM does: Django's log cannot show the others.
+    """
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql" and not connection.queries_logged:
+            from django.db.backends.postgresql.base import ServerBindingCursor
+
+            cursor.cursor = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]  # it is psycopg's
+        yield cursor
 
 
 class Given(Expression):
@@ -48,6 +65,42 @@ class Prepared:
         return statement.run(given)
 
 
+class PreparedInsert:
+    """A statement that stores rows of a model as `bulk_create` does; each row gets its key."""
+
+    def __init__(self, model: "type[models.Model]") -> None:
+        """`model` says which columns there are. A key that counts up is given out by the database, any other is the row's own."""
+        key = model._meta.pk
+        self._counts = isinstance(key, models.AutoField)
+        self._table, self._key = model._meta.db_table, key.column
+        self._fields = [field for field in model._meta.concrete_fields if not (self._counts and field.primary_key)]
+        self._written: dict[int, str] = {}
+
+    def __call__(self, *rows: models.Model) -> None:
+        """Store at least one row, all of them in one statement.
+
+        Raises:
+            IntegrityError: a constraint says no.
+        """
+        database = connections[DEFAULT_DB_ALIAS]  # what `connection` stands for; it would be looked up for each value
+        values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in self._fields]
+        with _cursor() as cursor:
+            cursor.execute(self._written.get(len(rows)) or self._write(len(rows)), values)
+            if self._counts:
+                for row, (key,) in zip(rows, cursor.fetchall(), strict=True):
+                    row.pk = key
+        for row in rows:
+            row._state.adding, row._state.db = False, database.alias  # noqa: SLF001 - documented for this
+
+    def _write(self, rows: int) -> str:
+        quote = connection.ops.quote_name
+        columns = ", ".join(quote(str(field.column)) for field in self._fields)
+        places = f"({', '.join(['%s'] * len(self._fields))})"
+        returning = f" RETURNING {quote(str(self._key))}" if self._counts else ""
+        text = f"INSERT INTO {quote(self._table)} ({columns}) VALUES {', '.join([places] * rows)}{returning}"  # noqa: S608 - names of ours
+        return self._written.setdefault(rows, text)
+
+
 class _Statement:
     """What was written for one kind of database."""
 
@@ -63,18 +116,19 @@ class _Statement:
 
     def run(self, given: dict[str, Any]) -> list[tuple[Any, ...]]:
         """Return its rows."""
+        database = connections[DEFAULT_DB_ALIAS]
         values = [
-            place.output_field.get_db_prep_value(given[place.name], connection) if isinstance(place, Given) else place
+            place.output_field.get_db_prep_value(given[place.name], database) if isinstance(place, Given) else place
             for place in self._places
         ]
-        with connection.cursor() as cursor:
+        with _cursor() as cursor:
             cursor.execute(self._sql, values)
-            return [self._row(row) for row in cursor.fetchall()]
+            return [self._row(row, database) for row in cursor.fetchall()]
 
-    def _row(self, row: Values) -> tuple[Any, ...]:
+    def _row(self, row: Values, database: BaseDatabaseWrapper) -> tuple[Any, ...]:
         found, begins = list[Any](), 0
         for part in self._parts:
-            found.append(part.model(row[begins : begins + part.width]))
+            found.append(part.model(row[begins : begins + part.width], database))
             begins += part.width
         return tuple(found)
 
@@ -94,15 +148,15 @@ class _Part:
         self._related = get_related_populators(kinds, select, connection.alias)  # type: ignore[call-arg]  # a later Django takes more
         self._converters = list(compiler.get_converters([column for column, *_ in select]).items())
 
-    def model(self, row: Values) -> Any:
+    def model(self, row: Values, database: BaseDatabaseWrapper) -> Any:
         """Return the model's row, or None where nothing was found."""
         if row[self._key] is None:
             return None
         values = list(row)
         for place, (converters, column) in self._converters:
             for convert in converters:
-                values[place] = convert(values[place], column, connection)
-        found = self._made.from_db(connection.alias, self._names, values[self._own])
+                values[place] = convert(values[place], column, database)
+        found = self._made.from_db(database.alias, self._names, values[self._own])
         for related in self._related:
             related.populate(values, found)
         return found

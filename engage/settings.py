@@ -159,6 +159,9 @@ if _database["ENGINE"] == "django.db.backends.sqlite3":
         "transaction_mode": "IMMEDIATE",
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; PRAGMA foreign_keys=ON;",
     }
+else:
+    # The second time that a connection runs one of the statements of engage/prepared.py, PostgreSQL keeps its plan.
+    _database.setdefault("OPTIONS", {}).setdefault("prepare_threshold", 1)
 
 # --- cache: tokens of vendors and API limits, never the engine's own bookkeeping ----------------------------------------
 CACHES = {"default": env.cache_url("CACHE_URL", default="locmemcache://engage")}

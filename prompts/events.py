@@ -17,6 +17,7 @@ from django.utils import timezone
 from connectors.failures import Missing
 from connectors.models import Connection
 from engage import crash
+from engage.prepared import PreparedInsert
 from engage.tenancy.models import App, DeliveryMode
 from prompts import at_hand, bell, bindings, forwarding, order, versions
 from prompts.models import (
@@ -39,6 +40,7 @@ from prompts.models import (
 from sync import traits
 from sync.models import Subscriber
 
+_insert_event, _insert_executions = PreparedInsert(PromptEvent), PreparedInsert(Execution)
 INTERACTIONS = frozenset({*Interaction.values, IMPRESSION})
 LONGEST_INPUT = 1000
 # Without letters and digits that people mix up when they read a reference out.
@@ -268,10 +270,11 @@ def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> Recorded:
     event.received_at = timezone.now()
     try:
         with transaction.atomic():
-            event.save(force_insert=True)
+            _insert_event(event)
             executions = plan(event)
             _order(event, executions)
-            Execution.objects.bulk_create([*executions, *forwards(event)])
+            if rows := [*executions, *forwards(event)]:
+                _insert_executions(*rows)
             if executions:
                 if event.limit_reached:
                     event.save(update_fields=["limit_reached"])

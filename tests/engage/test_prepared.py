@@ -3,10 +3,13 @@
 from typing import Any
 
 import pytest
+from django.db import IntegrityError, transaction
+from django.db import connection as database
 from django.db.models import BigAutoField, CharField
 
-from engage.prepared import Given, Prepared
+from engage.prepared import Given, Prepared, PreparedInsert
 from engage.tenancy.models import ApiKey, App, KeyKind
+from prompts.models import Execution, PromptEvent
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -50,3 +53,53 @@ def test_a_value_is_never_part_of_the_statement(app: App) -> None:
     assert named(key=hostile) == [(odd,)]
     with pytest.raises(KeyError):
         named(other="x")
+
+
+def columns(row: Any) -> dict[str, Any]:
+    return {field.attname: getattr(row, field.attname) for field in type(row)._meta.concrete_fields}
+
+
+def test_it_stores_what_the_orm_stores(app: App, django_assert_num_queries: Any) -> None:
+    insert = PreparedInsert(Execution)
+    event = factories.EventFactory(prompt__app=app)
+
+    def made(action: str) -> Execution:
+        hostile = {"name": "a' %s -- \" \\", "one": 1, "none": None}
+        at = event.received_at
+        return Execution(
+            app=app, event=event, subscriber=event.subscriber, action=action, inputs=hostile, created_at=at
+        )
+
+    ours, theirs = [made("first"), made("second")], [made("first"), made("second")]
+    with django_assert_num_queries(1):
+        insert(*ours)
+    Execution.objects.bulk_create(theirs)
+    for one, other in zip(ours, theirs, strict=True):
+        stored = Execution.objects.get(pk=one.pk)
+        assert columns(stored) == columns(one)
+        assert columns(stored) | {"id": other.pk} == columns(Execution.objects.get(pk=other.pk))
+    ours[0].note = "seen"
+    ours[0].save()  # it is a row of the database, not a new one
+    assert Execution.objects.filter(note="seen").count() == 1
+
+
+def test_a_key_that_counts_up_is_given_out_by_the_database(app: App) -> None:
+    insert = PreparedInsert(PromptEvent)
+    kept = factories.EventFactory(prompt__app=app)
+    more = [PromptEvent(app=app, subscriber=kept.subscriber, received_at=kept.received_at) for _ in range(3)]
+    insert(*more)
+    assert [PromptEvent.objects.get(pk=row.pk).event_id for row in more] == [row.event_id for row in more]
+    again = PromptEvent(app=app, subscriber=kept.subscriber, received_at=kept.received_at, event_id=kept.event_id)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(again)
+    assert again.pk is None
+    assert PromptEvent.objects.count() == 4
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="SQLite keeps what it has parsed by itself")
+def test_postgresql_keeps_what_it_has_parsed(app: App) -> None:
+    kept = "SELECT count(*) FROM pg_prepared_statements WHERE statement LIKE '%tenancy_apikey%'"
+    with database.cursor() as cursor:
+        for _ in range(3):
+            assert KEYS(app=app.pk) == [(app, None)]
+        assert cursor.execute(kept).fetchone()[0] == 1
