@@ -11,6 +11,7 @@ from urllib.parse import quote
 import jwt
 import requests
 from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from requests.auth import AuthBase
 
@@ -179,11 +180,19 @@ class ServiceAccount(TokenSource):
             key = json.loads(self.key_file)
             claims = {"iss": key["client_email"], "scope": self.scope, "aud": self.audience, "iat": int(now)}
             signed = {**claims, "exp": int(now) + self.lasts}
-            # To check its primes takes eighty times as long as to sign, and the setting's field does so when a file is typed.
-            private = load_pem_private_key(key["private_key"].encode(), None, unsafe_skip_rsa_key_validation=True)
-            return jwt.encode(signed, private, algorithm="RS256", headers={"kid": key["private_key_id"]})
+            return jwt.encode(
+                signed, _rsa_key(key["private_key"]), algorithm="RS256", headers={"kid": key["private_key_id"]}
+            )
         except (ValueError, KeyError, TypeError, AttributeError, UnsupportedAlgorithm, jwt.PyJWTError):
             raise BadCredentials("The service account's key file holds no private key. Enter it again.") from None
+
+
+def _rsa_key(pem: str) -> RSAPrivateKey:
+    """Read a key that was checked when it was typed: to check its primes takes eighty times as long as to sign."""
+    key = load_pem_private_key(pem.encode(), None, unsafe_skip_rsa_key_validation=True)
+    if not isinstance(key, RSAPrivateKey):
+        raise TypeError("It is no RSA key.")
+    return key
 
 
 def token_in(answer: "Answer", *, lasts: float | None = None) -> Token:
