@@ -20,13 +20,22 @@ KEY_HEADER = "idempotency-key"
 
 
 def setup(_: Store) -> Mapping[str, str]:
-    """Return nothing: what is called, and how, is what an API action says."""
-    return {}
+    """Return an API action that this endpoint takes; others would do as well."""
+    return {
+        "name": "Credit a month",
+        "method": "POST",
+        "url": "https://api.example.com/credits/%email_address%",
+        "body": '{"months": 1}',
+        "replay": "KEY",
+        "key_hours": "24",
+        "success_path": "ok",
+        "success_value": "true",
+    }
 
 
 def answer(request: Request, store: Store) -> Response:
     """Answer one request, inside the store's transaction."""
-    found = re.fullmatch(r"/([a-z]+)/([A-Za-z0-9_.-]+)", request.path)
+    found = re.fullmatch(r"/([a-z]+)/([A-Za-z0-9_.@-]+)", request.path)
     if not found:
         return Response(HTTPStatus.NOT_FOUND, {"message": "Nothing is here."})
     what, whom = found.groups()
@@ -75,8 +84,14 @@ def state(store: Store) -> Json:
 
 
 def tables(_: Store) -> Sequence[Table]:
-    """Return what the page shows of this world beyond what happened: nothing."""
-    return []
+    """Return what else can be called."""
+    taken = (
+        ("POST", "/credits/<whom>", "recognises a repeat by the Idempotency-Key header"),
+        ("PUT", "/<what>/<whom>", "sets a state, which a repeat leaves as it is"),
+        ("POST", "/gifts/<whom>", "sends a gift each time"),
+        ("POST", "/token/grant", "gives out an access token; the other addresses take any"),
+    )
+    return [("What can be called", ("Method", "Path", "What it does"), taken)]
 
 
 WORLD = World(
@@ -86,4 +101,5 @@ WORLD = World(
     answer=answer,
     state=state,
     tables=tables,
+    note="Whatever server an API action names, its requests come here.",
 )
