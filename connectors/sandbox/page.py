@@ -15,7 +15,8 @@ NOTHING = "Nothing yet. Accept a prompt on the demo site."
 
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="refresh" content="5"><title>{title}</title>
+<title>{title}</title>
+<script>setInterval(() => getSelection().isCollapsed && location.reload(), 5000)  // not while somebody copies</script>
 <style>
 :root {{ color-scheme: light dark; }}
 body {{ font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 72rem; padding: 1.5rem 1rem 4rem; }}
