@@ -369,6 +369,7 @@ class Action:
     settles_within: ClassVar[timedelta] = timedelta(hours=24)  # Pending: longer than this is uncertain
     check_at: ClassVar[str] = ""  # where a person looks when an answer was lost
     from_browser: ClassVar[frozenset[str]] = frozenset()  # inputs that may come from a form input or a trait
+    part: ClassVar[str] = ""  # which of `Connector.parts` it signs in to
     by_client: ClassVar[str] = ""  # what the app must be able to do, where it is the app that carries the action out
 
     class Inputs(forms.Form):
@@ -557,6 +558,7 @@ class ProbeLine:
 
     ok: bool | None
     text: str
+    part: str = ""  # of which of `Connector.parts`; the test fills it in
 
 
 WRITING_UNTESTED = ProbeLine(None, "Writing cannot be tested without changing something.")
@@ -609,6 +611,8 @@ class Connector:
     calls_out: ClassVar[bool] = True  # False: nobody is called; a connection holds what the App's client carries out
     # What speaks another protocol than HTTP, by the beginning of its URLs (`connectors.smtp`): everything else stays the same.
     protocols: ClassVar[Mapping[str, type[BaseAdapter]]] = {}
+    # What signs in with credentials of its own, by name, with its own test in place of `probe()`: refused ones hold its actions.
+    parts: "ClassVar[Mapping[str, Callable[[Api], Iterable[ProbeLine]]]]" = {}
     several: ClassVar[bool] = False  # an App may have several connections, told apart by the setting `name`
     setup_steps: ClassVar[tuple[str, ...]] = ()
     import_steps: ClassVar[tuple[str, ...]] = ()  # how this vendor is made to drop CSVs in S3

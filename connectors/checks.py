@@ -65,9 +65,9 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
         if not declared.setup_steps:
             yield Error("People need to be told how to set it up: `setup_steps`.", obj=declared, id="engage.E003")
         nowhere = declared.calls_out and declared.base_url is Connector.base_url and not declared.base_urls
-        if nowhere or declared.probe is Connector.probe:
+        if nowhere or (declared.probe is Connector.probe and not declared.parts):
             yield Error(
-                "A connector with a connection needs `base_urls` or `base_url`, and `probe`.",
+                "A connector with a connection needs `base_urls` or `base_url`, and `probe` or `parts`.",
                 obj=declared,
                 id="engage.E004",
             )
@@ -176,6 +176,8 @@ def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMe
         yield Error("An action needs `perform`.", obj=action, id="engage.E014")
     if not action.description:
         yield Warning("People need to be told what it does: `description`.", obj=action, id="engage.W002")
+    if action.part not in (declared.parts or {""}):
+        yield Error("An action names the one of the connector's `parts` that it uses.", obj=action, id="engage.E029")
     yield from _replay(action)
     yield from _form(action, action.Inputs, declared.catalogues)
     if not (isinstance(action.Inputs, type) and issubclass(action.Inputs, forms.Form)):

@@ -4,6 +4,7 @@ Nothing here changes a row that somebody else has changed meanwhile: each change
 decided on (`updated_at`, which only a person's save moves) and looks at the row count.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -32,8 +33,8 @@ switched_on = Signal()
 "close": what becomes of its held actions) and `by` (the person's e-mail address)."""
 
 became_healthy = Signal()
-"""An active connection that needed attention passed its test. Sent in the transaction that says so, with `connection` and
-`held_since` (since when its actions waited)."""
+"""An active connection that needed attention passed its test, or a part of it did. Sent in the transaction that says so, with
+`connection` and `held_since` (since when its actions waited)."""
 
 # Of executions, which belong to a higher room: the states in which one waits for its connection, or is on its way.
 WAITING_STATES = ("queued", "waiting", "pending", "running", "held", "blocked")
@@ -161,7 +162,7 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
         mark_healthy(connection.pk)
         breaker.try_at_once(connection.pk)
     elif kept and connection.active and report.bad_credentials:
-        mark_attention(connection.pk, report.message)
+        mark_attention(connection.pk, report.message, report.failed_parts)
     connection.refresh_from_db()
     return report
 
@@ -209,7 +210,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
         if changed or was_off:
             catalogues.refresh(connection)
     elif connection.active and changed:
-        mark_attention(connection.pk, report.message)
+        mark_attention(connection.pk, report.message, report.failed_parts)
     connection.refresh_from_db()
     return Saved(connection, changed, report)
 
@@ -338,7 +339,7 @@ def archive(connection: Connection, *, request: HttpRequest) -> None:
     """
     row = _unused(connection)
     row.archived_at, row.active, row.held_since = timezone.now(), False, None
-    row.health, row.attention = Health.UNKNOWN, ""
+    row.health, row.attention, row.attention_parts = Health.UNKNOWN, "", []
     row.seal({})
     row.tested_at = row.tested_by = row.test_passed = row.secrets_set_at = row.secrets_set_by = None
     row.test_result = []
@@ -383,17 +384,31 @@ def _unused(connection: Connection) -> Connection:
 
 
 @transaction.atomic
-def mark_attention(connection_id: UUID, sentence: str) -> bool:
-    """Say that a connection needs somebody: its actions wait. Returns whether it did not need anybody before."""
-    rows = Connection.objects.filter(pk=connection_id)
+def mark_attention(connection_id: UUID, sentence: str, parts: Iterable[str] = ()) -> bool:
+    """Say that a connection needs somebody: its actions wait. Returns whether it did not need anybody before.
+
+    Args:
+        parts: of the connector, whose actions alone wait (`Connector.parts`); none, or "" among them: all do.
+
+    """
+    rows, about = Connection.objects.filter(pk=connection_id), sorted(parts) if all(parts) else []
     newly = rows.exclude(health=Health.ATTENTION).update(
-        health=Health.ATTENTION, attention=sentence, held_since=Coalesce("held_since", timezone.now())
+        health=Health.ATTENTION,
+        attention=sentence,
+        attention_parts=about,
+        held_since=Coalesce("held_since", timezone.now()),
     )
     if newly:
         record("needs attention", rows.select_related("app").get(), {"attention": ["", sentence]}, actor=ITSELF)
-    else:
-        rows.filter(health=Health.ATTENTION).exclude(attention=sentence).update(attention=sentence)
-    return bool(newly)
+        return True
+    before = rows.select_for_update().filter(health=Health.ATTENTION).first()
+    if before is None or (before.attention, before.attention_parts) == (sentence, about):
+        return False
+    rows.update(attention=sentence, attention_parts=about)
+    lets_go = (about and set(before.attention_parts) - set(about)) or not before.attention_parts
+    if about and lets_go and before.active:
+        became_healthy.send(sender=Connection, connection=before, held_since=before.held_since)
+    return False
 
 
 @transaction.atomic
@@ -404,7 +419,7 @@ def mark_healthy(connection_id: UUID) -> bool:
     # What is switched off goes on waiting.
     waiting = Case(When(active=False, then=F("held_since")), default=Value(None))
     if before is None or not rows.filter(health=Health.ATTENTION).update(
-        health=Health.HEALTHY, attention="", held_since=waiting
+        health=Health.HEALTHY, attention="", attention_parts=[], held_since=waiting
     ):
         rows.exclude(health__in=[Health.HEALTHY, Health.ATTENTION]).update(health=Health.HEALTHY)
         return False
@@ -424,7 +439,7 @@ def probe_held() -> int:
         report = probe_stored(connection)
         passed += connection.health == Health.HEALTHY
         if not report.passed:
-            mark_attention(connection.pk, report.message)
+            mark_attention(connection.pk, report.message, report.failed_parts)
     return passed
 
 

@@ -29,6 +29,7 @@ class Connection(Sealed):
     active = models.BooleanField(default=False)
     health = models.CharField(max_length=10, choices=Health.choices, default=Health.UNKNOWN)
     attention = models.TextField(blank=True)  # the sentence of what is wrong
+    attention_parts = models.JSONField(default=list)  # `Connector.parts` that it is about; empty: all of the vendor
     held_since = models.DateTimeField(null=True)  # since when its executions wait
     tested_at = models.DateTimeField(null=True)
     tested_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
@@ -57,6 +58,11 @@ class Connection(Sealed):
 
         declared = connector_or_none(self.connector)
         return self.name or (declared.label if declared else self.connector)
+
+    def needs_attention(self, part: str) -> bool:
+        """Whether what uses this part of the vendor has to wait; "" is all of it."""
+        is_about_it = not self.attention_parts or not part or part in self.attention_parts
+        return self.health == Health.ATTENTION and is_about_it
 
     def everything(self) -> dict[str, Any]:
         """Return settings and secrets together, as the connector's methods take them.

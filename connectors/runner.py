@@ -69,6 +69,9 @@ class Outcome:
     instruction: Json | None = None  # handed over
     wants_report: bool = False
     confirmed: Confirmed | None = None  # done, and the vendor said something of the person
+    failed_parts: frozenset[str] = (
+        frozenset()
+    )  # held for its credentials: the connector's parts that did not pass their test
     reason: str = ""  # one word for filters: "missing", "credentials", "vendor", ...
     spent: bool = True  # False: it was not our turn, and this is not counted as a try
     failed: bool | None = (
@@ -119,6 +122,15 @@ class ProbeReport:
     lines: list[ProbeLine] = field(default_factory=list)
     bad_credentials: bool = False
     paused: float | None = None  # seconds until the vendor's limit lets it be tested; nothing was
+
+    @property
+    def failed_parts(self) -> frozenset[str]:
+        """The connector's parts that did not pass; "" is all of it."""
+        return frozenset(line.part for line in self.lines if line.ok is False)
+
+    def passed_for(self, part: str) -> bool:
+        """Whether it passed as far as this part is concerned."""
+        return self.passed or (bool(part) and not self.failed_parts & {"", part})
 
 
 def clean_inputs(action: Action, inputs: Mapping[str, Any]) -> Json:
@@ -252,6 +264,8 @@ def probe(
     """Test a connection by reads only, which take no longer than `within` seconds."""
     try:
         with Api(connector, settings, OnlyLooks(within), account, kept_tokens=False) as api:
+            if connector.parts:
+                return _probe_parts(connector, api)
             lines = connector.probe(api)
     except Paused as paused:
         return ProbeReport(False, paused.message, [ProbeLine(None, paused.message)], paused=paused.after)
@@ -265,8 +279,26 @@ def probe(
         logger.exception("The test of a connection to %s failed", connector.key)
         text = f"The connector failed while testing ({type(error).__name__})."
         return ProbeReport(False, text, [ProbeLine(False, text)])
+    return _report(lines)
+
+
+def _probe_parts(connector: Connector, api: Api) -> ProbeReport:
+    """Test each part by itself: what one refuses says nothing of the others."""
+    lines, bad_credentials = [], False
+    for part, test in connector.parts.items():
+        try:
+            lines += [replace(line, part=part) for line in test(api)]
+        except Paused:
+            raise
+        except Failure as failure:
+            lines.append(ProbeLine(False, f"{part}: {failure.message}", part))
+            bad_credentials |= isinstance(failure, BadCredentials)
+    return _report(sorted(lines, key=lambda line: line.ok is None), bad_credentials=bad_credentials)
+
+
+def _report(lines: list[ProbeLine], *, bad_credentials: bool = False) -> ProbeReport:
     wrong = [line for line in lines if line.ok is False]
-    return ProbeReport(not wrong, (wrong or lines)[0].text, lines)
+    return ProbeReport(not wrong, (wrong or lines)[0].text, lines, bad_credentials)
 
 
 def _settled(result: str | Confirmed | Pending | HandedOver) -> Outcome:
@@ -341,8 +373,11 @@ def _credentials(work: Work, api: Api, user: Json, inputs: Json, error: BadCrede
     report = probe(work.connector, work.settings, work.account, min(PROBE_SECONDS, api.remaining))
     if report.paused is not None:
         return _temporary(work, Paused(report.message, after=report.paused), acted=acted, this_one=api.may_have_acted)
-    if not report.passed or not work.connector.probe_proves_secrets:
-        return Outcome(Result.HELD, error.message, may_have_acted=acted, reason="credentials")
+    if not report.passed_for(work.action.part) or not work.connector.probe_proves_secrets:
+        message = f"{work.action.part}: {error.message}" if work.action.part else error.message
+        return Outcome(
+            Result.HELD, message, may_have_acted=acted, failed_parts=report.failed_parts, reason="credentials"
+        )
     no = Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
     return _failed(work, api, user, inputs, no)
 

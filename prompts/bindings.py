@@ -20,7 +20,7 @@ from connectors.base import RESOLVED, Action, CatalogueField, Connector, Values
 from connectors.failures import Failure, Missing, Rejected
 from connectors.http import Api
 from connectors.journal import OnlyLooks
-from connectors.models import CatalogueEntry, Connection, Health
+from connectors.models import CatalogueEntry, Connection
 from connectors.registry import declaration
 from engage.audit.record import Changes, differences, record, snapshot
 from engage.schedules import slots
@@ -165,7 +165,7 @@ def health(binding: Binding) -> str:
         return f"“{connection}” is archived. An administrator can bring it back; or choose another action."
     if not connection.active:
         return "This connection is off: actions are kept on hold until an administrator switches it on."
-    if connection.health == Health.ATTENTION:
+    if connection.needs_attention(found[1].part):
         return connection.attention or "This connection needs attention."
     return ""
 

@@ -22,7 +22,6 @@ from django.utils import timezone
 from connectors import breaker, clock, connections
 from connectors.base import Connector, Replay
 from connectors.failures import LostClaim, Paused
-from connectors.models import Health
 from connectors.registry import connector_or_none, declaration
 from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
 from engage import crash
@@ -214,7 +213,8 @@ def _held_back(execution: Execution) -> Outcome | None:
     account = execution.connection
     if account and not account.active:
         return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason="inactive")
-    if account and account.health == Health.ATTENTION:
+    found = declaration(execution)
+    if account and account.needs_attention(found[1].part if found else ""):
         return Outcome(
             Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
         )
@@ -322,7 +322,7 @@ def settle(
         crash.point("settle.decided")
     crash.point("settle.committed")
     if asked and outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
-        connections.mark_attention(execution.connection_id, outcome.message)
+        connections.mark_attention(execution.connection_id, outcome.message, outcome.failed_parts)
     elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection:
         connections.note_success(execution.connection)
     logger.info("Settled as %s", values["state"])

@@ -168,6 +168,7 @@ ACTION_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
     "inputs that are no form": ("Inputs", lambda: object, {"engage.E007"}),
     "an input without label": ("Inputs", lambda: form(x=forms.CharField(help_text="Help.")), {"engage.E008"}),
     "a secret among its inputs": ("Inputs", lambda: form(x=SecretField(**HELP)), {"engage.E010"}),
+    "a part that its connector has not": ("part", lambda: "Nothing", {"engage.E029"}),
     "an input from the browser that it has not": ("from_browser", lambda: frozenset({"nothing"}), {"engage.E018"}),
 }
 

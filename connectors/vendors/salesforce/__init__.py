@@ -8,9 +8,8 @@ from requests.auth import AuthBase
 
 from connectors.answers import Answer
 from connectors.auth import TokenSource
-from connectors.base import Category, Connector, ProbeLine, SecretField, Values, identity
+from connectors.base import Category, Connector, SecretField, Values, identity
 from connectors.failures import Failure
-from connectors.http import Api
 from connectors.pulls import traits_choice
 from connectors.vendors.salesforce import marketing, service, soap
 from connectors.vendors.salesforce.pulls import PULLS
@@ -40,6 +39,7 @@ class Salesforce(Connector):
         marketing.ListAddTyped,
     )
     catalogues = {**service.CATALOGUES, **marketing.CATALOGUES}
+    parts = {service.CLOUD: service.probe, marketing.CLOUD: marketing.probe}
     pulls = PULLS
     rows_in = ("definitions",)
     # Connected Apps cannot be made any more since Spring '26, and the flow by user name and password is deprecated.
@@ -178,10 +178,6 @@ class Salesforce(Connector):
             client_secret=settings["mc_client_secret"],
             more={"account_id": unit} if unit else {},
         )
-
-    def probe(self, api: Api) -> list[ProbeLine]:
-        """Ask both clouds, as far as they are set up; what is not stands last."""
-        return sorted([*service.probe(api), *marketing.probe(api)], key=lambda line: line.ok is None)
 
     def next_page(self, page: Answer, query: Values) -> Values | None:
         """Of Marketing Cloud's mails; nothing else is read by pages."""

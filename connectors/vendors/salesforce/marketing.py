@@ -30,6 +30,7 @@ from connectors.http import Api, Ending
 from connectors.vendors.salesforce import soap
 
 DOCS = "https://developer.salesforce.com/docs/marketing/marketing-cloud/guide"
+CLOUD = "Marketing Cloud"
 NOT_SET_UP = "Marketing Cloud is not set up in this connection."
 PER_PAGE = 50
 BLOCKED_FOR = 300.0  # seconds; error 50200, "temporarily blocked", names no time: rate-limiting-errors
@@ -77,6 +78,7 @@ def recipient(user: Json, inputs: Values) -> str:
 class MarketingAction(Action):
     """What is done in Marketing Cloud."""
 
+    part = CLOUD
     needs = PERSON
 
     def unavailable(self, settings: Values) -> str:

@@ -25,6 +25,7 @@ SESSION = 900.0  # seconds; a token's answer names none, and the shortest sessio
 MOST_CASES = 200  # "Up to 200 records can be created in one request": resources_composite_sobjects_collections_create
 LONGEST_SUBJECT, LONGEST_POST = 255, 10_000  # of the fields Subject and Body
 QUOTA_PAUSE = 3600.0  # seconds; the daily quota of the organisation is counted over the last 24 hours
+CLOUD = "Service Cloud"
 NOT_SET_UP = "Service Cloud is not set up in this connection."
 LOOKED_BACK = 30  # days in which a post is looked for; far longer than an execution is open
 CONTACT = one_of("salesforce_id", "email_address")
@@ -76,6 +77,7 @@ def contact_of(api: Api, user: Json) -> str:
 class ServiceAction(Action):
     """What is done in Service Cloud."""
 
+    part = CLOUD
     needs = CONTACT
     replay = Replay.CHECK
 

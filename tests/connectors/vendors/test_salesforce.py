@@ -517,6 +517,8 @@ class TestACloudThatIsNotSetUp:
 
 
 class TestProbe:
+    REFUSED = replace(case_with(BY_SUBJECT), answer=[{"errorCode": "INVALID_SESSION_ID"}], status=401)
+
     def lines(self, player: Player, settings: Settings, values: dict[str, Any], *calls: Call) -> list[ProbeLine]:
         settings.ENGAGE_VENDOR_URLS = {"salesforce": player.vendor.url}
         player.vendor.expect(*calls)
@@ -526,28 +528,31 @@ class TestProbe:
 
     def test_both_clouds(self, player: Player, settings: Settings) -> None:
         assert self.lines(player, settings, BOTH, *SERVICE_PROBE, *MC_PROBE) == [
-            ProbeLine(True, "Service Cloud: cases may be created."),
-            ProbeLine(True, "Marketing Cloud: mails can be chosen."),
-            ProbeLine(True, "Marketing Cloud: 2 lists can be seen."),
-            ProbeLine(None, "Whether mails may be sent and lists changed shows at the first real one."),
+            ProbeLine(True, "Service Cloud: cases may be created.", "Service Cloud"),
+            ProbeLine(True, "Marketing Cloud: mails can be chosen.", "Marketing Cloud"),
+            ProbeLine(True, "Marketing Cloud: 2 lists can be seen.", "Marketing Cloud"),
+            ProbeLine(
+                None, "Whether mails may be sent and lists changed shows at the first real one.", "Marketing Cloud"
+            ),
         ]
 
     def test_one_cloud(self, player: Player, settings: Settings) -> None:
-        assert self.lines(player, settings, SERVICE, *SERVICE_PROBE)[1:] == [
-            ProbeLine(None, "Marketing Cloud is not set up in this connection. Its actions are not available.")
-        ]
+        text = "Marketing Cloud is not set up in this connection. Its actions are not available."
+        told = self.lines(player, settings, SERVICE, *SERVICE_PROBE)
+        assert told[1:] == [ProbeLine(None, text, "Marketing Cloud")]
 
     @pytest.mark.parametrize(
-        ("field", "line"),
+        ("field", "ok", "text"),
         [
-            ("Ref__c", ProbeLine(True, "Ref__c is a unique external ID.")),
-            ("Loose__c", ProbeLine(False, "Loose__c is no unique external ID of Case.")),
-            ("None__c", ProbeLine(False, "None__c is no unique external ID of Case.")),
+            ("Ref__c", True, "Ref__c is a unique external ID."),
+            ("Loose__c", False, "Loose__c is no unique external ID of Case."),
+            ("None__c", False, "None__c is no unique external ID of Case."),
         ],
     )
-    def test_the_reference_field(self, player: Player, settings: Settings, field: str, line: ProbeLine) -> None:
+    def test_the_reference_field(self, player: Player, settings: Settings, field: str, text: str, *, ok: bool) -> None:
         values = {**SERVICE, "case_reference_field": field}
-        assert self.lines(player, settings, values, *SERVICE_PROBE)[1] == line
+        lines = self.lines(player, settings, values, *SERVICE_PROBE)
+        assert ProbeLine(ok, text, "Service Cloud") in lines
 
     def test_without_a_right_to_cases(self, player: Player, settings: Settings) -> None:
         described = replace(DESCRIBE, answer={"createable": False, "fields": []})
@@ -555,8 +560,38 @@ class TestProbe:
 
     def test_a_refused_secret(self, player: Player, settings: Settings) -> None:
         told = {"error": "invalid_client_id", "error_description": "client identifier invalid"}
-        (line,) = self.lines(player, settings, SERVICE, replace(LOGIN, answer=told, status=400))
-        assert line == ProbeLine(False, "Salesforce gives out no access token: client identifier invalid")
+        line = self.lines(player, settings, SERVICE, replace(LOGIN, answer=told, status=400))[0]
+        text = "Service Cloud: Salesforce gives out no access token: client identifier invalid"
+        assert line == ProbeLine(False, text, "Service Cloud")
+
+    def test_one_clouds_refusal_says_nothing_of_the_other(self, player: Player, settings: Settings) -> None:
+        settings.ENGAGE_VENDOR_URLS = {"salesforce": player.vendor.url}
+        player.vendor.expect(replace(LOGIN, answer={"error": "invalid_client"}, status=400), *MC_PROBE)
+        report = runner.probe(Salesforce(), BOTH)
+        player.vendor.assert_played()
+
+        assert (report.passed, report.bad_credentials) == (False, True)
+        assert report.failed_parts == {"Service Cloud"}
+        assert report.passed_for("Marketing Cloud")
+        assert not report.passed_for("Service Cloud")
+        assert not report.passed_for("")
+
+    def test_a_refusal_holds_an_action_where_its_own_cloud_fails_its_test(self, player: Player) -> None:
+        player.vendor.expect(LOGIN, self.REFUSED, replace(LOGIN, answer={"error": "invalid_client"}, status=400))
+        outcome, _ = player.play(TestCreateCase.scenario)
+        player.vendor.assert_played()
+
+        assert outcome.result == Result.HELD
+        assert outcome.failed_parts == {"Service Cloud"}
+        assert outcome.message.startswith("Service Cloud: ")
+
+    def test_a_refusal_is_one_of_the_request_where_only_the_other_cloud_fails(self, player: Player) -> None:
+        other = replace(MC_PROBE[0], answer={"error": "invalid_client"}, status=400)
+        player.vendor.expect(LOGIN, self.REFUSED, *SERVICE_PROBE, other)
+        outcome, _ = player.play(TestCreateCase.scenario, settings=BOTH)
+        player.vendor.assert_played()
+
+        assert outcome.result == Result.REJECTED
 
 
 class TestSoql:
