@@ -72,7 +72,7 @@ class EndpointForm(forms.Form):
             ("KEY", f"Our endpoint recognises a repeat by the {KEY_HEADER} header"),
             ("NATURAL", "The request sets a state: repeating it changes nothing"),
         ],
-        help_text="The header is sent in any case, with the same key in every try of one execution.",
+        help_text=f"An {KEY_HEADER} header is sent in any case, with the same key in every try of one execution.",
     )
     key_hours = forms.IntegerField(
         required=False,
@@ -90,7 +90,7 @@ class EndpointForm(forms.Form):
     success_value = forms.CharField(
         required=False,
         max_length=200,
-        label="being equal to",
+        label="Value that tells it",
         help_text="E.g. granted, true or 7. Anything else is a refusal.",
     )
     success_text = forms.CharField(

@@ -75,20 +75,19 @@
     }
 
     /* A stored secret never goes to another account: ask for it as soon as the account changes. */
-    const chooses = (field) => field.value.match(/^https?:\/\/[^/]*/i)?.[0].toLowerCase() ?? field.value;
-    for (const field of form.querySelectorAll("[data-identity]")) {
-        const look = () => {
-            const isAnother = chooses(field) !== field.dataset.identity;
-            form.querySelectorAll("[data-keep]").forEach((words) => (words.hidden = isAnother));
-            if (!isAnother) return;
-            for (const secret of secrets) {
-                const details = secret.closest("details");
-                if (details) details.open = true;
-            }
-        };
-        field.addEventListener("change", look);
-        look();
-    }
+    const chooses = (value) => value.match(/^https?:\/\/[^/]*/i)?.[0].toLowerCase() ?? value;
+    const choosers = [...form.querySelectorAll("[data-identity]")];
+    const look = () => {
+        const isAnother = choosers.some((field) => chooses(field.value) !== chooses(field.dataset.identity));
+        form.querySelectorAll("[data-keep]").forEach((words) => (words.hidden = isAnother));
+        if (!isAnother) return;
+        for (const secret of secrets) {
+            const details = secret.closest("details");
+            if (details) details.open = true;
+        }
+    };
+    choosers.forEach((field) => field.addEventListener("change", look));
+    look();
 
     const active = form.querySelector("[name='connection-active']");
     const explain = () => {

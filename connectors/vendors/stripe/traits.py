@@ -94,7 +94,7 @@ class Webhooks(Inbound):
 
     setup_steps = (
         "In Stripe's dashboard, open Workbench > Webhooks and add an endpoint for events of your account at this address.",
-        "Choose customer.updated, the events customer.subscription.…, invoice.paid and invoice.payment_failed.",
+        "Choose customer.updated, all that begin with customer.subscription, invoice.paid and invoice.payment_failed.",
         "Reveal the endpoint's signing secret, which begins with whsec_, paste it into the settings here, and save.",
         "Bring Stripe's customer ids into the trait stripe_id: by it an event finds its subscriber.",
     )
