@@ -88,13 +88,13 @@ def wrong_name(name: str) -> str:
     return "A trait's name has 1 to 80 lower-case letters, digits and underscores, and begins with a letter."
 
 
-def wrong_value(value: Any) -> str:
+def wrong_value(value: Any, *, longest: int = LONGEST_TEXT) -> str:
     """Return what is wrong with a trait's value, as a sentence, or an empty text. None (remove it) is a value."""
     if value is None or isinstance(value, bool):
         return ""
     if isinstance(value, str):
-        if len(value) > LONGEST_TEXT:
-            return f"A text has at most {LONGEST_TEXT:,} characters, this one {len(value):,}."
+        if len(value) > longest:
+            return f"A text has at most {longest:,} characters, this one {len(value):,}."
         if "\x00" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
             return "The text holds characters that cannot be stored."
         return ""

@@ -11,6 +11,8 @@ from sync.traits import LARGEST_NUMBER, LONGEST_TEXT, LONGEST_USER_ID, MOST_TRAI
 
 LONGEST_WAIT = 10
 """Seconds."""
+LONGEST_REPORTED = 10_000
+"""Characters of a text in a report: what Apple signs has its certificates with it."""
 TEXT = r"^[^\x00]*$"
 """No text holds a NUL: PostgreSQL cannot store one."""
 
@@ -25,7 +27,15 @@ def _user_id(value: str) -> str:
 
 
 def _scalar(value: Any) -> Any:
-    wrong = wrong_value(value)
+    return _fit(value, LONGEST_TEXT)
+
+
+def _reported(value: Any) -> Any:
+    return _fit(value, LONGEST_REPORTED)
+
+
+def _fit(value: Any, longest: int) -> Any:
+    wrong = wrong_value(value, longest=longest)
     if wrong:
         raise ValueError(wrong)
     return value
@@ -51,25 +61,25 @@ UserId = Annotated[
         }
     ),
 ]
-SCALAR = {
-    "anyOf": [
-        {"type": "string", "maxLength": LONGEST_TEXT, "pattern": TEXT},
-        {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
-        {"type": "boolean"},
-        {"type": "null"},
-    ]
-}
 Scalar = Annotated[Any, AfterValidator(_scalar)]
 
 
-def _object_of_scalars(names: str, most: int) -> WithJsonSchema:
+def _object_of_scalars(names: str, most: int, longest: int = LONGEST_TEXT) -> WithJsonSchema:
     """Return how a flat object is described; pydantic's own words leave it open what other names may hold."""
+    scalar = {
+        "anyOf": [
+            {"type": "string", "maxLength": longest, "pattern": TEXT},
+            {"type": "number", "minimum": -LARGEST_NUMBER, "maximum": LARGEST_NUMBER},
+            {"type": "boolean"},
+            {"type": "null"},
+        ]
+    }
     return WithJsonSchema(
         {
             "type": "object",
             "maxProperties": most,
             "propertyNames": {"type": "string", "pattern": names},
-            "additionalProperties": SCALAR,
+            "additionalProperties": scalar,
         }
     )
 
@@ -80,6 +90,11 @@ Values = Annotated[
     dict[Annotated[str, StringConstraints(pattern=NAME_OF_A_VALUE)], Scalar],
     Field(max_length=50),
     _object_of_scalars(NAME_OF_A_VALUE, 50),
+]
+Reported = Annotated[
+    dict[Annotated[str, StringConstraints(pattern=NAME_OF_A_VALUE)], Annotated[Any, AfterValidator(_reported)]],
+    Field(max_length=50),
+    _object_of_scalars(NAME_OF_A_VALUE, 50, LONGEST_REPORTED),
 ]
 Traits = Annotated[
     dict[Annotated[str, StringConstraints(pattern=NAME_OF_A_TRAIT)], Scalar],
@@ -120,7 +135,7 @@ class ReportIn(Strict):
     """What came of an action that was handed to the client."""
 
     result: Literal["done", "failed", "cancelled"]
-    detail: Values = Field(default_factory=dict)
+    detail: Reported = Field(default_factory=dict)
     key: Key | None = Field(None, description=f"The API key. {IN_BODY}")
     identity: Token | None = Field(None, description=f"The signed identity. {IN_BODY}")
 

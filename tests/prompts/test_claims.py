@@ -17,7 +17,7 @@ from tests.prompts.runtime import Caller, browser, event
 
 pytestmark = pytest.mark.django_db
 
-REPORT = {"result": "done", "detail": {"purchaseToken": play.TOKEN, "productId": "premium"}}
+REPORT: dict[str, Any] = {"result": "done", "detail": {"purchaseToken": play.TOKEN, "productId": "premium"}}
 
 
 @pytest.fixture
@@ -88,6 +88,13 @@ def test_a_report_without_the_purchase_changes_nothing(live_app: App, handed: Ex
     assert (answer.status_code, "purchaseToken" in answer.json()["error"]["message"]) == (422, True)
     handed.refresh_from_db()
     assert (handed.state, handed.report) == (State.HANDED_OVER, None)
+
+
+@pytest.mark.parametrize(("length", "status"), [(10_000, 202), (10_001, 422)])
+def test_a_report_has_room_for_what_apple_signs(live_app: App, handed: Execution, length: int, status: int) -> None:
+    detail = {**REPORT["detail"], "signedTransactionInfo": "e" * length}
+    answer = browser(live_app, "ann").post(f"/executions/{handed.pk}/report", {"result": "done", "detail": detail})
+    assert answer.status_code == status
 
 
 def test_a_report_counts_once(live_app: App, handed: Execution, vendor: FakeVendor) -> None:
