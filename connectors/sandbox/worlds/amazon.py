@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import Any
 
 from connectors.sandbox.http import Request, Response, Route, routed
-from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, GRACE, HUGO, Person
+from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
 from connectors.sandbox.world import Declined, Table, World
 
@@ -210,9 +210,10 @@ def state(store: Store) -> Json:
 
 def tables(store: Store) -> Sequence[Table]:
     """Return what the page shows of this world: the receipts."""
+    people = {amazon_user(person): person.user_id for person in PEOPLE}
     rows = [
         (
-            row["user"],
+            people[row["user"]],
             shown["termSku"] or shown["productId"],
             "cancelled" if shown["cancelDate"] else "renews" if shown["autoRenewing"] else "does not renew",
             _day(shown["renewalDate"]),

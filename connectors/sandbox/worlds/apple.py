@@ -477,7 +477,7 @@ def tables(store: Store) -> Sequence[Table]:
             row["shown"]["productId"],
             words[row["status"]],
             _day(row["shown"]["expiresDate"]),
-            row["next"] if row["renews"] else "does not renew",
+            _follows(row),
             row["original"],
         )
         for row in world["subscriptions"]
@@ -491,6 +491,12 @@ def tables(store: Store) -> Sequence[Table]:
         ("Subscriptions", ("Of", "Product", "State", "Until", "Then", "Original transaction id"), rows),
         ("Other purchases", ("By", "Product", "Quantity", "Transaction id"), once),
     ]
+
+
+def _follows(row: Json) -> str:
+    if not row["renews"]:
+        return "does not renew"
+    return "renews" if row["next"] == row["shown"]["productId"] else str(row["next"])
 
 
 def _day(millis: int) -> str:
