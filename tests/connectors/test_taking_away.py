@@ -98,6 +98,7 @@ def test_what_the_history_names_is_archived_without_its_secrets(admin: Client, a
     assert "it is not offered to prompts" in page
     assert 'id="settings"' not in page
     assert 'id="history"' in page
+    assert "Settings are seen and changed by administrators" not in page, "there are none to see"
     assert Entry.objects.filter(verb="archived", object_id=str(row.pk)).count() == 1
 
 
