@@ -20,10 +20,11 @@ class ContentSecurityPolicyMiddleware:
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
+        self._console = reverse("admin:index")
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         """Answer with a policy."""
         response = self.get_response(request)
-        policy = CONSOLE if request.path.startswith(reverse("admin:index")) else ELSEWHERE
+        policy = CONSOLE if request.path.startswith(self._console) else ELSEWHERE
         response.headers.setdefault("Content-Security-Policy", policy)
         return response

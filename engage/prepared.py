@@ -4,11 +4,10 @@ To write a statement takes the ORM several times as long as it takes to run it. 
 read: each run asks the database. PostgreSQL parses and plans it once for each of its connections, which takes it longer as well.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models
+from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models.expressions import Expression
@@ -18,19 +17,19 @@ from django.db.models.sql.compiler import SQLCompiler
 Values = Sequence[Any]
 
 
-@contextmanager
-def _cursor() -> Iterator[CursorWrapper]:
-    """Lend a cursor. On PostgreSQL values are sent beside the statement and not in it, so that it can be kept there.
+def _cursor(database: BaseDatabaseWrapper) -> CursorWrapper:
+    """Return a cursor. On PostgreSQL values are sent beside the statement and not in it, so that it can be kept there.
 
     All columns are named in it, so a migration that adds one does not change what it returns, which PostgreSQL would refuse. Where
     statements are logged they are sent as the ORM does: Django's log cannot show the others.
     """
-    with connection.cursor() as cursor:
-        if connection.vendor == "postgresql" and not connection.queries_logged:
-            from django.db.backends.postgresql.base import ServerBindingCursor
+    if database.vendor != "postgresql" or database.queries_logged:
+        return database.cursor()
+    from django.db.backends.postgresql.base import ServerBindingCursor
 
-            cursor.cursor = ServerBindingCursor(connection.connection)  # type: ignore[call-arg]  # it is psycopg's
-        yield cursor
+    database.close_if_health_check_failed()
+    database.ensure_connection()
+    return database.make_cursor(ServerBindingCursor(database.connection))  # type: ignore[arg-type, call-arg]  # psycopg's
 
 
 class Given(Expression):
@@ -58,11 +57,25 @@ class Prepared:
         self._written: dict[str, _Statement] = {}
 
     def __call__(self, **given: Any) -> list[tuple[Any, ...]]:
-        """Run it with these values, by the names of the places."""
-        statement = self._written.get(connection.vendor)
+        """Run it with these values, by the names of the places.
+
+        It only reads, so it is run again where the connection turns out to have gone since the last request. Django would ask the
+        database beforehand whether it is still there.
+        """
+        database = connections[DEFAULT_DB_ALIAS]  # what `connection` stands for; it would be looked up for each value
+        statement = self._written.get(database.vendor)
         if statement is None:
-            statement = self._written[connection.vendor] = _Statement([asked() for asked in self._asked])
-        return statement.run(given)
+            statement = self._written[database.vendor] = _Statement([asked() for asked in self._asked])
+        if database.connection is None or database.in_atomic_block:
+            return statement.run(given, database)
+        database.health_check_done = True  # type: ignore[attr-defined]
+        try:
+            return statement.run(given, database)
+        except (OperationalError, InterfaceError):
+            if database.is_usable():
+                raise
+            database.close()
+            return statement.run(given, database)
 
 
 class PreparedInsert:
@@ -82,9 +95,9 @@ class PreparedInsert:
         Raises:
             IntegrityError: a constraint says no.
         """
-        database = connections[DEFAULT_DB_ALIAS]  # what `connection` stands for; it would be looked up for each value
+        database = connections[DEFAULT_DB_ALIAS]
         values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in self._fields]
-        with _cursor() as cursor:
+        with _cursor(database) as cursor:
             cursor.execute(self._written.get(len(rows)) or self._write(len(rows)), values)
             if self._counts:
                 for row, (key,) in zip(rows, cursor.fetchall(), strict=True):
@@ -114,14 +127,13 @@ class _Statement:
         self._sql = f"SELECT {', '.join(f'part{number}.*' for number in range(len(compilers)))} FROM {joined}"  # noqa: S608 - the ORM wrote it, and values are no part of it
         self._parts = [_Part(compiler) for compiler in compilers]
 
-    def run(self, given: dict[str, Any]) -> list[tuple[Any, ...]]:
+    def run(self, given: dict[str, Any], database: BaseDatabaseWrapper) -> list[tuple[Any, ...]]:
         """Return its rows."""
-        database = connections[DEFAULT_DB_ALIAS]
         values = [
             place.output_field.get_db_prep_value(given[place.name], database) if isinstance(place, Given) else place
             for place in self._places
         ]
-        with _cursor() as cursor:
+        with _cursor(database) as cursor:
             cursor.execute(self._sql, values)
             return [self._row(row, database) for row in cursor.fetchall()]
 

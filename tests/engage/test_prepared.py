@@ -1,9 +1,10 @@
 """A prepared statement finds what the ORM finds, at every run anew."""
 
+import threading
 from typing import Any
 
 import pytest
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
 from django.db.models import BigAutoField, CharField
 
@@ -103,3 +104,33 @@ def test_postgresql_keeps_what_it_has_parsed(app: App) -> None:
         for _ in range(3):
             assert KEYS(app=app.pk) == [(app, None)]
         assert cursor.execute(kept).fetchone()[0] == 1
+
+
+@pytest.mark.skipif(database.vendor != "postgresql", reason="a file does not go away")
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_has_gone_is_replaced_unless_something_was_written_in_it() -> None:
+    def end(number: int) -> None:
+        with database.cursor() as another:
+            another.execute("SELECT pg_terminate_backend(%s)", [number])
+        database.close()
+
+    def disconnect() -> None:
+        with database.cursor() as cursor:
+            number = cursor.execute("SELECT pg_backend_pid()").fetchone()[0]
+        thread = threading.Thread(target=end, args=(number,))
+        thread.start()
+        thread.join()
+
+    app = factories.AppFactory()
+    disconnect()
+    assert KEYS(app=app.pk) == [(app, None)]
+
+    def write_and_read() -> None:
+        with transaction.atomic():
+            App.objects.update(name="Renamed")
+            disconnect()
+            KEYS(app=app.pk)
+
+    with pytest.raises(OperationalError):
+        write_and_read()
+    assert App.objects.get().name != "Renamed"
