@@ -96,12 +96,13 @@ class InputWords:
 
 
 def in_words(binding: Binding, entries: "Entries") -> list[InputWords]:
-    """Return a binding's inputs as people read them; a catalogue's choice by the vendor's name for it."""
+    """Return a binding's inputs as people read them, in the form's order; a catalogue's choice by the vendor's name for it."""
     found = declaration(binding)
-    fields = found[1].Inputs.base_fields if found else {}
+    fields = found[1].Inputs().fields if found else {}
     words = []
-    for name, source in binding.inputs.items():
-        if name == RESOLVED:
+    for name in dict.fromkeys([*fields, *binding.inputs]):  # a database may keep the inputs in an order of its own
+        source = binding.inputs.get(name)
+        if source is None or name == RESOLVED:
             continue
         field = fields.get(name)
         label = str((field.label if field else None) or name.replace("_", " ").capitalize())

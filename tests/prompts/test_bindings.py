@@ -266,6 +266,12 @@ def test_an_offer_that_has_vanished_is_said(house: House) -> None:
     assert list(bindings.problems_by_prompt(house.app)) == [house.prompt.pk]
 
 
+def test_inputs_are_told_in_the_order_of_the_form(house: House) -> None:
+    inputs = {"direction": {"from": "fixed", "value": "upgrade"}, "to_offer": {"from": "trait", "name": "offer"}}
+    binding = house.bind("switch_subscription", inputs={**inputs, "once": {"from": "fixed", "value": "x"}})
+    assert [word.label for word in bindings.in_words(binding, {})] == ["To offer", "Direction", "Once"]
+
+
 def test_an_action_that_is_no_longer_declared_is_said(prompt: Prompt) -> None:
     binding = factories.BindingFactory(prompt=prompt, action="retired")
     assert problems_of(binding) == ["This action is no longer part of the product. Remove it."]
