@@ -39,9 +39,9 @@ class Salesforce(Connector):
         marketing.ListAddTyped,
     )
     catalogues = {**service.CATALOGUES, **marketing.CATALOGUES}
-    parts = {service.CLOUD: service.probe, marketing.CLOUD: marketing.probe}
     pulls = PULLS
     rows_in = ("definitions",)
+    parts = {service.CLOUD: service.probe, marketing.CLOUD: marketing.probe}
     # Connected Apps cannot be made any more since Spring '26, and the flow by user name and password is deprecated.
     setup_steps = (
         "For Service Cloud: in Setup, open External Client App Manager and create an app with the client credentials flow.",

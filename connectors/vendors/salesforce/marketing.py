@@ -78,8 +78,8 @@ def recipient(user: Json, inputs: Values) -> str:
 class MarketingAction(Action):
     """What is done in Marketing Cloud."""
 
-    part = CLOUD
     needs = PERSON
+    part = CLOUD
 
     def unavailable(self, settings: Values) -> str:
         """It needs the tenant."""

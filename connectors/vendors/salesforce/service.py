@@ -77,9 +77,9 @@ def contact_of(api: Api, user: Json) -> str:
 class ServiceAction(Action):
     """What is done in Service Cloud."""
 
-    part = CLOUD
     needs = CONTACT
     replay = Replay.CHECK
+    part = CLOUD
 
     def unavailable(self, settings: Values) -> str:
         """It needs the organisation."""
