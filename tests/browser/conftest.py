@@ -5,7 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from django.test import Client
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from pytest_django.live_server_helper import LiveServer
+
+from engage.tenancy.models import App
+from engage.tenancy.roles import Role
+from tests import factories
+from tests.conftest import BACKEND
 
 CHROMIUM = shutil.which("chromium") or "/usr/bin/chromium"
 ARGS = [
@@ -29,3 +36,23 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGS)
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def context(chromium: Browser, live_server: LiveServer, app: App) -> Iterator[BrowserContext]:
+    """A browser in which an administrator of the App is signed in, in New York."""
+    client = Client()
+    client.force_login(factories.person(app, Role.APP_ADMIN), backend=BACKEND)
+    made = chromium.new_context(timezone_id="America/New_York", reduced_motion="reduce")
+    made.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def page(context: BrowserContext, live_server: LiveServer) -> Iterator[Page]:
+    opened = context.new_page()
+    wrong: list[str] = []
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    yield opened
+    assert wrong == []

@@ -1,44 +1,20 @@
 """Live and an execution's page in a real browser: they keep themselves up to date, and a decision is made by keyboard."""
 
 import re
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.test import Client
 from django.utils import timezone
-from playwright.sync_api import Browser, BrowserContext, Page, expect
+from playwright.sync_api import Page, expect
 from pytest_django.live_server_helper import LiveServer
 
 from engage.tenancy.models import App
-from engage.tenancy.roles import Role
 from prompts.models import Execution, State
 from tests import factories
-from tests.conftest import BACKEND
 
 pytestmark = pytest.mark.browser
 SOON = 15_000  # the page asks every four seconds
-
-
-@pytest.fixture
-def context(chromium: Browser, live_server: LiveServer, app: App) -> Iterator[BrowserContext]:
-    """A browser in which an administrator of the App is signed in, in New York."""
-    client = Client()
-    client.force_login(factories.person(app, Role.APP_ADMIN), backend=BACKEND)
-    made = chromium.new_context(timezone_id="America/New_York", reduced_motion="reduce")
-    made.add_cookies([{"name": "sessionid", "value": client.cookies["sessionid"].value, "url": live_server.url}])
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def page(context: BrowserContext, live_server: LiveServer) -> Iterator[Page]:
-    opened = context.new_page()
-    wrong: list[str] = []
-    opened.on("pageerror", lambda error: wrong.append(str(error)))
-    yield opened
-    assert wrong == []
 
 
 @pytest.fixture
