@@ -18,6 +18,7 @@ from connectors.vendors.braintree.reading import (
     changed,
     customer_of,
     gateway,
+    in_words,
     named,
     subscriptions,
 )
@@ -48,7 +49,7 @@ class SubscribePlan(Action):
         """One of that plan runs."""
         for row in subscriptions(customer_of(api, user)):
             if row.id == chosen_id(api) or (row.plan_id == inputs["plan"] and row.status in RUNS):
-                return f"{named(row)} is {row.status}"
+                return in_words(row)
         return None
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
@@ -113,7 +114,7 @@ class AddDiscount(Action):
         else:
             rows = subscriptions(customer_of(api, user))
         fits = [row for row in rows if row.status == "Active" and inputs.get("only_plan") in {None, "", row.plan_id}]
-        return only_one(api, fits, whose="The customer", what="active subscription", named=named, others=rows)
+        return only_one(api, fits, whose="The customer", what="active subscription", named=in_words, others=rows)
 
 
 def added(discount: str) -> Json:

@@ -78,6 +78,11 @@ def named(subscription: Any) -> str:
     return f"Subscription {subscription.id} on plan {subscription.plan_id}"
 
 
+def in_words(subscription: Any) -> str:
+    """Return a subscription so that it is told from others."""
+    return f"{named(subscription)} is {subscription.status}"
+
+
 def changed(result: Any) -> Any:
     """Return the subscription in the answer to a write."""
     if result is None or not result.is_success:

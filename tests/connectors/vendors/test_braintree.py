@@ -245,6 +245,7 @@ def test_the_plan_says_which(player: Player) -> None:
 def test_no_active_one(player: Player) -> None:
     message = rejected(player, TestAddDiscount.scenario, found(subscription(status="Past Due")))
     assert "no matching active subscription" in message
+    assert "sub1 on plan basic is Past Due" in message
 
 
 def test_an_answer_that_does_not_show_the_discount_proves_nothing(player: Player) -> None:
