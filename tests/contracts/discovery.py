@@ -9,7 +9,7 @@ from typing import Any, Self
 from tests.connectors.fake_vendor import NOTHING, Heard
 
 Json = Any
-KINDS = {"string": str, "boolean": bool, "object": dict, "array": list}
+KINDS = {"string": str, "boolean": bool, "integer": int, "object": dict, "array": list}
 DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
 
 
@@ -38,6 +38,10 @@ class Discovery:
         ]
         return [*unknown, *wrong, *self._body(method, heard)]
 
+    def differences(self, schema: str, value: Any) -> list[str]:
+        """Say what a value holds that Google does not describe in this schema."""
+        return list(self._against({"$ref": schema}, value, schema))
+
     def _is(self, method: Json, heard: Heard) -> bool:
         parts = re.split(r"{(\w+)}", method["path"])
         pattern = "/" + "".join("[^/:]+" if number % 2 else re.escape(part) for number, part in enumerate(parts))
@@ -63,6 +67,9 @@ class Discovery:
                     yield from self._against(schema["properties"][name], member, f"{where}.{name}")
                 else:
                     yield f"{where}.{name} is unknown"
+        elif isinstance(value, list):
+            for member in value:
+                yield from self._against(schema["items"], member, f"{where}[]")
         elif value not in schema.get("enum", [value]):
             yield f"{where} is {value!r}"
         elif schema.get("format") == "google-duration" and not DURATION.fullmatch(str(value)):

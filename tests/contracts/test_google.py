@@ -9,6 +9,9 @@ from graphql import GraphQLSchema, OperationDefinitionNode, build_ast_schema, pa
 from graphql.execution.values import get_variable_values
 
 from connectors.base import Json
+from connectors.sandbox.people import AVA, EMMA, Person
+from connectors.sandbox.store import Store
+from connectors.sandbox.worlds import google_play as sandbox
 from tests.connectors.contract import Player, Scenario
 from tests.connectors.contract import player as player  # noqa: PLC0414 - a fixture
 from tests.connectors.fake_vendor import Heard
@@ -51,6 +54,36 @@ def test_google_describes_the_catalogues_and_looks(player: Player) -> None:
     play.TestRevoke().test_what_ended_without_a_refund_is_not_called_revoked(player)
     heard = asked(player.vendor.heard)
     assert [publisher().problems(one) for one in heard] == [[]] * len(heard)
+
+
+def told_by_the_sandbox() -> list[tuple[str, Json]]:
+    """Return what the sandbox's Google Play shows once Emma has bought and Ava changes later, by its schema."""
+    store = Store()
+    sandbox.seed(store)
+
+    def buy(who: Person, operation: str, product: str, kind: str = "Subs", **google: str) -> None:
+        offer = {"product_id": product, "base_plan_id": "monthly", "offer_id": None, "offer_tag": None}
+        purchase = {"type": kind, "requestSubscription": {"google": google}, "requestPurchase": {"google": google}}
+        asked = {"package_name": sandbox.PACKAGE, "operation": operation, "offer": offer, "purchase": purchase}
+        sandbox.device(who, {**asked, "replacement": {"mode": "DEFERRED"}}, store)
+
+    buy(EMMA, "purchase", "premium")
+    buy(EMMA, "purchase", "film_pass", "InApp", obfuscatedAccountId="emma")
+    buy(AVA, "downgrade", "sports", obfuscatedAccountId=sandbox.account_of(AVA))
+    kinds = (("subscription", "SubscriptionPurchaseV2"), ("product", "ProductPurchaseV2"))
+    shown = [(schema, row["shown"]) for kind, schema in kinds for row in store.all(sandbox.KEY, kind)]
+    shown += [("Order", row) for row in store.all(sandbox.KEY, "order")]
+    shown += [("VoidedPurchase", row["row"]) for row in store.all(sandbox.KEY, "voided")]
+    lists = {"Subscription": sandbox.SUBSCRIPTIONS, "SubscriptionOffer": sandbox.OFFERS, "OneTimeProduct": sandbox.ONCE}
+    return shown + [(schema, row) for schema, rows in lists.items() for row in rows]
+
+
+def test_google_describes_what_the_sandbox_shows() -> None:
+    shown = told_by_the_sandbox()
+    assert len({schema for schema, _ in shown}) == 7
+    assert [publisher().differences(schema, value) for schema, value in shown] == [[]] * len(shown)
+    wrong = {"subscriptionState": "ACTIVE", "lineItems": [{"product": "premium"}]}
+    assert len(publisher().differences("SubscriptionPurchaseV2", wrong)) == 2
 
 
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=name)

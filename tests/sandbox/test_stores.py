@@ -299,6 +299,7 @@ def test_apples_stand_in_is_believed_only_where_an_operator_says_so(
     assert signing.roots() != signing.ROOTS
     for nobodys in ("", str(tmp_path / "missing.pem"), __file__):
         settings.ENGAGE_APPLE_ROOT = nobodys
+        assert signing.roots() == ([] if nobodys else signing.ROOTS)
         outcome = extended(sandbox)
         assert (outcome.result, "not signed by Apple" in outcome.message) == (Result.WAITING, True), outcome
     assert not sandbox.store.effects("apple")
