@@ -155,17 +155,20 @@
   /** Follow an event to its end; `onChange(status)` hears of every step. */
   async function settle(event, status, { onChange = () => {}, fresh = true } = {}) {
     let unknown = false;
-    for (let pause = 2e3; ; pause = Math.min(30e3, pause * 1.5)) {
+    let pause = 2e3;
+    for (;;) {
       onChange(unknown && !status.settled ? { ...status, text: config.words.elsewhere } : status);
       const execution = fresh && status.executions.find(({ id, instruction }) => instruction && follows.first(id));
       if (execution) {
         const came = await follow(execution, event);
         unknown ||= came === "unknown";
         status = came?.executions ? came : status;
+        pause = 2e3;
         continue; // the report's answer says how it stands, and there may be another instruction
       }
       if (status.settled) break;
       await sleep(pause);
+      pause = Math.min(30e3, pause * 1.5);
       status = stands(await call("GET", `/events/${event.event_id}`).catch(() => ({}))) ?? status;
     }
     const { outcome, reference, text } = status;
