@@ -8,7 +8,9 @@ import time
 from typing import Any
 
 import jwt
+from django.db.models import BigAutoField
 
+from engage.prepared import Given, Prepared
 from engage.tenancy.models import App, IdentitySecret
 from sync.traits import wrong_user_id
 
@@ -18,6 +20,14 @@ LONGEST = 60 * 60
 LEEWAY = 30
 """Seconds by which two clocks may differ."""
 LONGEST_TOKEN = 4096
+# The manager leaves the sealed column in the database; here it is wanted, in one statement.
+_SECRETS = Prepared(
+    lambda: (
+        IdentitySecret.objects.filter(app=Given("app", BigAutoField()), revoked_at=None)
+        .defer(None)
+        .order_by("-created_at")
+    )
+)
 
 
 class Unsigned(Exception):
@@ -76,9 +86,7 @@ def sign(secret: str, user_id: str, publishable_key: str, seconds: int = 600) ->
 
 
 def _secrets(app: App) -> list[str]:
-    # The manager leaves the sealed column in the database; here it is wanted, in one statement.
-    rows = IdentitySecret.objects.filter(app=app, revoked_at=None).defer(None).order_by("-created_at")
-    return [row.secrets()["secret"] for row in rows]
+    return [row.secrets()["secret"] for (row,) in _SECRETS(app=app.pk) if row]
 
 
 def _explained(error: jwt.InvalidTokenError) -> Unsigned:

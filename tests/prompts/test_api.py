@@ -12,7 +12,9 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.db import connection
 from django.test import Client, RequestFactory
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from engage.tenancy.models import ApiKey, App, DeliveryMode, KeyKind
@@ -583,6 +585,19 @@ def test_asking_for_prompts_takes_few_statements(app: App, django_assert_max_num
     cache.clear()
     with django_assert_max_num_queries(6):  # savepoints of CORS and all
         assert len(page.get("/prompts").json()["prompts"]) == 3
+
+
+@pytest.mark.parametrize(("kind", "statements"), [(KeyKind.SECRET, 4), (KeyKind.PUBLISHABLE, 5)])
+def test_an_event_takes_few_statements(app: App, kind: KeyKind, statements: int) -> None:
+    """The key with its App, a browser's identity secrets, what is at hand, and two INSERTs."""
+    made = redirecting(app, limit="none")
+    page = Caller(app, kind, "user-1" if kind == KeyKind.PUBLISHABLE else "")
+    headers = {"Origin": "https://www.streamly.example"} if kind == KeyKind.PUBLISHABLE else {}
+    page.post("/events", event(made.key))
+    with CaptureQueriesContext(connection) as asked:
+        assert page.post("/events", event(made.key), **headers).status_code in {200, 202}
+    own = [query["sql"] for query in asked if "SAVEPOINT" not in query["sql"]]
+    assert len(own) == statements, own
 
 
 def test_a_misspelt_parameter_is_an_error_and_not_silence(server: Caller) -> None:
