@@ -4,20 +4,27 @@ To write a statement takes the ORM several times as long as it takes to run it. 
 read: each run asks the database. PostgreSQL parses and plans it once for each of its connections, which takes it longer as well.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from django.db import DEFAULT_DB_ALIAS, InterfaceError, OperationalError, connection, connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 from django.db.models.expressions import Expression
+from django.db.models.functions import Now
 from django.db.models.query import get_related_populators
+from django.db.models.sql import UpdateQuery
 from django.db.models.sql.compiler import SQLCompiler
 
 Values = Sequence[Any]
+Columns = Mapping[str, Any]
+"""What is stored: column's name -> value, or an expression of the database's, such as `Now()`."""
+SHAPES = 64
+"""How many texts are kept of an UPDATE, one for each set of columns and expressions."""
 
 
-def _cursor(database: BaseDatabaseWrapper) -> CursorWrapper:
+def prepared_cursor(database: BaseDatabaseWrapper) -> CursorWrapper:
     """Return a cursor. On PostgreSQL values are sent beside the statement and not in it, so that it can be kept there.
 
     All columns are named in it, so a migration that adds one does not change what it returns, which PostgreSQL would refuse. Where
@@ -43,6 +50,21 @@ class Given(Expression):
     def as_sql(self, compiler: SQLCompiler, connection: BaseDatabaseWrapper) -> tuple[str, list[Any]]:  # type: ignore[override]
         """Return a place for the value, and ourselves as what knows it."""
         return "%s", [self]
+
+    def written(self, given: Columns, stored: Columns, database: BaseDatabaseWrapper) -> Any:
+        """Return the value as the database takes it."""
+        return self.output_field.get_db_prep_value(given[self.name], database)
+
+
+class _Stored(Given):
+    """A value that is stored: None is NULL there, in a column of JSON too."""
+
+    def written(self, given: Columns, stored: Columns, database: BaseDatabaseWrapper) -> Any:
+        return self.output_field.get_db_prep_save(stored[self.name], database)
+
+
+def _values(places: Values, given: Columns, stored: Columns, database: BaseDatabaseWrapper) -> list[Any]:
+    return [place.written(given, stored, database) if isinstance(place, Given) else place for place in places]
 
 
 class Prepared:
@@ -81,12 +103,21 @@ class Prepared:
 class PreparedInsert:
     """A statement that stores rows of a model as `bulk_create` does; each row gets its key."""
 
-    def __init__(self, model: "type[models.Model]") -> None:
-        """`model` says which columns there are. A key that counts up is given out by the database, any other is the row's own."""
+    def __init__(self, model: "type[models.Model]", *, now: Collection[str] = (), replaces: bool = False) -> None:
+        """`model` says which columns there are. A key that counts up is given out by the database, any other is the row's own.
+
+        Args:
+            now: columns that get the present instant of the database's clock; a row does not know it.
+            replaces: whether a row takes the place of one that has its key.
+
+        """
         key = model._meta.pk
+        self._model = model
         self._counts = isinstance(key, models.AutoField)
         self._table, self._key = model._meta.db_table, key.column
         self._fields = [field for field in model._meta.concrete_fields if not (self._counts and field.primary_key)]
+        self._now, self._replaces = now, replaces
+        self._told = [field for field in self._fields if field.name not in now]
         self._written: dict[int, str] = {}
 
     def __call__(self, *rows: models.Model) -> None:
@@ -96,8 +127,8 @@ class PreparedInsert:
             IntegrityError: a constraint says no.
         """
         database = connections[DEFAULT_DB_ALIAS]
-        values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in self._fields]
-        with _cursor(database) as cursor:
+        values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in self._told]
+        with prepared_cursor(database) as cursor:
             cursor.execute(self._written.get(len(rows)) or self._write(len(rows)), values)
             if self._counts:
                 for row, (key,) in zip(rows, cursor.fetchall(), strict=True):
@@ -108,10 +139,42 @@ class PreparedInsert:
     def _write(self, rows: int) -> str:
         quote = connection.ops.quote_name
         columns = ", ".join(quote(str(field.column)) for field in self._fields)
-        places = f"({', '.join(['%s'] * len(self._fields))})"
+        instant, _ = models.QuerySet(self._model).query.get_compiler(connection=connection).compile(Now())
+        places = f"({', '.join(instant if field.name in self._now else '%s' for field in self._fields)})"
+        others = (quote(str(field.column)) for field in self._fields if not field.primary_key)
+        taken = ", ".join(f"{column} = EXCLUDED.{column}" for column in others)
+        conflict = f" ON CONFLICT ({quote(str(self._key))}) DO UPDATE SET {taken}" if self._replaces else ""
         returning = f" RETURNING {quote(str(self._key))}" if self._counts else ""
-        text = f"INSERT INTO {quote(self._table)} ({columns}) VALUES {', '.join([places] * rows)}{returning}"  # noqa: S608 - names of ours
+        text = f"INSERT INTO {quote(self._table)} ({columns}) VALUES {', '.join([places] * rows)}{conflict}{returning}"  # noqa: S608 - names of ours
         return self._written.setdefault(rows, text)
+
+
+Shape = tuple[tuple[str, Expression | None], ...]
+
+
+class PreparedUpdate:
+    """A statement that changes the rows that a queryset asks for, written for each set of columns once."""
+
+    def __init__(self, asked: "Callable[[], models.QuerySet[Any]]") -> None:
+        """`asked` makes the queryset, with `Given` in the places of values."""
+        self._asked = asked
+        self._written = lru_cache(SHAPES)(self._write)
+
+    def __call__(self, columns: Columns, **given: Any) -> int:
+        """Store these columns where it finds rows with these values. Returns in how many."""
+        database = connections[DEFAULT_DB_ALIAS]
+        shape = ((name, each if hasattr(each, "resolve_expression") else None) for name, each in columns.items())
+        sql, places = self._written(database.vendor, tuple(shape))
+        with prepared_cursor(database) as cursor:
+            cursor.execute(sql, _values(places, given, columns, database))
+            return int(cursor.rowcount)
+
+    def _write(self, vendor: str, shape: Shape) -> tuple[str, Values]:
+        query: Any = self._asked().query.chain(UpdateQuery)
+        field = query.get_meta().get_field
+        query.add_update_values({name: value or _Stored(name, field(name)) for name, value in shape})
+        sql, places = query.get_compiler(connection=connection).as_sql()
+        return sql, places
 
 
 class _Statement:
@@ -129,12 +192,8 @@ class _Statement:
 
     def run(self, given: dict[str, Any], database: BaseDatabaseWrapper) -> list[tuple[Any, ...]]:
         """Return its rows."""
-        values = [
-            place.output_field.get_db_prep_value(given[place.name], database) if isinstance(place, Given) else place
-            for place in self._places
-        ]
-        with _cursor(database) as cursor:
-            cursor.execute(self._sql, values)
+        with prepared_cursor(database) as cursor:
+            cursor.execute(self._sql, _values(self._places, given, {}, database))
             return [self._row(row, database) for row in cursor.fetchall()]
 
     def _row(self, row: Values, database: BaseDatabaseWrapper) -> tuple[Any, ...]:

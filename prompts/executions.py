@@ -13,8 +13,9 @@ from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import IntegrityError, connection, transaction
-from django.db.models import F, QuerySet, Value
+from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
+from django.db import connections as databases
+from django.db.models import BigAutoField, DateField, F, PositiveIntegerField, QuerySet, UUIDField, Value
 from django.db.models.expressions import RawSQL
 from django.db.models.functions import Coalesce, Now
 from django.utils import timezone
@@ -26,10 +27,11 @@ from connectors.registry import connector_or_none, declaration
 from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
 from engage import crash
 from engage.logs import about
+from engage.prepared import Given, Prepared, PreparedInsert, PreparedUpdate, prepared_cursor
 from engage.vault.fields import Unreadable
 from prompts import bell, forwarding, order, slots
 from prompts.events import give_limit_back
-from prompts.journal import AttemptJournal
+from prompts.journal import AttemptJournal, held
 from prompts.models import (
     CLAIMABLE,
     NOTHING_HAPPENED,
@@ -49,6 +51,7 @@ logger = logging.getLogger(__name__)
 ASK_FIRST_AFTER = timedelta(hours=72)  # held longer than this: a person is asked before it goes on
 OVERTAKEN_AFTER = timedelta(hours=1)
 REPORT_WITHIN = timedelta(hours=24)
+NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
 
 # --- claim ------------------------------------------------------------------------------------------
 
@@ -76,6 +79,11 @@ WHERE id = (
 ) AND state IN ('queued', 'waiting', 'pending')
 RETURNING id
 """
+_claimed = Prepared(
+    lambda: Execution.objects.select_related("connection", "subscriber", "binding", "event").filter(
+        pk=Given("execution", UUIDField())
+    )
+)
 
 
 def claim(worker: str, first: UUID | None = None) -> Execution | None:
@@ -98,7 +106,7 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     crash.point("claim.next")
     while True:
         try:
-            with connection.cursor() as cursor:
+            with prepared_cursor(databases[DEFAULT_DB_ALIAS]) as cursor:
                 cursor.execute(sql, arguments)
                 row = cursor.fetchone()
             break
@@ -108,7 +116,8 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     if row is None:
         return None
     crash.point("claim.made")
-    return Execution.objects.select_related("connection", "subscriber", "binding").get(pk=row[0])
+    execution: Execution = _claimed(execution=row[0])[0][0]
+    return execution
 
 
 def work(worker: str, first: UUID | None = None) -> int:
@@ -124,6 +133,9 @@ def work(worker: str, first: UUID | None = None) -> int:
 
 
 # --- run ----------------------------------------------------------------------------------------------
+
+
+_store_attempt = PreparedInsert(Attempt, now=["started_at"])
 
 
 def carry_out(execution: Execution) -> None:
@@ -143,15 +155,7 @@ def carry_out(execution: Execution) -> None:
                 ended or Outcome(Result.REJECTED, "This connector is no longer part of Engage.", reason="gone"),
             )
             return
-        polling = execution.job is not None
-        attempt = Attempt.objects.create(
-            execution=execution,
-            number=execution.attempts_made + (0 if polling else 1),
-            fence=execution.fence,
-            worker=execution.worker,
-            connection=execution.connection,
-            started_at=Now(),
-        )
+        attempt = _begin_attempt(execution)
         crash.point("attempt.stored")
         journal = AttemptJournal(execution, attempt)
         try:
@@ -164,6 +168,19 @@ def carry_out(execution: Execution) -> None:
         execution.steps = journal.steps
         settle(execution, attempt, outcome, journal)
         breaker.note(execution.connection, failed=outcome.failed, probing=probing)
+
+
+def _begin_attempt(execution: Execution) -> Attempt:
+    """Store the row of an attempt; to ask what became of a job is none of its own."""
+    attempt = Attempt(
+        execution=execution,
+        number=execution.attempts_made + (0 if execution.job is not None else 1),
+        fence=execution.fence,
+        worker=execution.worker,
+        connection=execution.connection,
+    )
+    _store_attempt(attempt)
+    return attempt
 
 
 def _paused(execution: Execution, paused: Paused) -> Outcome:
@@ -242,15 +259,25 @@ def _held_back(execution: Execution) -> Outcome | None:
     return None
 
 
+_count_day = PreparedUpdate(
+    lambda: BindingDay.objects.filter(
+        binding=Given("binding", BigAutoField()),
+        day=Given("today", DateField()),
+        count__lt=Given("limit", PositiveIntegerField()),
+    )
+)
+_ONE_MORE = F("count") + 1
+
+
 def _within_daily_limit(binding: Binding) -> bool:
     today = timezone.now().date()
-    counted = BindingDay.objects.filter(binding=binding, day=today)
-    if counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1):
+    counted = {"binding": binding.pk, "today": today, "limit": binding.daily_limit}
+    if _count_day({"count": _ONE_MORE}, **counted):
         return True
-    if not counted.exists():
+    if not BindingDay.objects.filter(binding=binding, day=today).exists():
         BindingDay.objects.bulk_create([BindingDay(binding=binding, day=today)], ignore_conflicts=True)
     # Asked again even where the row was there: another worker may have made it since the first question.
-    return bool(counted.filter(count__lt=binding.daily_limit).update(count=F("count") + 1))
+    return bool(_count_day({"count": _ONE_MORE}, **counted))
 
 
 def _give_day_back(execution: Execution) -> None:
@@ -275,6 +302,15 @@ def _overtaken(execution: Execution) -> bool:
 
 
 # --- settle -------------------------------------------------------------------------------------------
+
+_settle = PreparedUpdate(held)
+_complete = PreparedUpdate(lambda: Attempt.objects.filter(pk=Given("attempt", BigAutoField())))
+_keep_exchanges = PreparedInsert(AttemptBody, replaces=True)
+_in_line = Prepared(
+    lambda: Execution.objects.filter(event=Given("event", BigAutoField()), is_forward=False, reruns=None).only(
+        "state", "reason", "on_error", "attempts_made", "due_at", "position", "created_at"
+    )
+)
 
 
 @contextmanager
@@ -301,8 +337,7 @@ def settle(
     values = _values(execution, outcome, tried=tried)
     crash.point("settle.next")
     with changing(execution.event_id):
-        mine = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING)
-        settled = mine.update(**values)
+        settled = _settle(values, execution=execution.pk, fence=execution.fence)
         if not settled and outcome.result is Result.DONE:
             late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
             settled = late.update(**values)
@@ -367,7 +402,7 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
     if outcome.confirmed and outcome.confirmed.receipt:
         values["receipt"] = _digest(outcome.confirmed.receipt)
     if outcome.may_have_acted or outcome.result in {Result.DONE, Result.PENDING}:
-        values["first_write_at"] = Coalesce(F("first_write_at"), Now())
+        values["first_write_at"] = SINCE_FIRST_WRITE
     match outcome.result:
         case Result.WAITING:
             values |= next_try(made, outcome)
@@ -376,15 +411,15 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
         case Result.HANDED_OVER:
             values["instruction"] = outcome.instruction
             values["due_at"] = Now() + Value(REPORT_WITHIN) if outcome.wants_report else None
-            values["settled_at"] = None if outcome.wants_report else Now()
+            values["settled_at"] = None if outcome.wants_report else NOW
         case Result.HELD:
             # While it is held, this says since when; a job that was accepted is asked about again when it is let go.
-            values["due_at"] = Now()
+            values["due_at"] = NOW
             values["may_have_acted"] = outcome.may_have_acted or execution.may_have_acted
         case Result.UNCERTAIN:
             values["job"] = None
         case _:
-            values["settled_at"] = Now()
+            values["settled_at"] = NOW
             values["job"] = None
     return values
 
@@ -414,23 +449,16 @@ def complete(
     attempt: Attempt, outcome: str, message: str, journal: AttemptJournal, *, vendor_failed: bool | None = None
 ) -> None:
     """Complete an attempt with what was sent and answered; also when its claim was lost meanwhile."""
-    Attempt.objects.filter(pk=attempt.pk).update(
-        finished_at=Now(), outcome=outcome, message=message, vendor_failed=vendor_failed
-    )
-    body = AttemptBody(attempt=attempt, exchanges=[exchange.as_json() for exchange in journal.exchanges])
-    # One statement; a look before it would be five.
-    AttemptBody.objects.bulk_create(
-        [body], update_conflicts=True, unique_fields=["attempt"], update_fields=["exchanges"]
-    )
+    columns = {"finished_at": NOW, "outcome": outcome, "message": message, "vendor_failed": vendor_failed}
+    _complete(columns, attempt=attempt.pk)
+    exchanges = [exchange.as_json() for exchange in journal.exchanges]
+    _keep_exchanges(AttemptBody(attempt=attempt, exchanges=exchanges))
 
 
 def go_on(event_pk: int, state: State) -> None:
     """Decide what an event's other executions do now that one is in `state`; inside `changing()`."""
-    rows = list(
-        Execution.objects.filter(event=event_pk, is_forward=False, reruns=None)
-        .only("state", "reason", "on_error", "attempts_made", "due_at", "position")
-        .order_by("position", "created_at")
-    )
+    rows = [row for (row,) in _in_line(event=event_pk) if row is not None]
+    rows.sort(key=lambda row: (row.position, row.created_at))
     queued = None
     for row, wanted in order.changes(rows):
         mine = Execution.objects.filter(pk=row.pk, state=row.state)

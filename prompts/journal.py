@@ -7,7 +7,7 @@ from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Value
+from django.db.models import BigAutoField, DurationField, Exists, OuterRef, PositiveIntegerField, QuerySet, UUIDField
 from django.db.models.functions import Now
 
 from connectors.bodies import Body
@@ -15,7 +15,27 @@ from connectors.failures import LostClaim
 from connectors.journal import Exchange, Step
 from connectors.runner import Diverged
 from engage import crash
+from engage.prepared import Given, PreparedUpdate
 from prompts.models import Attempt, Execution, State
+
+
+def held() -> QuerySet[Execution]:
+    """The execution `execution`, while it runs with `fence`: as prepared statements name it."""
+    given = Given("execution", UUIDField()), Given("fence", PositiveIntegerField())
+    return Execution.objects.filter(pk=given[0], fence=given[1], state=State.RUNNING)
+
+
+def _in_time() -> QuerySet[Attempt]:
+    return Attempt.objects.filter(
+        Exists(held().filter(pk=OuterRef("execution_id"))),
+        pk=Given("attempt", BigAutoField()),
+        started_at__gt=Now() - Given("within", DurationField()),
+    )
+
+
+_note_steps = PreparedUpdate(held)
+_begin_write = PreparedUpdate(_in_time)
+_NOW = Now()
 
 PEOPLE = UUID("6c1a2b0e-53c1-4d0c-9b6e-0d5b6f2f7a41")
 """The namespace of the names that vendors know our subscribers by. Another one would make strangers of all of them."""
@@ -71,7 +91,7 @@ class AttemptJournal:
             LostClaim: somebody else has the execution, or the attempt's time is over.
 
         """
-        held = Execution.objects.filter(pk=self._execution.pk, fence=self._attempt.fence, state=State.RUNNING)
+        claim = {"execution": self._execution.pk, "fence": self._attempt.fence}
         steps = {**self._steps, **self._next}
         with transaction.atomic():
             if self._next:
@@ -80,15 +100,11 @@ class AttemptJournal:
                     "traits": self._execution.traits,
                     "connection_generation": self._execution.connection_generation,
                 }
-                if held.update(**kept) != 1:
+                if _note_steps(kept, **claim) != 1:
                     raise LostClaim
                 crash.point("write.noting")
-            begun = Attempt.objects.filter(
-                Exists(held.filter(pk=OuterRef("execution_id"))),
-                pk=self._attempt.pk,
-                started_at__gt=Now() - Value(timedelta(seconds=self.deadline)),
-            ).update(write_begun_at=Now())
-            if begun != 1:
+            within = timedelta(seconds=self.deadline)
+            if _begin_write({"write_begun_at": _NOW}, attempt=self._attempt.pk, within=within, **claim) != 1:
                 raise LostClaim
         self._steps, self._next = steps, {}
 

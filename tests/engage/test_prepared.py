@@ -6,11 +6,13 @@ from typing import Any
 import pytest
 from django.db import IntegrityError, OperationalError, transaction
 from django.db import connection as database
-from django.db.models import BigAutoField, CharField
+from django.db.models import BigAutoField, CharField, F, Value
+from django.db.models.functions import Upper
+from django.utils import timezone
 
-from engage.prepared import Given, Prepared, PreparedInsert
+from engage.prepared import SHAPES, Given, Prepared, PreparedInsert, PreparedUpdate
 from engage.tenancy.models import ApiKey, App, KeyKind
-from prompts.models import Execution, PromptEvent
+from prompts.models import Attempt, AttemptBody, Execution, PromptEvent
 from tests import factories
 
 pytestmark = pytest.mark.django_db
@@ -134,3 +136,54 @@ def test_a_connection_that_has_gone_is_replaced_unless_something_was_written_in_
     with pytest.raises(OperationalError):
         write_and_read()
     assert App.objects.get().name != "Renamed"
+
+
+def test_a_column_that_gets_the_databases_time_needs_no_value(app: App) -> None:
+    execution = factories.ExecutionFactory(app=app)
+    store = PreparedInsert(Attempt, now=["started_at"])
+    for number in (1, 2):
+        attempt = Attempt(execution=execution, number=number, fence=number, worker="%s")
+        store(attempt)
+        attempt.refresh_from_db()
+        assert (attempt.execution, attempt.number, attempt.worker) == (execution, number, "%s")
+        assert abs((attempt.started_at - timezone.now()).total_seconds()) < 5
+
+
+def test_a_row_takes_the_place_of_one_that_has_its_key_where_that_is_meant(app: App) -> None:
+    attempt = factories.ExecutionFactory(app=app).attempts.create(number=1, fence=1, started_at=timezone.now())
+    replace, insert = PreparedInsert(AttemptBody, replaces=True), PreparedInsert(AttemptBody)
+    for exchanges in ([], [{"method": "GET"}]):
+        replace(AttemptBody(attempt=attempt, exchanges=exchanges))
+        assert AttemptBody.objects.get().exchanges == exchanges
+    with pytest.raises(IntegrityError), transaction.atomic():
+        insert(AttemptBody(attempt=attempt))
+
+
+of_app = PreparedUpdate(lambda: App.objects.filter(pk=Given("app", BigAutoField())))
+of_connector = PreparedUpdate(lambda: Execution.objects.filter(connector=Given("connector", CharField())))
+
+
+def test_an_update_writes_values_and_expressions_where_it_is_meant_and_says_in_how_many_rows(
+    app: App, other_app: App
+) -> None:
+    hostile = "a' OR '1'='1' -- %s \" \\"
+    for name in (hostile, "Another"):
+        assert of_app({"name": name, "domains": ["https://www.example.com"], "key": Upper(F("key"))}, app=app.pk) == 1
+        app.refresh_from_db()
+        assert (app.name, app.domains, app.key) == (name, ["https://www.example.com"], "STREAMLY")
+    assert of_app({"name": "Nobody"}, app=0) == 0
+    other_app.refresh_from_db()
+    assert (other_app.name, other_app.key) == ("Elsewhere", "elsewhere")
+
+
+def test_an_update_stores_none_as_null_in_json_too(app: App) -> None:
+    execution = factories.ExecutionFactory(app=app, job={"id": 1})
+    assert of_connector({"job": None, "due_at": None}, connector=execution.connector) == 1
+    assert Execution.objects.filter(job__isnull=True, due_at=None).count() == 1
+
+
+def test_expressions_that_never_come_again_are_written_and_forgotten(app: App) -> None:
+    for number in range(SHAPES + 3):
+        of_app({"name": Value(f"Name {number}")}, app=app.pk)
+        app.refresh_from_db()
+        assert app.name == f"Name {number}"
