@@ -2,7 +2,8 @@
 
 from django.db import connection
 
-_NOW = {"postgresql": "statement_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', 'now')"}
+# SQLite counts milliseconds and Django writes microseconds: by the end of this one, what has become due in it is due.
+_NOW = {"postgresql": "statement_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f999', 'now')"}
 _LATER = {
     "postgresql": "{instant} + ({seconds}) * interval '1 second'",
     "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f', {instant}, ({seconds}) || ' seconds')",

@@ -255,6 +255,13 @@ class TestClaim:
         Execution.objects.update(due_at=timezone.now() + timedelta(seconds=30))
         assert executions.claim("one") is None
 
+    def test_what_has_become_due_a_moment_ago_is_claimed(self, house: House) -> None:
+        house.bind()
+        house.report()
+        for _ in range(30):
+            Execution.objects.update(state=State.QUEUED, due_at=timezone.now())
+            assert executions.claim("one") is not None
+
     def test_a_person_is_served_one_at_a_time_in_an_account(self, house: House) -> None:
         house.prompt.limit = "none"
         house.prompt.save()
