@@ -11,7 +11,7 @@ from engage import broker
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "engage.settings")
 
 broker.install()
-app = Celery("engage")
+app = Celery("engage", fixups=["engage.fixup:fixup"])
 app.set_default()  # in the web server's threads too, where Celery would make up an app of its own
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["engage", "prompts", "sync", "connectors"])

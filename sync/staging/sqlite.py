@@ -144,10 +144,6 @@ class SQLiteStaging:
         connection.ensure_connection()
         connection.connection.create_function("engage_traits", 2, traits_maker(shape))
         with connection.cursor() as cursor:
-            is_off = cursor.execute("PRAGMA synchronous").fetchone()[0] == 0
-            if not (is_off or connection.in_atomic_block):
-                # The cursor is written with the rows: what a power cut takes back is done again, so no commit waits for the disk.
-                cursor.execute("PRAGMA synchronous = NORMAL")
             # What went wrong in a temporary table is never taken back: the file is read again.
             cursor.execute("PRAGMA temp.journal_mode = OFF")
             cursor.execute(f"PRAGMA temp.cache_size = -{CACHE_KIB}")
@@ -155,6 +151,12 @@ class SQLiteStaging:
             for table, columns in _TABLES.items():
                 cursor.execute(f"DROP TABLE IF EXISTS temp.{table}")
                 cursor.execute(f"CREATE TEMPORARY TABLE {table} ({columns})")
+        with connection.cursor() as cursor:
+            is_off = cursor.execute("PRAGMA synchronous").fetchone()[0] == 0
+            if not (is_off or connection.in_atomic_block):
+                # The cursor is written with the rows: what a power cut takes back is done again, so no commit waits for the disk.
+                # It comes last: from now on `close()` ends it, together with the connection.
+                cursor.execute("PRAGMA synchronous = NORMAL")
 
     def add(self, rows: Sequence[StagedRow]) -> None:
         """Put rows in."""
