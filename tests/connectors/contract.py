@@ -58,7 +58,7 @@ class Scenario:
         job: what is kept of a job that the vendor accepted (`Pending.job`).
         instruction: what the client is told (`HandedOver.instruction`).
         given: what the action is given of the person (`Needs.given`).
-        also_yes: the names of those of MEANINGLESS that this vendor documents as its yes.
+        also_yes: the names of those of MEANINGLESS and REFUSED that this vendor documents as its yes.
 
     """
 
@@ -296,7 +296,10 @@ class ActionContract:
             "never_arrived": NEVER_ARRIVED,
             "meaningless": tuple(way for way in MEANINGLESS if way.name not in scenario.also_yes),
             "unauthorized": (UNAUTHORIZED, UNAUTHORIZED_PAGE, *((FORBIDDEN,) if is_bad_key else ())),
-            "refused": (*REFUSED, *(() if is_bad_key else (FORBIDDEN,))),
+            "refused": (
+                *(way for way in REFUSED if way.name not in scenario.also_yes),
+                *(() if is_bad_key else (FORBIDDEN,)),
+            ),
         }
         for name, ways in faults.items():
             if name not in metafunc.fixturenames:
@@ -626,7 +629,7 @@ class _Shapes:
 
     def _varies(self, part: str) -> bool:
         """Whether a part of a path is a value: alone, behind a word of the vendor's ("key:value") or before its method."""
-        return part.rpartition("%3A")[2].partition(":")[0] in self._variable
+        return not self._variable.isdisjoint({part, part.rpartition("%3A")[2].partition(":")[0]})
 
     def _alike(self, call: Call, heard: Heard) -> bool:
         fixed, came = call.path.split("/"), heard.path.split("/")
