@@ -32,6 +32,15 @@ PRODUCTS: Mapping[str, tuple[str, str, str, str | None]] = {
 }
 """SKUs: name, the SKU that is the tier of a term, kind, term. The subscriptions are tiers of each other."""
 
+BOUGHT: Mapping[Person, tuple[str, float]] = {
+    AVA: ("basic.month", 20),
+    BEN: ("premium.month", 10),
+    CHLOE: ("premium.year", 200),
+    DIEGO: ("premium.month", 5),
+    HUGO: ("premium.month", -8),
+}
+"""Who has which SKU at the start, and for how many days more."""
+
 
 # --- the world at its start -----------------------------------------------------------------------------------------------
 
@@ -50,14 +59,9 @@ def seed(store: Store, _: Json | None = None) -> None:
     """Fill the world: Emma, Farid and Grace have nothing."""
     now = store.now()
     over = {"cancelDate": _millis(now - 8 * DAY), "cancelReason": BY_CUSTOMER, "autoRenewing": False}
-    bought: tuple[tuple[Person, str, float, Json], ...] = (
-        (AVA, "basic.month", 20, {}),
-        (BEN, "premium.month", 10, {"autoRenewing": False}),
-        (CHLOE, "premium.year", 200, {}),
-        (DIEGO, "premium.month", 5, {}),
-        (HUGO, "premium.month", -8, over),
-    )
-    for person, sku, days, changes in bought:
+    changed: Mapping[Person, Json] = {BEN: {"autoRenewing": False}, HUGO: over}
+    for person, (sku, days) in BOUGHT.items():
+        changes = changed.get(person, {})
         begun = now + days * DAY - TERMS[str(PRODUCTS[sku][3])]
         _put(store, receipt_id(person), amazon_user(person), sku, begun, **changes)
 
@@ -102,8 +106,11 @@ def setup(_: Store) -> Mapping[str, str]:
 
 
 def traits(person: Person) -> Mapping[str, str]:
-    """Return the Amazon user, of whom a first purchase tells: Grace's is not known yet."""
-    return {} if person is GRACE else {"amazon_user_id": amazon_user(person)}
+    """Return the Amazon user, of whom a first purchase tells: Grace's is not known yet; and the receipt of who has one."""
+    if person is GRACE:
+        return {}
+    receipt = {"amazon_receipt_id": receipt_id(person)} if person in BOUGHT else {}
+    return {"amazon_user_id": amazon_user(person), **receipt}
 
 
 # --- what it answers ------------------------------------------------------------------------------------------------------

@@ -23,10 +23,10 @@ from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
 from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.amazon.buying import SKU, Downgrade, Purchase, Upgrade
+from connectors.vendors.amazon.checking import Validate
 from connectors.vendors.amazon.notifications import TOPIC, Notifications, sns_of
-from connectors.vendors.amazon.receipts import GONE, UNKNOWN, WRONG_USER, receipt
+from connectors.vendors.amazon.receipts import DOCS, GONE, UNKNOWN, WRONG_USER, receipt
 
-DOCS = "https://developer.amazon.com/docs/in-app-purchasing"
 RVS = "https://appstore-sdk.amazon.com"
 NOBODY = "engage-test-of-the-connection"
 LINE = re.compile(rf"(?P<sku>{SKU})(\s+(?P<name>\S.*))?")
@@ -44,8 +44,8 @@ class Amazon(Connector):
     key, label, category = "amazon", "Amazon Appstore", Category.STORES
     description = "Sell and change subscriptions in your app for Fire TV and Fire tablets."
     aliases = ("fire tv", "kindle fire", "in-app purchase", "appstore")
-    docs_url = f"{DOCS}/iap-rvs-for-android-apps.html"
-    actions = (Purchase, Upgrade, Downgrade)
+    docs_url = DOCS
+    actions = (Purchase, Upgrade, Downgrade, Validate)
     catalogues = {"products": Catalogue("Products", products)}
     inbound = Notifications()
     base_urls = {"live": RVS, "sandbox": f"{RVS}/sandbox"}

@@ -20,10 +20,10 @@ from cryptography.hazmat.primitives.hashes import SHA1, SHA256
 from connectors.answers import Answer, json_or_text
 from connectors.base import Json, Values
 from connectors.choosing import text_in
-from connectors.failures import Rejected, Undocumented
+from connectors.failures import Undocumented
 from connectors.http import Api
 from connectors.inbound import Forged, Inbound, Learned, Message, Published, Request, Unreadable, moment
-from connectors.vendors.amazon.receipts import GONE, ID, receipt, subject, traits_of
+from connectors.vendors.amazon.receipts import ID, now_of, subject
 
 TOPIC = r"arn:aws:sns:(?P<region>[a-z0-9-]{4,30}):[0-9]{12}:[A-Za-z0-9_.-]{1,256}"
 CERTIFICATE = re.compile(r"https://(?P<host>[a-z0-9.-]+)/(?P<file>SimpleNotificationService-[0-9a-f]{16,64}\.pem)")
@@ -114,17 +114,12 @@ class Notifications(Inbound):
             return
         user = text_in(message.payload, "appUserId", ID, "user id of Amazon's") if told.text("appUserId") else ""
         number = text_in(message.payload, "receiptId", ID, "receipt id of Amazon's") if told.text("receiptId") else ""
-        found_by, traits = [("amazon_receipt_id", number)], Json(amazon_auto_renewing=False)
-        try:
-            shown = receipt(api, user, number)
-            traits = traits_of(shown, user)
-            if shown.get("cancelDate") is None:  # one that is over takes nobody's present one away
-                replaced = told.inner("relatedReceipts").get("cancelledReceiptId")
-                found_by += [("amazon_receipt_id", str(replaced))] if replaced else []
-                found_by.append(("amazon_user_id", user))
-        except Rejected as no:
-            if no.status != GONE:
-                raise
+        found_by = [("amazon_receipt_id", number)]
+        shown, traits = now_of(api, user, number)
+        if shown is not None and shown.get("cancelDate") is None:  # one that is over takes nobody's present one away
+            replaced = told.inner("relatedReceipts").get("cancelledReceiptId")
+            found_by += [("amazon_receipt_id", str(replaced))] if replaced else []
+            found_by.append(("amazon_user_id", user))
         yield Learned(traits, found_by=tuple(found_by), subject=subject(number))
 
 

@@ -20,6 +20,7 @@ from connectors.registry import connector
 from connectors.runner import Outcome, Result, Work, follow_up, probe
 from connectors.vendors.amazon import Amazon, products
 from connectors.vendors.amazon.buying import Downgrade, Purchase, Upgrade
+from connectors.vendors.amazon.checking import Validate
 from sync.models import MessageState
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
 from tests.connectors.fake_vendor import NOTHING, Broken, Call, Raw
@@ -223,6 +224,91 @@ def test_settings_and_what_is_for_sale() -> None:
         ]
     assert Amazon().base_url({**SETTINGS, "environment": "sandbox"}) == "https://appstore-sdk.amazon.com/sandbox"
     assert Amazon().hosts({**SETTINGS, "rtn_topic_arn": TOPIC}) == {"sns": "https://sns.us-east-1.amazonaws.com"}
+
+
+# --- how a purchase stands ----------------------------------------------------------------------------
+
+RENEWS, PAST = 32473396800000, 1763632800000  # 15 January 2999, 20 November 2025
+
+
+class TestValidate(ActionContract):
+    scenario = Scenario(
+        **{
+            **COMMON,
+            "action": Validate,
+            "calls": (shown(renewalDate=RENEWS),),
+            "result": Result.DONE,
+            "message": "premium.month is active, and renews on 15 January 2999",
+            "traits": {"amazon_user_id": USER, "amazon_receipt_id": RECEIPT},
+            "also_yes": frozenset({"gone"}),
+        }
+    )
+
+    @pytest.mark.parametrize(
+        ("stands", "message"),
+        [
+            ({"renewalDate": PAST}, "premium.month is active, and was to renew on 20 November 2025"),
+            ({"renewalDate": None}, "premium.month is active, and renews"),
+            ({"autoRenewing": False}, "premium.month is active, and ends on 15 January 2999"),
+            ({"deferredSku": "basic.month"}, "premium.month is active, and becomes basic.month on 15 January 2999"),
+            ({"cancelDate": PAST, "cancelReason": 1}, "premium.month ended on 20 November 2025"),
+            ({"cancelDate": PAST, "cancelReason": 0}, "premium.month ended on 20 November 2025"),
+            (
+                {"cancelDate": PAST, "cancelReason": 4},
+                "premium.month was replaced by another tier on 20 November 2025",
+            ),
+        ],
+    )
+    def test_how_it_stands(self, player: Player, stands: dict[str, Any], message: str) -> None:
+        call = shown(**{"renewalDate": RENEWS, **stands})
+        player.vendor.expect(call)
+        outcome, _ = player.play(self.scenario)
+        player.vendor.assert_played()
+        assert (outcome.result, outcome.message) == (Result.DONE, message)
+        assert outcome.confirmed is not None
+        assert outcome.confirmed.traits == {
+            **LEARNED,
+            "amazon_renewal_date": {RENEWS: "2999-01-15T12:00:00Z", PAST: "2025-11-20T10:00:00Z"}.get(
+                call.answer["renewalDate"]
+            ),
+            "amazon_cancel_date": "2025-11-20T10:00:00Z" if "cancelDate" in stands else None,
+            "amazon_auto_renewing": stands.get("autoRenewing", True),
+            "amazon_deferred_sku": stands.get("deferredSku"),
+        }
+        assert (outcome.confirmed.subject, outcome.confirmed.receipt) == (f"receipt {RECEIPT}", "")
+
+    def test_what_is_no_subscription_leaves_the_subscriptions_traits_alone(self, player: Player) -> None:
+        player.vendor.expect(shown(productType="ENTITLED", productId="film.pass", termSku=None, renewalDate=None))
+        outcome, _ = player.play(self.scenario)
+        assert (outcome.message, outcome.confirmed and outcome.confirmed.traits) == (
+            "film.pass is bought",
+            {"amazon_user_id": USER},
+        )
+
+    @pytest.mark.parametrize("raw", ["", "<h1>gone</h1>"])
+    def test_what_is_no_longer_valid_has_ended(self, player: Player, raw: str) -> None:
+        player.vendor.expect(shown(), broken={0: Broken("gone", 410, raw, "text/html")})
+        outcome, _ = player.play(self.scenario)
+        told = "The purchase has ended: Amazon shows the receipt as no longer valid"
+        assert (outcome.result, outcome.message) == (Result.DONE, told)
+        assert outcome.confirmed is not None
+        assert outcome.confirmed.traits == {"amazon_auto_renewing": False}
+        assert outcome.confirmed.subject == f"receipt {RECEIPT}"
+
+    @pytest.mark.parametrize(
+        ("status", "message"),
+        [(400, "Amazon knows no such receipt."), (497, "Amazon knows no such receipt of this user.")],
+    )
+    def test_what_amazon_does_not_know_is_refused(self, player: Player, status: int, message: str) -> None:
+        player.vendor.expect(shown(), broken={0: Broken("no", status, "")})
+        outcome, _ = player.play(self.scenario)
+        assert (outcome.result, outcome.message, outcome.confirmed) == (Result.REJECTED, message, None)
+
+    def test_another_developers_key_holds_it(self, player: Player) -> None:
+        player.vendor.expect(shown(), broken={0: Broken("key", 496, "")})
+        player.vendor.expect(Call("GET", NOBODY, NOTHING, status=496))
+        outcome, _ = player.play(self.scenario)
+        assert (outcome.result, outcome.reason) == (Result.HELD, "credentials")
 
 
 # --- notifications ------------------------------------------------------------------------------------

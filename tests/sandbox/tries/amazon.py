@@ -16,4 +16,5 @@ TRIES = (
     bought("purchase", "coins.100", "bought", AVA),
     bought("upgrade", "premium.month", "tier_changed", AVA, mode="IMMEDIATE"),
     bought("downgrade", "basic.month", "tier_changed", CHLOE, mode="DEFERRED"),
+    Try("validate", {}, "", AVA),
 )
