@@ -10,6 +10,7 @@ from appstoreserverlibrary.api_client import AppStoreServerAPIClient
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.models.ExtendReasonCode import ExtendReasonCode
 from appstoreserverlibrary.models.ExtendRenewalDateRequest import ExtendRenewalDateRequest
+from appstoreserverlibrary.models.UpdateAppAccountTokenRequest import UpdateAppAccountTokenRequest
 
 from connectors.vendors.apple.buying import Purchase
 from tests.connectors.contract import Player, Scenario
@@ -58,6 +59,20 @@ def test_apples_client_sends_the_same(player: Player) -> None:
     player.vendor.assert_played()
     requests = [told(heard) for heard in player.vendor.heard]
     assert requests[:4] == requests[4:]
+
+
+def test_apples_client_links_in_the_same_way(player: Player) -> None:
+    links = apple.TestSetAppAccountToken.scenario
+    player.vendor.expect(*links.calls)
+    player.play(links)
+    player.vendor.expect(*links.calls)
+    theirs = Client(player.vendor.url)
+    theirs.get_transaction_info(apple.ORIGINAL)
+    theirs.set_app_account_token(apple.ORIGINAL, UpdateAppAccountTokenRequest(apple.ACCOUNT))
+    player.vendor.assert_played()
+    requests = [told(heard) for heard in player.vendor.heard]
+    assert len(requests) == 4
+    assert requests[:2] == requests[2:]
 
 
 @pytest.mark.parametrize("scenario", HANDED, ids=name)

@@ -2,8 +2,8 @@
 
 The mount point stands for `https://api.storekit.apple.com`, `/catalogue` below it for `https://api.appstoreconnect.apple.com`, and
 `/sandbox` for Apple's own sandbox, in which nothing was bought. What this world signs leads to a root of its own, which Engage
-believes only where an operator says so. Left out: notifications, refunds, family sharing, pages of lists, and how a billing
-problem ends.
+believes only where an operator says so. Left out: notifications, refunds,
+family sharing, pages of lists, and how a billing problem ends.
 """
 
 import uuid
@@ -63,7 +63,7 @@ def account_token(person: Person) -> str:
 
 
 def seed(store: Store, _: Json | None = None) -> None:
-    """Fill the world: Emma and Grace have nothing."""
+    """Fill the world: Emma and Grace have nothing, and Farid bought outside of the app, so that nothing says that it was he."""
     bought: tuple[tuple[Person, str, float, int, int], ...] = (
         (AVA, BASIC, 20, ACTIVE, 1),
         (BEN, PREMIUM, 10, ACTIVE, 0),
@@ -74,7 +74,8 @@ def seed(store: Store, _: Json | None = None) -> None:
     )
     for person, product, days, status, renews in bought:
         number, expires = original_id(person), store.now() + days * DAY
-        told = _told(number, number, product, expires - SUBSCRIPTIONS[product][3], account_token(person))
+        account = None if person is FARID else account_token(person)
+        told = _told(number, number, product, expires - SUBSCRIPTIONS[product][3], account)
         store.put(KEY, "transaction", number, {"who": person.user_id, "told": told})
         store.put(KEY, "subscription", number, _subscription(person.user_id, told, status, renews))
 
@@ -297,8 +298,29 @@ def extend(request: Request, store: Store, number: str) -> Response:
     return Response(body={**told, "success": True, "effectiveDate": last["expiresDate"]})
 
 
+def set_account(request: Request, store: Store, number: str) -> Response:
+    """`PUT /inApps/v1/transactions/{originalTransactionId}/appAccountToken`: on the purchase, and on what renews it."""
+    told = _transaction(store, number)
+    if told["originalTransactionId"] != number:
+        raise _no(4000187, "The transaction identifier is not an original transaction identifier.")
+    try:
+        account = str(uuid.UUID(request.members().get("appAccountToken")))
+    except (ValueError, TypeError, AttributeError):
+        raise _no(4000183, "Invalid request. The app account token value must be a valid UUID.") from None
+    row, who = store.get(KEY, "subscription", number), (store.get(KEY, "transaction", number) or {})["who"]
+    for shown in (told, _last(store, row)) if row else (told,):
+        store.put(
+            KEY, "transaction", shown["transactionId"], {"who": who, "told": {**shown, "appAccountToken": account}}
+        )
+    if row:
+        store.put(KEY, "subscription", number, {**row, "account": account})
+    store.effect(KEY, "account_token_set", who, account=account)
+    return Response(raw="")
+
+
 ROUTES: tuple[Route, ...] = (
     ("GET", "/inApps/v1/transactions/([^/]+)", transaction),
+    ("PUT", "/inApps/v1/transactions/([^/]+)/appAccountToken", set_account),
     ("GET", "/sandbox/inApps/v1/transactions/[^/]+", not_in_sandbox),
     ("GET", "/inApps/v1/subscriptions/([^/]+)", subscription),
     ("PUT", "/inApps/v1/subscriptions/extend/([^/]+)", extend),

@@ -33,6 +33,7 @@ from connectors.http import Api
 from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.apple.buying import PRODUCT, Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
+from connectors.vendors.apple.linking import SetAppAccountToken
 from connectors.vendors.apple.notifications import Notifications
 from connectors.vendors.apple.signing import Bearer, KeyField
 
@@ -104,11 +105,11 @@ class Apple(Connector):
     """In-app purchases of one app, in production or in the sandbox."""
 
     key, label, category = "apple", "Apple App Store", Category.STORES
-    description = "Sell and change subscriptions in your app for Apple's devices, with signed offers; give free days."
+    description = "Sell and change subscriptions in your app with signed offers, and give free days."
     aliases = ("ios", "storekit", "in-app purchase", "itunes", "tvos")
     support = Support.CONTRACT
     docs_url = "https://developer.apple.com/documentation/appstoreserverapi"
-    actions = (Purchase, Upgrade, Downgrade, Extend)
+    actions = (Purchase, Upgrade, Downgrade, Extend, SetAppAccountToken)
     catalogues = {
         "products": Catalogue("Products", products),
         "subscriptions": Catalogue("Subscriptions", subscriptions),
@@ -169,7 +170,7 @@ class Apple(Connector):
         return {"catalogue": CATALOGUE, "sandbox": HOSTS["sandbox"]}
 
     def rate(self, settings: Values) -> Rate:
-        """As Apple states it for its slowest call that is used here: 20 extensions a second, a tenth of it in the sandbox.
+        """As Apple states it for its slowest calls that are used here: 20 extensions a second, a tenth of it in the sandbox.
 
         https://developer.apple.com/documentation/appstoreserverapi/identifying-rate-limits
         """

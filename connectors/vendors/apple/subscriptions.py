@@ -93,12 +93,31 @@ def subscription(api: Api, original: str) -> Subscription:
     return Subscription(state, last, next_one)
 
 
+def transaction(api: Api, number: str) -> Answer:
+    """Return a transaction as Apple shows it.
+
+    Raises:
+        Rejected: Apple knows none, or knows it in its sandbox alone.
+
+    """
+    try:
+        answer = api.get("inApps", "v1", "transactions", number)
+    except Rejected as no:
+        if no.code != UNKNOWN or api.settings["environment"] == "sandbox":
+            raise
+        api.at("sandbox").get("inApps", "v1", "transactions", number)
+        raise Rejected(IN_SANDBOX) from None
+    bought = signing.transaction(api.settings, answer.text("signedTransactionInfo"))
+    bought.shows("transactionId", number)
+    return bought
+
+
 # --- a purchase that the app has made -------------------------------------------------------------
 
 
 def confirm(api: Api, job: Json) -> Confirmed:
     """Ask Apple about a purchase that the app reports: done once Apple shows it, for this person and product."""
-    bought = _transaction(api, job["transaction"])
+    bought = transaction(api, job["transaction"])
     require("revocationDate" not in bought.data, "Apple has refunded or revoked the purchase.")
     if job["type"] != "subs":
         _require_owner([bought.get("appAccountToken")], bought, job)
@@ -127,16 +146,3 @@ def _require_owner(tokens: list[str | None], bought: Answer, job: Json) -> None:
     """See that it is this person's: it has their account token, or is the subscription that is known to be theirs."""
     known = job["original"] is not None and bought["originalTransactionId"] == job["original"]
     require(known or job["account"] in [str(token).lower() for token in tokens if token], NOT_THEIRS)
-
-
-def _transaction(api: Api, number: str) -> Answer:
-    try:
-        answer = api.get("inApps", "v1", "transactions", number)
-    except Rejected as no:
-        if no.code != UNKNOWN or api.settings["environment"] == "sandbox":
-            raise
-        api.at("sandbox").get("inApps", "v1", "transactions", number)
-        raise Rejected(IN_SANDBOX) from None
-    bought = signing.transaction(api.settings, answer.text("signedTransactionInfo"))
-    bought.shows("transactionId", number)
-    return bought

@@ -23,9 +23,10 @@ from connectors.sandbox.apple_authority import Authority
 from connectors.vendors.apple import Apple, offers, products, signing
 from connectors.vendors.apple.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
+from connectors.vendors.apple.linking import SetAppAccountToken
 from sync.models import MessageState
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
-from tests.connectors.fake_vendor import Broken, Call
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
+from tests.connectors.fake_vendor import NOTHING, Broken, Call
 from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
 
 BUNDLE, APP_ID, ISSUER = "com.example.streamly", "1234567890", "57246542-96fe-1a63-e053-0824d011072a"
@@ -443,6 +444,50 @@ class TestExtend(ActionContract):
         later = Broken("later", 404, '{"errorCode": 4040002, "errorMessage": "Account not found. Please try again."}')
         player.vendor.expect(shown(), broken={0: later})
         assert player.play(self.scenario)[0].result is Result.WAITING
+
+
+# --- whose a purchase is ------------------------------------------------------------------------------
+
+
+def first(**differences: Any) -> Call:
+    """The purchase with which the subscription began."""
+    return told(ORIGINAL, **{"transactionId": ORIGINAL, **differences})
+
+
+LINKS = Call("PUT", f"/inApps/v1/transactions/{ORIGINAL}/appAccountToken", NOTHING, body={"appAccountToken": ACCOUNT})
+ANOTHERS = "0f0c1e5a-3a0e-5f57-9d0b-0d5ad5a6a002"
+
+
+class TestSetAppAccountToken(ActionContract):
+    scenario = Scenario(
+        action=SetAppAccountToken,
+        calls=(first(appAccountToken=None), LINKS),
+        looks=1,
+        looks_done=(first(),),
+        result=Result.DONE,
+        message=f"Purchase {ORIGINAL} is linked to the person",
+        traits=KNOWN,
+        inputs={"replace": False},
+        also_yes=frozenset({"an empty body", "null"}),
+        **COMMON,
+    )
+
+    def test_another_token_is_replaced_only_where_the_designer_says_so(self, player: Player) -> None:
+        anothers = first(appAccountToken=ANOTHERS)
+        outcome = played(player, self.scenario, anothers)
+        assert outcome.result is Result.REJECTED
+        assert "another account token" in outcome.message
+        assert played(player, self.scenario, anothers, LINKS, inputs={"replace": True}).result is Result.DONE
+
+    def test_what_has_the_token_is_left_alone(self, player: Player) -> None:
+        outcome = played(player, self.scenario, first(appAccountToken=ACCOUNT.upper()), inputs={"replace": True})
+        assert (outcome.result, outcome.message) == (Result.DONE, self.scenario.message)
+
+    def test_a_refusal_is_told_in_apples_words(self, player: Player) -> None:
+        words = "Transactions from Family Sharing aren't supported by this endpoint."
+        no = replace(LINKS, status=400, answer={"errorCode": 4000185, "errorMessage": words})
+        outcome = played(player, self.scenario, first(appAccountToken=None), no)
+        assert (outcome.result, outcome.message) == (Result.REJECTED, f"Apple App Store refused: {words}")
 
 
 # --- notifications ------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from typing import Any
 
 from connectors.runner import Result
-from connectors.sandbox.people import AVA, CHLOE, DIEGO, EMMA, GRACE, HUGO, Person
+from connectors.sandbox.people import AVA, CHLOE, DIEGO, EMMA, FARID, GRACE, HUGO, Person
 from connectors.sandbox.worlds.apple import BASIC, BUNDLE, PREMIUM, YEAR
 from tests.sandbox.tries import Try
 
@@ -22,4 +22,6 @@ TRIES = (
     bought("upgrade", f"subs/{YEAR}", "plan_changed", DIEGO, offer=f"promotional/{YEAR}/stay50"),
     bought("downgrade", f"subs/{BASIC}", "change_scheduled", CHLOE),
     Try("extend", {"days": 7, "reason": 1}, "renewal_extended", AVA),
+    Try("set_app_account_token", {"replace": False}, "account_token_set", FARID),
+    Try("set_app_account_token", {"replace": True}, "account_token_set", AVA),
 )
