@@ -7,12 +7,16 @@ from typing import Any
 import jwt
 import pytest
 from appstoreserverlibrary.api_client import AppStoreServerAPIClient
+from appstoreserverlibrary.models.ConsumptionRequest import ConsumptionRequest
+from appstoreserverlibrary.models.DeliveryStatus import DeliveryStatus
 from appstoreserverlibrary.models.Environment import Environment
 from appstoreserverlibrary.models.ExtendReasonCode import ExtendReasonCode
 from appstoreserverlibrary.models.ExtendRenewalDateRequest import ExtendRenewalDateRequest
+from appstoreserverlibrary.models.RefundPreference import RefundPreference
 from appstoreserverlibrary.models.UpdateAppAccountTokenRequest import UpdateAppAccountTokenRequest
 
 from connectors.vendors.apple.buying import Purchase
+from connectors.vendors.apple.refunds import DELIVERIES, PREFERENCES
 from tests.connectors.contract import Player, Scenario
 from tests.connectors.contract import player as player  # noqa: PLC0414 - a fixture
 from tests.connectors.fake_vendor import Heard
@@ -61,18 +65,32 @@ def test_apples_client_sends_the_same(player: Player) -> None:
     assert requests[:4] == requests[4:]
 
 
-def test_apples_client_links_in_the_same_way(player: Player) -> None:
-    links = apple.TestSetAppAccountToken.scenario
-    player.vendor.expect(*links.calls)
+def test_apples_client_links_and_answers_in_the_same_way(player: Player) -> None:
+    links, answers = apple.TestSetAppAccountToken.scenario, apple.TestSendConsumption.scenario
+    player.vendor.expect(*links.calls, *answers.calls)
     player.play(links)
-    player.vendor.expect(*links.calls)
+    player.play(answers)
+    player.vendor.expect(*links.calls, *answers.calls)
     theirs = Client(player.vendor.url)
     theirs.get_transaction_info(apple.ORIGINAL)
     theirs.set_app_account_token(apple.ORIGINAL, UpdateAppAccountTokenRequest(apple.ACCOUNT))
+    used = ConsumptionRequest(
+        customerConsented=True,
+        sampleContentProvided=False,
+        deliveryStatus=DeliveryStatus.DELIVERED,
+        consumptionPercentage=40_000,
+        refundPreference=RefundPreference.GRANT_PRORATED,
+    )
+    theirs.send_consumption_information(apple.BOUGHT, used)
     player.vendor.assert_played()
     requests = [told(heard) for heard in player.vendor.heard]
-    assert len(requests) == 4
-    assert requests[:2] == requests[2:]
+    assert len(requests) == 6
+    assert requests[:3] == requests[3:]
+
+
+def test_a_designer_chooses_what_apple_knows() -> None:
+    assert [key for key, _ in DELIVERIES] == [one.value for one in DeliveryStatus]
+    assert [key for key, _ in PREFERENCES if key] == [one.value for one in RefundPreference]
 
 
 @pytest.mark.parametrize("scenario", HANDED, ids=name)

@@ -2,7 +2,7 @@
 
 The mount point stands for `https://api.storekit.apple.com`, `/catalogue` below it for `https://api.appstoreconnect.apple.com`, and
 `/sandbox` for Apple's own sandbox, in which nothing was bought. What this world signs leads to a root of its own, which Engage
-believes only where an operator says so. Left out: notifications, refunds,
+believes only where an operator says so. Left out: notifications, refunds and what becomes of what is told of them,
 family sharing, pages of lists, and how a billing problem ends.
 """
 
@@ -32,6 +32,10 @@ DAY = 86_400.0
 MOST_EXTENSIONS, A_YEAR = 2, 365 * DAY
 ACTIVE, EXPIRED, GRACE = 1, 2, 4
 REASONS = (0, 1, 2, 3)
+DELIVERED = "DELIVERED"
+DELIVERIES = {DELIVERED, *(f"UNDELIVERED_{why}" for why in ("QUALITY_ISSUE", "WRONG_ITEM", "SERVER_OUTAGE", "OTHER"))}
+PREFERENCES = {None, "DECLINE", "GRANT_FULL", "GRANT_PRORATED"}
+ALL_OF_IT = 100_000  # a hundred percent
 SUBSCRIPTION, ONCE, CONSUMABLE = "Auto-Renewable Subscription", "Non-Consumable", "Consumable"
 BASIC, PREMIUM, YEAR = (f"{BUNDLE}.{name}" for name in ("basic.month", "premium.month", "premium.year"))
 SUBSCRIPTIONS: Mapping[str, tuple[str, str, int, float, int]] = {
@@ -150,9 +154,10 @@ def setup(store: Store) -> Mapping[str, str]:
 
 
 def traits(person: Person) -> Mapping[str, str]:
-    """Return the original transaction of the subscription. Emma and Grace have none."""
+    """Return the original transaction of the subscription. Emma and Grace have none; Ben asks for a refund of his."""
     has_bought = person in {AVA, BEN, CHLOE, DIEGO, FARID, HUGO}
-    return {"apple_original_transaction_id": original_id(person)} if has_bought else {}
+    asks = {"apple_refund_transaction_id": original_id(person)} if person is BEN else {}
+    return {"apple_original_transaction_id": original_id(person), **asks} if has_bought else {}
 
 
 def _signed_by_key(store: Store, name: str, token: str, audience: str) -> Json | None:
@@ -318,9 +323,35 @@ def set_account(request: Request, store: Store, number: str) -> Response:
     return Response(raw="")
 
 
+def consumption(request: Request, store: Store, number: str) -> Response:
+    """`PUT /inApps/v2/transactions/consumption/{transactionId}`: how it was used, of which nothing comes here."""
+    told, wish = _transaction(store, number), request.members()
+    used, delivery, preference = (
+        wish.get(name) for name in ("consumptionPercentage", "deliveryStatus", "refundPreference")
+    )
+    if wish.get("customerConsented") is not True:
+        raise _no(4000035, "Invalid request. The customer consented field is invalid.")
+    if delivery not in DELIVERIES:
+        raise _no(4000036, "Invalid request. The delivery status field is invalid.")
+    if not isinstance(wish.get("sampleContentProvided"), bool):
+        raise _no(4000041, "Invalid request. The sample content provided field is invalid.")
+    if preference not in PREFERENCES:
+        raise _no(4000000, "Invalid request. The refund preference field is invalid.")
+    if used is not None and told["type"] == SUBSCRIPTION:
+        raise _no(4000000, "The consumption percentage is unsupported for auto-renewable subscriptions.")
+    if used is not None and not (isinstance(used, int) and 0 <= used <= ALL_OF_IT):
+        raise _no(4000000, "The consumption percentage is outside the valid range.")
+    if used and delivery != DELIVERED:
+        raise _no(4000000, "The consumption percentage must be zero for the delivery status.")
+    who = (store.get(KEY, "transaction", number) or {})["who"]
+    store.effect(KEY, "consumption_told", who, transaction=number, delivery=delivery, preference=preference or "")
+    return Response(HTTPStatus.ACCEPTED, raw="")
+
+
 ROUTES: tuple[Route, ...] = (
     ("GET", "/inApps/v1/transactions/([^/]+)", transaction),
     ("PUT", "/inApps/v1/transactions/([^/]+)/appAccountToken", set_account),
+    ("PUT", "/inApps/v2/transactions/consumption/([^/]+)", consumption),
     ("GET", "/sandbox/inApps/v1/transactions/[^/]+", not_in_sandbox),
     ("GET", "/inApps/v1/subscriptions/([^/]+)", subscription),
     ("PUT", "/inApps/v1/subscriptions/extend/([^/]+)", extend),

@@ -35,6 +35,7 @@ from connectors.vendors.apple.buying import PRODUCT, Downgrade, Purchase, Upgrad
 from connectors.vendors.apple.extending import Extend
 from connectors.vendors.apple.linking import SetAppAccountToken
 from connectors.vendors.apple.notifications import Notifications
+from connectors.vendors.apple.refunds import SendConsumption
 from connectors.vendors.apple.signing import Bearer, KeyField
 
 HOSTS = {"live": "https://api.storekit.apple.com", "sandbox": "https://api.storekit-sandbox.apple.com"}
@@ -105,11 +106,13 @@ class Apple(Connector):
     """In-app purchases of one app, in production or in the sandbox."""
 
     key, label, category = "apple", "Apple App Store", Category.STORES
-    description = "Sell and change subscriptions in your app with signed offers, and give free days."
+    description = (
+        "Sell and change subscriptions in your app with signed offers, give free days, answer requests for refunds."
+    )
     aliases = ("ios", "storekit", "in-app purchase", "itunes", "tvos")
     support = Support.CONTRACT
     docs_url = "https://developer.apple.com/documentation/appstoreserverapi"
-    actions = (Purchase, Upgrade, Downgrade, Extend, SetAppAccountToken)
+    actions = (Purchase, Upgrade, Downgrade, Extend, SetAppAccountToken, SendConsumption)
     catalogues = {
         "products": Catalogue("Products", products),
         "subscriptions": Catalogue("Subscriptions", subscriptions),

@@ -15,6 +15,8 @@ from connectors.vendors.apple import signing
 from connectors.vendors.apple.subscriptions import TRANSACTION, subject, subscription
 
 RENEWS = "Auto-Renewable Subscription"
+ASKED = "CONSUMPTION_REQUEST"
+REFUNDS = frozenset({ASKED, "REFUND", "REFUND_DECLINED"})  # somebody asks for one, and what Apple decided
 
 
 class Notifications(Inbound):
@@ -25,6 +27,7 @@ class Notifications(Inbound):
         "Enter this address as the Production Server URL, or as the Sandbox one if this connection is for the sandbox.",
         "Choose Version 2 notifications. Nothing is to be copied here: Apple signs with certificates of its own.",
         "Bring original transaction ids into the trait apple_original_transaction_id: by it a notification finds its subscriber.",
+        "While a refund of a subscription is asked for, the trait apple_refund_transaction_id names the transaction.",
     )
     types: ClassVar[frozenset[str]] = frozenset(
         {
@@ -37,10 +40,10 @@ class Notifications(Inbound):
             "DID_FAIL_TO_RENEW",
             "GRACE_PERIOD_EXPIRED",
             "PRICE_INCREASE",
-            "REFUND",
             "REFUND_REVERSED",
             "RENEWAL_EXTENDED",
             "REVOKE",
+            *REFUNDS,
         }
     )
     believed_by = "app_apple_id"
@@ -63,16 +66,22 @@ class Notifications(Inbound):
         payload = {
             "subtype": told.get("subtype"),
             "original": bought.get("originalTransactionId") if bought else None,
+            "transaction": bought.get("transactionId") if bought else None,
             "renews": bool(bought and bought.get("type") == RENEWS),
         }
         at = moment(signed_at / 1000) if isinstance(signed_at, int) else None
         yield Message(told.text("notificationUUID"), told.text("notificationType"), payload, at)
 
     def read(self, message: Message, api: Api) -> Iterable[Learned]:
-        """Read how the subscription stands."""
+        """Read how the subscription stands; which refund is asked for, Apple says here alone."""
         if not message.payload["renews"]:
             return  # other products give no trait that a notification could be found by
         number = text_in(message.payload, "original", TRANSACTION, "transaction id of Apple's")
         stands = subscription(api, number)
         found_by = (("apple_original_transaction_id", number),)
         yield Learned(stands.traits(), found_by=found_by, subject=subject(number))
+        if message.type in REFUNDS:
+            # A message that waits since an older version of Engage has no transaction.
+            asked = message.payload.get("transaction") if message.type == ASKED else None
+            about, at = f"refund of {subject(number)}", message.happened_at
+            yield Learned({"apple_refund_transaction_id": asked}, found_by=found_by, subject=about, as_of=at)

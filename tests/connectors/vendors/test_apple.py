@@ -24,6 +24,7 @@ from connectors.vendors.apple import Apple, offers, products, signing
 from connectors.vendors.apple.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
 from connectors.vendors.apple.linking import SetAppAccountToken
+from connectors.vendors.apple.refunds import SendConsumption
 from sync.models import MessageState
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import NOTHING, Broken, Call
@@ -490,6 +491,77 @@ class TestSetAppAccountToken(ActionContract):
         assert (outcome.result, outcome.message) == (Result.REJECTED, f"Apple App Store refused: {words}")
 
 
+# --- how a purchase was used --------------------------------------------------------------------------
+
+
+def tells(**differences: Any) -> Call:
+    body = {"customerConsented": True, "sampleContentProvided": False, "deliveryStatus": "DELIVERED", **differences}
+    return Call("PUT", f"/inApps/v2/transactions/consumption/{BOUGHT}", NOTHING, body=body, status=202)
+
+
+USED: dict[str, Any] = {
+    "consented": True,
+    "delivery": "DELIVERED",
+    "sample": False,
+    "percent": 40,
+    "preference": "GRANT_PRORATED",
+}
+
+
+class TestSendConsumption(ActionContract):
+    scenario = Scenario(
+        action=SendConsumption,
+        calls=(tells(consumptionPercentage=40_000, refundPreference="GRANT_PRORATED"),),
+        result=Result.DONE,
+        message=f"Apple knows how purchase {BOUGHT} was used, and decides about its refund",
+        traits={"apple_refund_transaction_id": BOUGHT},
+        inputs=USED,
+        **COMMON,
+    )
+
+    @pytest.mark.parametrize(
+        ("inputs", "body"),
+        [
+            ({"percent": None, "preference": ""}, {}),
+            ({"percent": None}, {"refundPreference": "GRANT_PRORATED"}),
+            (
+                {"delivery": "UNDELIVERED_OTHER", "sample": True, "percent": 0, "preference": "GRANT_FULL"},
+                {
+                    "deliveryStatus": "UNDELIVERED_OTHER",
+                    "sampleContentProvided": True,
+                    "consumptionPercentage": 0,
+                    "refundPreference": "GRANT_FULL",
+                },
+            ),
+        ],
+    )
+    def test_what_is_not_said_is_not_sent(self, player: Player, inputs: Any, body: Any) -> None:
+        assert played(player, self.scenario, tells(**body), inputs={**USED, **inputs}).result is Result.DONE
+
+    @pytest.mark.parametrize(
+        "inputs",
+        [
+            {"consented": False},
+            {"delivery": "UNDELIVERED_OTHER"},
+            {"percent": 0},
+            {"percent": 100},
+            {"percent": 101, "preference": ""},
+        ],
+    )
+    def test_what_apple_would_refuse_is_not_saved_and_not_sent(self, player: Player, inputs: Any) -> None:
+        assert not SendConsumption.Inputs({**USED, **inputs}).is_valid()
+        outcome = played(player, self.scenario, inputs={**USED, **inputs})
+        assert outcome.result is (Result.REJECTED if {**USED, **inputs}["consented"] else Result.SKIPPED)
+
+    def test_a_refusal_is_told_in_apples_words(self, player: Player) -> None:
+        no = replace(self.scenario.calls[0], status=404, answer=UNKNOWN)
+        outcome = played(player, self.scenario, no)
+        assert (outcome.result, outcome.message) == (
+            Result.REJECTED,
+            "Apple App Store refused: Transaction id not found.",
+        )
+
+
 # --- notifications ------------------------------------------------------------------------------------
 
 
@@ -560,6 +632,20 @@ class TestNotifications(InboundContract):
         assert house.send(self.scenario.now(notice("REFUND", data=data))).status_code == 200
         house.work()
         assert (house.message().state, house.vendor.heard) == (MessageState.IGNORED, [])
+
+    def test_a_refund_that_is_asked_for_is_known_until_apple_has_decided(self, house: House) -> None:
+        def tell(kind: str, at: datetime) -> Any:
+            house.vendor.expect(shown())
+            told = notice(kind, notificationUUID=f"{kind} {at}", signedDate=millis(at))
+            assert house.send(self.scenario.now(told)).status_code == 200
+            house.work()
+            return house.traits().get("apple_refund_transaction_id")
+
+        now = datetime.now(UTC)
+        assert tell("CONSUMPTION_REQUEST", now) == BOUGHT
+        assert tell("DID_RENEW", now + timedelta(seconds=1)) == BOUGHT
+        assert tell("REFUND_DECLINED", now + timedelta(seconds=2)) is None
+        assert tell("CONSUMPTION_REQUEST", now - timedelta(seconds=1)) is None, "it was said before the decision"
 
 
 def test_apples_root_is_the_one_that_apple_publishes() -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 from connectors.runner import Result
-from connectors.sandbox.people import AVA, CHLOE, DIEGO, EMMA, FARID, GRACE, HUGO, Person
+from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, EMMA, FARID, GRACE, HUGO, Person
 from connectors.sandbox.worlds.apple import BASIC, BUNDLE, PREMIUM, YEAR
 from tests.sandbox.tries import Try
 
@@ -14,6 +14,7 @@ def bought(action: str, product: str, effect: str, who: Person, **more: Any) -> 
     return Try(action, inputs, effect, who, Result.HANDED_OVER, on_device=True)
 
 
+TOLD = {"consented": True, "delivery": "DELIVERED", "sample": True, "percent": None, "preference": "DECLINE"}
 TRIES = (
     bought("purchase", f"subs/{PREMIUM}", "subscription_bought", EMMA),
     bought("purchase", f"inapp/{BUNDLE}.coins", "product_bought", GRACE, quantity=3),
@@ -24,4 +25,5 @@ TRIES = (
     Try("extend", {"days": 7, "reason": 1}, "renewal_extended", AVA),
     Try("set_app_account_token", {"replace": False}, "account_token_set", FARID),
     Try("set_app_account_token", {"replace": True}, "account_token_set", AVA),
+    Try("send_consumption", TOLD, "consumption_told", BEN),
 )
