@@ -88,8 +88,8 @@ def granian(application: str, port: int) -> list[str]:
 
 
 def celery(app: str, *command: str) -> list[str]:
-    """Return the command that starts a worker or beat."""
-    return [sys.executable, "-m", "celery", "-A", app, *command]
+    """Return the command that starts a worker or beat, with the settings of its own project."""
+    return ["env", f"DJANGO_SETTINGS_MODULE={app}.settings", sys.executable, "-m", "celery", "-A", app, *command]
 
 
 @dataclass(frozen=True)

@@ -1,12 +1,8 @@
 """A Celery that carries a call in its message: no row, no claim, no record."""
 
-import os
-
 import requests
 from celery import Celery
 from django.conf import settings
-
-os.environ["DJANGO_SETTINGS_MODULE"] = "bench.bare.settings"
 
 app = Celery("bare", set_as_current=False)  # the bell of the product rings at the current one
 app.conf.update(
