@@ -70,7 +70,8 @@ def _values(places: Values, given: Columns, stored: Columns, database: BaseDatab
 class Prepared:
     """A statement that finds what each of several querysets asks for; a row of it holds a row of each, or None.
 
-    Every queryset finds one row at most, except the last one, for which there may be several. There is always a first row.
+    Every queryset finds one row at most, except the last one, for which there may be several, in no order. There is always a first
+    row.
     """
 
     def __init__(self, *asked: "Callable[[], models.QuerySet[Any]]") -> None:

@@ -22,11 +22,7 @@ LEEWAY = 30
 LONGEST_TOKEN = 4096
 # The manager leaves the sealed column in the database; here it is wanted, in one statement.
 _SECRETS = Prepared(
-    lambda: (
-        IdentitySecret.objects.filter(app=Given("app", BigAutoField()), revoked_at=None)
-        .defer(None)
-        .order_by("-created_at")
-    )
+    lambda: IdentitySecret.objects.filter(app=Given("app", BigAutoField()), revoked_at=None).defer(None)
 )
 
 
@@ -86,7 +82,8 @@ def sign(secret: str, user_id: str, publishable_key: str, seconds: int = 600) ->
 
 
 def _secrets(app: App) -> list[str]:
-    return [row.secrets()["secret"] for (row,) in _SECRETS(app=app.pk) if row]
+    rows = [row for (row,) in _SECRETS(app=app.pk) if row]
+    return [row.secrets()["secret"] for row in sorted(rows, key=lambda row: row.created_at, reverse=True)]
 
 
 def _explained(error: jwt.InvalidTokenError) -> Unsigned:
