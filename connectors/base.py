@@ -609,7 +609,8 @@ class Connector:
     at_once: ClassVar[int | None] = None  # requests that the vendor carries out together for an account, if it says so
     needs_connection: ClassVar[bool] = True
     calls_out: ClassVar[bool] = True  # False: nobody is called; a connection holds what the App's client carries out
-    # What speaks another protocol than HTTP, by the beginning of its URLs (`connectors.smtp`): everything else stays the same.
+    # What speaks another protocol than HTTP/1.1, by the beginning of its URLs (`connectors.smtp`, `connectors.http2`): everything
+    # else stays the same.
     protocols: ClassVar[Mapping[str, type[BaseAdapter]]] = {}
     # What signs in with credentials of its own, by name, with its own test in place of `probe()`: refused ones hold its actions.
     parts: "ClassVar[Mapping[str, Callable[[Api], Iterable[ProbeLine]]]]" = {}

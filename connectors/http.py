@@ -38,7 +38,7 @@ from connectors.failures import (
 from connectors.journal import Exchange, Journal, Kind, OnlyLooks, WouldWrite
 from connectors.limits import Gate, pause
 from connectors.models import Connection
-from connectors.transport import Deadline, checked_session, within
+from connectors.transport import HTTP_2, Deadline, checked_session, within
 from engage import crash
 from engage.redaction import MASK, mask, redact
 
@@ -588,10 +588,14 @@ class Api:
     def _check_whole(self, response: requests.Response, raw: bytes | bytearray) -> None:
         """Refuse what may be the beginning of an answer only: where nothing says how long it is, a break looks like its end.
 
+        Over HTTP/2 it does not: there an end is said.
+
         Raises:
             Temporary: time was up, or not even a body came.
 
         """
+        if getattr(response.raw, "version", 0) == HTTP_2:
+            return
         said = {"content-length", "transfer-encoding"} & {name.lower() for name in response.headers}
         empty = response.ok and not raw and response.status_code != 204
         if not said and (empty or not self._attempt.deadline.remaining()):

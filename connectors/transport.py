@@ -4,10 +4,10 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from threading import Timer
-from typing import Any
+from typing import Any, ClassVar
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -17,6 +17,9 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
 from connectors.addresses import RESOLVE_SECONDS, checked_addresses
+
+HTTP_2 = 20
+"""The version of an answer over HTTP/2, as urllib3 counts: major * 10 + minor."""
 
 
 class Deadline:
@@ -125,11 +128,14 @@ class _CheckedHTTPConnection(HTTPConnection):
         _deadline.get().connected = True
 
 
-class _CheckedHTTPSConnection(HTTPSConnection):
+class CheckedHTTPSConnection(HTTPSConnection):
+    """A connection of urllib3 to a checked address, whose certificate is checked against the host's name."""
+
     def _new_conn(self) -> socket.socket:
         return _connect(self)
 
     def connect(self) -> None:
+        """Connect, and say to the deadline that there is a connection."""
         super().connect()
         _deadline.get().connected = True
 
@@ -139,17 +145,19 @@ class _CheckedHTTPPool(HTTPConnectionPool):
 
 
 class _CheckedHTTPSPool(HTTPSConnectionPool):
-    ConnectionCls = _CheckedHTTPSConnection
+    ConnectionCls = CheckedHTTPSConnection
 
 
 class CheckedAdapter(HTTPAdapter):
     """A transport of requests whose connections are opened to checked addresses only."""
 
+    pools: ClassVar[Mapping[str, type[HTTPConnectionPool]]] = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
+
     def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
         """Make the pools with our connections. Nothing is retried inside: a repeat is the runner's decision."""
         super().init_poolmanager(connections, maxsize, block, **options)
         manager: PoolManager = self.poolmanager
-        manager.pool_classes_by_scheme = {"http": _CheckedHTTPPool, "https": _CheckedHTTPSPool}
+        manager.pool_classes_by_scheme = dict(self.pools)
 
 
 class _CheckedSession(requests.Session):

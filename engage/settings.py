@@ -387,6 +387,8 @@ LOGGING = {
     "loggers": {
         # urllib3 writes request paths at DEBUG, and at WARNING where a header cannot be read; one may carry a person's id or a key.
         "urllib3": {"level": "ERROR"},
+        # HTTP/2's headers, credentials included, at DEBUG.
+        "hpack": {"level": "WARNING"},
         "botocore": {"level": "WARNING"},
         "django.server": {"level": "WARNING"},
         # Its lines name the person who failed to sign in.

@@ -121,7 +121,7 @@ def test_only_the_storage_module_talks_to_s3() -> None:
 
 def test_nothing_calls_out_past_the_door() -> None:
     """`connectors/http.py` and its helpers are the only users of a client; sandbox and demo are no product code."""
-    names = ("http", "transport", "base", "auth", "smtp")
+    names = ("http", "http2", "transport", "base", "auth", "smtp")
     doors = {f"connectors/{name}.py" for name in names}
     users = {
         str(path.relative_to(ROOT))

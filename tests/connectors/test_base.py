@@ -36,7 +36,11 @@ from tests.contracts.scenarios import scenarios
 
 # What an administrator writes has no actions of its own; tests/connectors/vendors/test_api.py holds it to the contract. What
 # speaks another protocol than HTTP is broken in that protocol's own ways (test_smtp.py).
-VENDORS = [declared for declared in CONNECTORS if not (declared.several or declared.protocols)]
+VENDORS = [
+    declared
+    for declared in CONNECTORS
+    if not (declared.several or any(not url.startswith("https:") for url in declared.protocols))
+]
 
 
 def scenarios_of(declared: type[Connector]) -> list[Scenario]:
