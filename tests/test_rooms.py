@@ -90,6 +90,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "smtp",
         "help_desks",
         "app_stores",
+        "push_notifications",
         "times",
         "bodies",
         "typed_lists",

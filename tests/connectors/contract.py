@@ -55,6 +55,7 @@ class Scenario:
         found: the outcome when that look finds it done.
         signed: the headers by which every request is signed, exactly; a call may have its own.
         probe: the requests of a passing *Test connection*.
+        others: how many of the first of these test other parts of the vendor than the action's (`Connector.parts`).
         job: what is kept of a job that the vendor accepted (`Pending.job`).
         instruction: what the client is told (`HandedOver.instruction`).
         given: what the action is given of the person (`Needs.given`).
@@ -75,6 +76,7 @@ class Scenario:
     found: Result = Result.DONE
     signed: Mapping[str, str] = field(default_factory=dict)
     probe: tuple[Call, ...] = ()
+    others: int = 0
     job: Mapping[str, Any] | None = None
     instruction: Mapping[str, Any] | None = None
     given: Mapping[str, Any] = field(default_factory=dict)
@@ -565,7 +567,8 @@ class ActionContract:
         self, player: Player, scenario: Scenario, number: int, broken: Broken, account: Connection | None = None
     ) -> None:
         """The credentials were refused at a call, and in the test that follows."""
-        player.vendor.expect(scenario.probe[0], broken={0: broken})
+        own = scenario.others
+        player.vendor.expect(*scenario.probe[: own + 1], broken={own: broken})
         outcome, _ = player.play(scenario, account=account)
         player.vendor.assert_played()
         assert (outcome.result, outcome.reason) == (Result.HELD, "credentials"), outcome
