@@ -13,6 +13,7 @@ WHERE_FROM = {
     "mixpanel.yaml": "the OpenAPI description of ingestion in the GitHub repository mixpanel/docs",
     "mparticle.yaml": "the OpenAPI description of events in the GitHub repository mParticle/docs",
     "google-androidpublisher-v3.json": "the discovery document in the PyPI package google-api-python-client",
+    "google-fcm-v1.json": "the discovery document in the PyPI package google-api-python-client",
     "openiap.graphql": "the schema of the GitHub repository hyodotdev/openiap",
     "shopify.json": "the Storefront API's introspection in the npm package @shopify/hydrogen-react",
     "shopify-admin.json.gz": "the Admin API's introspection 2026-07 in the npm package @shopify/dev-mcp",

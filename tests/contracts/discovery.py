@@ -9,7 +9,7 @@ from typing import Any, Self
 from tests.connectors.fake_vendor import NOTHING, Heard
 
 Json = Any
-KINDS = {"string": str, "boolean": bool, "integer": int, "object": dict, "array": list}
+KINDS = {"string": str, "boolean": bool, "integer": int, "object": dict, "array": list, "any": object}
 DURATION = re.compile(r"-?\d+(\.\d{1,9})?s")
 
 
@@ -43,8 +43,10 @@ class Discovery:
         return list(self._against({"$ref": schema}, value, schema))
 
     def _is(self, method: Json, heard: Heard) -> bool:
-        parts = re.split(r"{(\w+)}", method["path"])
-        pattern = "/" + "".join("[^/:]+" if number % 2 else re.escape(part) for number, part in enumerate(parts))
+        parts = re.split(r"{(\+?\w+)}", method["path"])
+        pattern = "/" + "".join(
+            _pattern(method, part) if number % 2 else re.escape(part) for number, part in enumerate(parts)
+        )
         return bool(method["httpMethod"] == heard.method and re.fullmatch(pattern, heard.path))
 
     def _body(self, method: Json, heard: Heard) -> Iterator[str]:
@@ -63,8 +65,8 @@ class Discovery:
             yield f"{where} is no {schema['type']}"
         elif isinstance(value, dict):
             for name, member in value.items():
-                if name in schema.get("properties", {}):
-                    yield from self._against(schema["properties"][name], member, f"{where}.{name}")
+                if known := schema.get("properties", {}).get(name, schema.get("additionalProperties")):
+                    yield from self._against(known, member, f"{where}.{name}")
                 else:
                     yield f"{where}.{name} is unknown"
         elif isinstance(value, list):
@@ -74,6 +76,11 @@ class Discovery:
             yield f"{where} is {value!r}"
         elif schema.get("format") == "google-duration" and not DURATION.fullmatch(str(value)):
             yield f"{where} is no duration"
+
+
+def _pattern(method: Json, name: str) -> str:
+    """Return what a part of a path may be; of one that is several segments (`{+parent}`), Google says which."""
+    return str(method["parameters"][name[1:]]["pattern"]).strip("^$") if name[0] == "+" else "[^/:]+"
 
 
 def _methods(resource: Json) -> Iterator[Json]:

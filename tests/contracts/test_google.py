@@ -1,4 +1,7 @@
-"""Every request to Google Play is one that its discovery document describes; every payload for the app has OpenIAP's types."""
+"""Every request to Google Play and Firebase is one that their discovery documents describe.
+
+Every payload for the app has OpenIAP's types.
+"""
 
 from dataclasses import replace
 from functools import cache
@@ -29,6 +32,18 @@ def publisher() -> Discovery:
     return Discovery.read(description("google-androidpublisher-v3.json"))
 
 
+@cache
+def firebase() -> Discovery:
+    return Discovery.read(description("google-fcm-v1.json"))
+
+
+def undescribed(heard: Heard) -> list[str]:
+    """Say what is not described by whom it is asked of."""
+    if heard.path.startswith("/firebase/"):
+        return firebase().problems(replace(heard, path=heard.path.removeprefix("/firebase")))
+    return publisher().problems(heard)
+
+
 def asked(heard: list[Heard]) -> list[Heard]:
     """The requests to the API itself; the one for a token is OAuth's."""
     return [one for one in heard if not one.path.startswith("/token/")]
@@ -38,7 +53,7 @@ def asked(heard: list[Heard]) -> list[Heard]:
 def test_google_describes_every_request(scenario: Scenario, player: Player) -> None:
     heard = asked(requests_of(scenario, player))
     assert heard
-    assert [publisher().problems(one) for one in heard] == [[]] * len(heard)
+    assert [undescribed(one) for one in heard] == [[]] * len(heard)
 
 
 def test_google_describes_what_is_asked_about_a_report(player: Player) -> None:
@@ -98,7 +113,7 @@ def test_a_request_that_google_does_not_describe_is_found(scenario: Scenario, pl
         ):
             # A colon that is quoted belongs to the name before it, which may be anything where no method follows.
             if ":" in heard.path or "%3A" not in spoilt.path:
-                assert publisher().problems(spoilt) != [], spoilt
+                assert undescribed(spoilt) != [], spoilt
 
 
 @cache

@@ -1,7 +1,8 @@
 """Google Play: the Android Publisher API, version 3, as its reference describes it, and the device on which people buy.
 
-The mount point stands for `https://androidpublisher.googleapis.com`, and `/token` below it for the host that gives out tokens.
-Left out: prices in money, prepaid plans, add-ons, notifications, and who may have an offer (everybody may). A purchase that was
+The mount point stands for `https://androidpublisher.googleapis.com`, `/token` below it for the host that gives out tokens, and
+`/firebase` for Firebase Cloud Messaging.
+Left out: prices in money, prepaid plans, add-ons, webhooks, and who may have an offer (everybody may). A purchase that was
 replaced shows as expired. Where the documentation is silent (the answer to an old etag), this world picks something.
 """
 
@@ -18,6 +19,7 @@ import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
+from connectors.sandbox import devices, firebase
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, HUGO, Person
 from connectors.sandbox.store import Json, Store
@@ -205,7 +207,7 @@ def setup(store: Store) -> Mapping[str, str]:
     """Return the settings of the connection: the key file is one of the sandbox's own."""
     key_file = {
         "type": "service_account",
-        "project_id": "streamly-sandbox",
+        "project_id": firebase.PROJECT,
         "private_key_id": KEY_ID,
         "private_key": _key(store),
         "client_email": ACCOUNT,
@@ -215,11 +217,13 @@ def setup(store: Store) -> Mapping[str, str]:
 
 
 def traits(person: Person) -> Mapping[str, str]:
-    """Return the purchase, its product and its last order. Emma and Grace have none."""
+    """Return the device; and the purchase, its product and its last order, of which Emma and Grace have none."""
+    device = {"endpoint_fcm": devices.address("fcm", person)}
     products = {AVA: "standard", BEN: "premium", CHLOE: "standard", DIEGO: "sports", FARID: "standard", HUGO: "premium"}
     if person not in products:
-        return {}
+        return device
     return {
+        **device,
         "google_purchase_token": purchase_token(person),
         "google_product_id": products[person],
         "google_order_id": order_id(person.number),
@@ -245,10 +249,10 @@ def give_token(request: Request, store: Store) -> Response:
     except jwt.PyJWTError:
         told = {"error": "invalid_grant", "error_description": "Invalid JWT Signature."}
         raise Refusal(HTTPStatus.BAD_REQUEST, told) from None
-    if claims.get("scope") != SCOPE:
+    if claims.get("scope") not in {SCOPE, firebase.SCOPE}:
         raise Refusal(HTTPStatus.BAD_REQUEST, {"error": "invalid_scope", "error_description": "Invalid scope"})
     token = f"sandbox-play-{uuid.uuid4().hex}"
-    store.put(KEY, "token", token, {"until": store.now() + TOKEN_LASTS})
+    store.put(KEY, "token", token, {"until": store.now() + TOKEN_LASTS, "scope": claims["scope"]})
     return Response(body={"access_token": token, "expires_in": TOKEN_LASTS, "token_type": "Bearer"})
 
 
@@ -260,8 +264,12 @@ def answer(request: Request, store: Store) -> Response:
     if request.path.startswith("/token/"):
         return routed(request, store, (("POST", "/token/token", give_token),))
     known = store.get(KEY, "token", request.bearer())
-    if known is None or known["until"] <= store.now():
+    is_firebase = request.path.startswith("/firebase/")
+    scope = firebase.SCOPE if is_firebase else SCOPE
+    if known is None or known["until"] <= store.now() or known.get("scope", SCOPE) != scope:
         return _no(HTTPStatus.UNAUTHORIZED, "Request had invalid authentication credentials.", "authError").response
+    if is_firebase:
+        return firebase.answer(request, store)
     _pass_time(store)
     return routed(request, store, ROUTES, lambda status: _error(status, status.phrase, "notFound"))
 
@@ -650,17 +658,17 @@ def _expiry(store: Store, old: Json, name: str, plan: str, mode: str) -> float:
 # --- shown to people ------------------------------------------------------------------------------------------------------
 
 
+KINDS = {"subscriptions": "subscription", "products": "product", "orders": "order", "notifications": "notification"}
+
+
 def state(store: Store) -> Json:
     """Return this world for the control API."""
     _pass_time(store)
-    return {
-        name: store.all(KEY, kind)
-        for name, kind in (("subscriptions", "subscription"), ("products", "product"), ("orders", "order"))
-    }
+    return {name: store.all(KEY, kind) for name, kind in KINDS.items()}
 
 
 def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world: purchases and orders."""
+    """Return what the page shows of this world: purchases, orders and notifications."""
     world = state(store)
     rows = [
         (
@@ -692,6 +700,7 @@ def tables(store: Store) -> Sequence[Table]:
         ("Subscriptions", ("Of", "What", "State", "Paid until", "Purchase is", "Purchase token"), rows),
         ("Bought once", ("By", "Product", "State", "Consumption", "Purchase token"), once),
         ("Orders", ("Order", "Product", "State"), orders),
+        devices.table(store, KEY),
     ]
 
 

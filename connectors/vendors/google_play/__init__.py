@@ -1,6 +1,6 @@
 """Google Play: purchases in an Android app, and what a server may do with them. Android Publisher API, version 3.
 
-https://developers.google.com/android-publisher
+https://developers.google.com/android-publisher. And push notifications to the app: Firebase Cloud Messaging, version 1.
 """
 
 import json
@@ -10,9 +10,10 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django import forms
+from requests.auth import AuthBase
 
 from connectors.answers import Answer
-from connectors.auth import ServiceAccount
+from connectors.auth import ServiceAccount, TokenSource
 from connectors.base import (
     WRITING_UNTESTED,
     Catalogue,
@@ -30,11 +31,13 @@ from connectors.base import (
 from connectors.failures import Failure, Temporary, Undocumented
 from connectors.http import Api
 from connectors.pulls import traits_choice
+from connectors.vendors.google_play import pushing
 from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
 from connectors.vendors.google_play.notifications import Notifications
 from connectors.vendors.google_play.pulls import PULLS
-from connectors.vendors.google_play.purchases import app
+from connectors.vendors.google_play.purchases import PLAY, app
+from connectors.vendors.google_play.pushing import FIREBASE, Push
 
 CERTIFICATES = "https://www.googleapis.com"
 TOKENS = "https://oauth2.googleapis.com"
@@ -101,25 +104,43 @@ def _title(row: Answer) -> str:
     return f"{titles[0]} ({product})" if titles and titles[0] else product
 
 
+def probe(api: Api) -> list[ProbeLine]:
+    """Ask for one subscription of the app's."""
+    answer = api.get(*app(api, "subscriptions"), params={"pageSize": 1})
+    if not isinstance(answer.data, dict):
+        raise Undocumented("Google does not answer with the app's subscriptions.")
+    return [
+        ProbeLine(True, f"Google shows the products of {api.settings['package_name']}."),
+        WRITING_UNTESTED,
+        ProbeLine(None, "Purchases by licence testers are made here too: Google has no sandbox."),
+    ]
+
+
 class GooglePlay(Connector):
     """Purchases and subscriptions of an Android app."""
 
     key, label, category = "google_play", "Google Play", Category.STORES
-    description = "Sell and change subscriptions in your Android app; cancel, defer and refund them."
-    aliases = ("android", "play store", "in-app purchase", "play billing")
+    description = (
+        "Sell and change subscriptions in your Android app; cancel, defer and refund them; send push notifications."
+    )
+    aliases = ("android", "play store", "in-app purchase", "play billing", "firebase", "fcm", "push", "notification")
     support = Support.CONTRACT
     docs_url = "https://developers.google.com/android-publisher"
-    actions = (Purchase, Upgrade, Downgrade, Defer, Cancel, Revoke, RefundOrder)
+    actions = (Purchase, Upgrade, Downgrade, Defer, Cancel, Revoke, RefundOrder, Push)
     catalogues = {"products": Catalogue("Products", products), "plans": Catalogue("Plans and offers", plans)}
     inbound = Notifications()
     pulls = PULLS
     codes = {"rateLimitExceeded": busy, "quotaExceeded": busy, "userRateLimitExceeded": busy}
+    parts = {PLAY: probe, FIREBASE: pushing.probe}
     setup_steps = (
         "In the Google Cloud console, enable the Google Play Android Developer API and make a service account with a JSON key.",
         "In the Play Console, open Users and permissions and invite the account's e-mail address to your app.",
         "It must be allowed to see financial data, and to manage orders and subscriptions.",
         "Paste the key file here and enter the app's package name. Google may take a day until the account may ask.",
         "Let your app carry out the instructions and report the purchase token: see “Put Engage into your app”.",
+        "For push notifications: in the Google Cloud console of your Firebase project, enable the Firebase Cloud Messaging API.",
+        "The service account may send them with the role Firebase Cloud Messaging API Admin; or enter a key of another account.",
+        "Bring the devices' registration tokens into the trait endpoint_fcm or endpoint_gcm, by a file of push endpoints say.",
         "Test the connection, switch it to Active and save.",
     )
 
@@ -137,6 +158,11 @@ class GooglePlay(Connector):
         )
         service_account = KeyFileField(
             label="Service account key", help_text="The whole JSON file, from the Google Cloud console."
+        )
+        firebase_account = KeyFileField(
+            required=False,
+            label="Firebase service account key",
+            help_text="For push notifications: the whole JSON file. Empty: the key above is used for them, too.",
         )
         rtdn_push_service_account = forms.EmailField(
             required=False,
@@ -159,23 +185,19 @@ class GooglePlay(Connector):
         return "https://androidpublisher.googleapis.com"
 
     def hosts(self, settings: Values) -> Mapping[str, str]:
-        """Where tokens come from, whatever the key file says, and the keys by which Google's own tokens are known."""
-        return {"token": TOKENS, "certificates": CERTIFICATES}
+        """Where tokens come from, whatever the key file says, the keys by which Google's own tokens are known, and Firebase."""
+        return {"token": TOKENS, "certificates": CERTIFICATES, pushing.HOST: pushing.URL}
 
     def auth(self, settings: Values) -> ServiceAccount:
         """A token for the service account."""
         return ServiceAccount("token", key_file=settings["service_account"], scope=SCOPE, audience=f"{TOKENS}/token")
 
-    def probe(self, api: Api) -> list[ProbeLine]:
-        """Ask for one subscription of the app's."""
-        answer = api.get(*app(api, "subscriptions"), params={"pageSize": 1})
-        if not isinstance(answer.data, dict):
-            raise Undocumented("Google does not answer with the app's subscriptions.")
-        return [
-            ProbeLine(True, f"Google shows the products of {api.settings['package_name']}."),
-            WRITING_UNTESTED,
-            ProbeLine(None, "Purchases by licence testers are made here too: Google has no sandbox."),
-        ]
+    def auth_at(self, host: str, settings: Values) -> AuthBase | TokenSource:
+        """Firebase has a token of its own."""
+        if host != pushing.HOST:
+            return super().auth_at(host, settings)
+        account = pushing.key_file(settings)
+        return pushing.FirebaseAccount("token", key_file=account, scope=pushing.SCOPE, audience=f"{TOKENS}/token")
 
     def rows_of(self, page: Answer) -> list[Answer]:
         """A list that is empty is left out."""
@@ -199,4 +221,4 @@ class GooglePlay(Connector):
         """Another change of the same purchase was under way (409): whether ours came through is looked up."""
         if answer.status == 409:
             return Temporary(f"Google says: {self.said(answer)[1] or 'the purchase is being changed'}")
-        return super().failure(answer)
+        return pushing.failure(answer) or super().failure(answer)

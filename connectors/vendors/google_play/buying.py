@@ -14,7 +14,15 @@ from connectors.base import NOTHING, CatalogueField, Confirmed, Json, PatternFie
 from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
-from connectors.vendors.google_play.purchases import PURCHASE, confirm, line, require_running, subscription, token_of
+from connectors.vendors.google_play.purchases import (
+    PLAY,
+    PURCHASE,
+    confirm,
+    line,
+    require_running,
+    subscription,
+    token_of,
+)
 
 # SubscriptionUpdateParams.ReplacementMode of Play Billing 6 and later. The older ProrationMode numbered them otherwise, so
 # the instruction names the mode as well.
@@ -39,6 +47,7 @@ class Buying(InAppPurchase):
 
     settles_within = timedelta(days=7)  # a payment in cash is pending for days
     check_at = "In the Play Console, open Order management and search for the order."
+    part = PLAY
     by_client = (
         "An Android app hands `purchase` to Google Play Billing (or an OpenIAP library), having looked up the offer's token "
         "among those that Google shows to this person, and reports `purchaseToken`. A web page cannot buy here."

@@ -15,6 +15,7 @@ from connectors.failures import Undocumented
 from connectors.http import Api, Custom
 from connectors.vendors.google_play.purchases import (
     ORDER,
+    PLAY,
     UNPAID,
     app,
     is_past,
@@ -34,6 +35,7 @@ class Managed(DesiredState):
 
     replay = Replay.CHECK
     check_at = CHECK_AT
+    part = PLAY
 
     def thing(self, api: Api, name: str) -> Answer:
         """Return the subscription or order of this name."""
@@ -191,6 +193,7 @@ class Defer(Action):
     replay = Replay.NEVER
     replay_proof = f"{DOCS}/purchases.subscriptionsv2/defer: adds a duration to the expiry time"
     check_at = "In the Play Console, open Order management and look at the subscription's next renewal."
+    part = PLAY
 
     class Inputs(forms.Form):
         """How long."""

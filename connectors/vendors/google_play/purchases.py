@@ -13,6 +13,8 @@ from connectors.choosing import require, text_in
 from connectors.failures import Rejected
 from connectors.http import Api, Custom, Segment
 
+PLAY = "Google Play"
+"""The part of the connector that is not Firebase."""
 PURCHASE = r"[A-Za-z0-9._~/+=-]{1,1500}"  # Google does not say what a purchase token is made of; these need no guess
 ORDER = r"[A-Za-z0-9._-]{1,100}"
 NAME = "SUBSCRIPTION_STATE_"

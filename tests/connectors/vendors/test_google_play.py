@@ -2,6 +2,7 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -19,12 +20,13 @@ from connectors.failures import BadCredentials, Rejected
 from connectors.forms import settings_form
 from connectors.http import Api
 from connectors.registry import connector
-from connectors.runner import Outcome, Result, Work, follow_up
+from connectors.runner import Outcome, Result, Work, follow_up, probe
 from connectors.vendors.google_play import GooglePlay, plans, products
 from connectors.vendors.google_play.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.google_play.managing import Cancel, Defer, RefundOrder, Revoke
+from connectors.vendors.google_play.pushing import Push
 from sync.models import MessageState
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
 from tests.connectors.fake_vendor import NOTHING, Broken, Call, Form
 from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
 
@@ -42,7 +44,7 @@ def key() -> rsa.RSAPrivateKey:
 
 
 @cache
-def key_file() -> str:
+def key_file(**differences: str) -> str:
     pem = key().private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -52,6 +54,7 @@ def key_file() -> str:
         "private_key_id": "key-1",
         "private_key": pem.decode(),
         "token_uri": "https://evil.example.net/token",
+        **differences,
     }
     return json.dumps(told)
 
@@ -60,13 +63,15 @@ class Assertion(str):
     """An assertion that Google would believe."""
 
     __slots__ = ()
+    account = "engage@example.iam.gserviceaccount.com"
+    scope = "https://www.googleapis.com/auth/androidpublisher"
 
     def __eq__(self, other: object) -> bool:
         claims = jwt.decode(str(other), key().public_key(), ["RS256"], audience="https://oauth2.googleapis.com/token")
         return (
             jwt.get_unverified_header(str(other))["kid"] == "key-1"
-            and claims["iss"] == "engage@example.iam.gserviceaccount.com"
-            and claims["scope"] == "https://www.googleapis.com/auth/androidpublisher"
+            and claims["iss"] == self.account
+            and claims["scope"] == self.scope
             and claims["exp"] - claims["iat"] == 3600
         )
 
@@ -680,6 +685,179 @@ def test_the_private_key_is_a_secret_of_its_own(player: Player) -> None:
     _, journal = player.play(scenario)
     private = json.loads(key_file())["private_key"]
     assert not any(private in str(exchange.as_json()) for exchange in journal.exchanges)
+
+
+# --- push notifications -----------------------------------------------------------------------------
+
+PUSHER, PROJECT = "push@example.iam.gserviceaccount.com", "streamly-push"
+DEVICE = "fGh7:APA91b-device_1"
+
+
+class PushAssertion(Assertion):
+    """One of the account that may send notifications."""
+
+    __slots__ = ()
+    account, scope = PUSHER, "https://www.googleapis.com/auth/firebase.messaging"
+
+
+class InADay(str):
+    """The Unix time in a day from now."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return str(other).isdecimal() and abs(int(str(other)) - time.time() - 86_400) < 60
+
+    __hash__ = str.__hash__
+
+
+BOTH = {**SETTINGS, "firebase_account": key_file(client_email=PUSHER, project_id=PROJECT)}
+SEND = f"/firebase/v1/projects/{PROJECT}/messages:send"
+GIVES_PUSH = replace(
+    GIVES,
+    answer={"access_token": "planted-push-token", "expires_in": 3599},
+    body=Form({"grant_type": GRANT, "assertion": PushAssertion()}),
+    token="planted-push-token",
+)
+BY_FIREBASE = {"Authorization": "Bearer planted-push-token"}
+ACCEPTED = {"name": f"projects/{PROJECT}/messages/0:1500415314455276%31bd1c96f9fd7ecd"}
+TEST = {"topic": "connection-test", "notification": {"title": "Test"}}
+CHECKS = Call("POST", SEND, ACCEPTED, body={"validateOnly": True, "message": TEST}, reads=True, signed=BY_FIREBASE)
+TEXT, LINKED = "Come back, there is a film for you.", {"link": "https://example.com/offers"}
+PUSHED: dict[str, Any] = {
+    "token": DEVICE,
+    "notification": {"title": "20 % off, Ava", "body": TEXT},
+    "data": LINKED,
+    "android": {"collapseKey": "execution-1", "ttl": "86400s", "notification": {"tag": "execution-1"}},
+    "apns": {"headers": {"apns-collapse-id": "execution-1", "apns-expiration": InADay()}},
+    "webpush": {
+        "headers": {"TTL": "86400"},
+        "notification": {"tag": "execution-1"},
+        "fcmOptions": LINKED,
+    },
+}
+
+
+def pushes(**differences: Any) -> Call:
+    told = {name: value for name, value in {**PUSHED, **differences}.items() if value is not None}
+    return Call("POST", SEND, ACCEPTED, body={"message": told}, signed=BY_FIREBASE)
+
+
+class TestPush(ActionContract):
+    scenario = Scenario(
+        GooglePlay,
+        Push,
+        calls=(GIVES_PUSH, pushes()),
+        result=Result.DONE,
+        message="Firebase has accepted the notification as 0:1500415314455276%31bd1c96f9fd7ecd",
+        settings=BOTH,
+        traits={"endpoint_fcm": DEVICE, "first_name": "Ava"},
+        inputs={
+            "title": "20 %% off, %first_name%",
+            "text": f" {TEXT} ",
+            **LINKED,
+            "hours": 24,
+        },
+        signed=SIGNED,
+        probe=(*PROBE, GIVES_PUSH, CHECKS),
+        others=len(PROBE),
+    )
+
+    def test_a_device_known_by_the_older_channel(self, player: Player) -> None:
+        told = {"endpoint_gcm": "older", "first_name": "Ava"}
+        assert played(player, self.scenario, GIVES_PUSH, pushes(token="older"), traits=told).result is Result.DONE
+        both = {**told, "endpoint_fcm": DEVICE}
+        assert played(player, self.scenario, GIVES_PUSH, pushes(), traits=both).result is Result.DONE
+
+    def test_a_link_that_only_an_app_opens_is_none_of_a_web_page(self, player: Player) -> None:
+        web = {name: value for name, value in PUSHED["webpush"].items() if name != "fcmOptions"}
+        for link in ("streamly://offers", ""):
+            data = {"link": link} if link else None
+            call = pushes(data=data, webpush=web)
+            outcome = played(player, self.scenario, GIVES_PUSH, call, inputs={**self.scenario.inputs, "link": link})
+            assert outcome.result is Result.DONE
+
+    def test_what_is_too_long_once_it_is_filled_in_is_not_sent(self, player: Player) -> None:
+        room = 4096 - len(json.dumps({"notification": {"title": "20 % off, ", "body": TEXT}, "data": LINKED}))
+        name = "é" + "x" * (room - len(json.dumps("é")[1:-1]))
+        fits = pushes(notification={"title": f"20 % off, {name}", "body": TEXT})
+        traits = {"endpoint_fcm": DEVICE, "first_name": name}
+        assert played(player, self.scenario, GIVES_PUSH, fits, traits=traits).result is Result.DONE
+        outcome = played(player, self.scenario, traits={**traits, "first_name": name + "x"})
+        assert (outcome.result, outcome.message) == (
+            Result.REJECTED,
+            "Filled in, the notification has 4,097 bytes; 4,096 are possible. Shorten its text.",
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "code", "result", "words"),
+        [
+            (404, "UNREGISTERED", Result.REJECTED, "Firebase says that the device is no longer registered: "),
+            (403, "SENDER_ID_MISMATCH", Result.REJECTED, "The device's address belongs to another project"),
+            (401, "THIRD_PARTY_AUTH_ERROR", Result.REJECTED, "Firebase cannot reach the device: "),
+            (400, "INVALID_ARGUMENT", Result.REJECTED, "Google refused: Not so."),
+            (429, "QUOTA_EXCEEDED", Result.WAITING, "Firebase says: Not so."),
+        ],
+    )
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "7"}])
+    def test_firebases_own_codes(
+        self, player: Player, status: int, code: str, result: Result, words: str, headers: dict[str, str]
+    ) -> None:
+        no = replace(pushes(), answer=refusal(status, "SOME_STATUS", code), status=status, answer_headers=headers)
+        outcome = played(player, self.scenario, GIVES_PUSH, no)
+        assert (outcome.result, outcome.may_have_acted) == (result, False)
+        assert outcome.message.startswith(words)
+        assert outcome.after == (None if result is Result.REJECTED else 7 if headers else 60)
+
+    def test_google_plays_key_does_for_both(self, player: Player) -> None:
+        settings = {**SETTINGS, "service_account": key_file(project_id=PROJECT)}
+        gives = replace(GIVES_PUSH, body=Form({"grant_type": GRANT, "assertion": PlaysPushAssertion()}))
+        assert played(player, self.scenario, gives, pushes(), settings=settings).result is Result.DONE
+        assert lines(player, settings, *PROBE, gives, CHECKS)[1] == (True, FIREBASE_TAKES)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_google_plays_key_need_not_be_able_to(self, player: Player, status: int) -> None:
+        settings = {**SETTINGS, "service_account": key_file(project_id=PROJECT)}
+        gives = replace(GIVES_PUSH, body=Form({"grant_type": GRANT, "assertion": PlaysPushAssertion()}))
+        no = replace(CHECKS, answer=refusal(status, "PERMISSION_DENIED"), status=status)
+        told = lines(player, settings, *PROBE, gives, no)
+        assert [ok for ok, _ in told] == [True, None, None, None]
+        assert told[-1][1] == "With the key of Google Play no push notifications can be sent: Google refused: Not so."
+        told = lines(player, BOTH, *PROBE, GIVES_PUSH, no)
+        assert told[1] == (False, "Firebase Cloud Messaging: Google refused: Not so.")
+
+    def test_a_key_without_a_project_sends_nothing(self, player: Player) -> None:
+        outcome = played(player, self.scenario, settings=SETTINGS)
+        why = "The key file names no project of Firebase's. Enter the whole file again."
+        assert (outcome.result, outcome.message) == (Result.REJECTED, why)
+        assert (None, f"With the key of Google Play no push notifications can be sent: {why}") in lines(
+            player, SETTINGS, *PROBE
+        )
+
+
+class PlaysPushAssertion(Assertion):
+    """One of Google Play's account, for notifications."""
+
+    __slots__ = ()
+    scope = PushAssertion.scope
+
+
+FIREBASE_TAKES = f"Firebase takes push notifications for the project {PROJECT}."
+
+
+def refusal(status: int, name: str, code: str = "") -> dict[str, Any]:
+    """Firebase's no: https://firebase.google.com/docs/reference/fcm/rest/v1/ErrorCode."""
+    kind = "type.googleapis.com/google.firebase.fcm.v1.FcmError"
+    details = [{"@type": kind, "errorCode": code}] if code else []
+    return {"error": {"code": status, "message": "Not so.", "status": name, "details": details}}
+
+
+def lines(player: Player, settings: dict[str, Any], *calls: Call) -> list[tuple[bool | None, str]]:
+    player.point_at(GooglePlay, ())
+    player.vendor.expect(*calls)
+    told = probe(GooglePlay(), settings).lines
+    player.vendor.assert_played()
+    return [(line.ok, line.text) for line in told]
 
 
 # --- notifications ----------------------------------------------------------------------------------

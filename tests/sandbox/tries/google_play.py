@@ -3,9 +3,10 @@
 from typing import Any
 
 from connectors.runner import Result
-from connectors.sandbox.people import AVA, CHLOE, EMMA, GRACE
+from connectors.sandbox.people import AVA, CHLOE, EMMA, GRACE, HUGO
 from tests.sandbox.tries import Try
 
+NOTICE = {"title": "20 %% off, %first_name%", "text": "Come back.", "link": "streamly://offers", "hours": 24}
 CHOSEN = {"offer_tag": "", "personalized": False}
 
 
@@ -26,4 +27,6 @@ TRIES = (
     Try("revoke", {"refund": "proratedRefund"}, "subscription_revoked", AVA, Result.PENDING),
     Try("refund_order", {"revoke": True}, "order_refunded", AVA, Result.PENDING),
     Try("refund_order", {"revoke": False}, "order_refunded", CHLOE, Result.PENDING),
+    Try("push", NOTICE, "notification_shown", EMMA),
+    Try("push", NOTICE, "", HUGO, Result.REJECTED, ends=Result.REJECTED),
 )
