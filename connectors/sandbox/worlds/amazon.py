@@ -1,7 +1,8 @@
 """Amazon's Receipt Verification Service, version 1.0, as its documentation describes it, and the device on which people buy.
 
-The mount point stands for `https://appstore-sdk.amazon.com`. Left out: Amazon's own sandbox, notifications, trials, promotions,
-and that the app says what it handed out; so no purchase is taken back for want of it.
+The mount point stands for `https://appstore-sdk.amazon.com`, and `/token` and `/messaging` below it for `https://api.amazon.com`:
+Device Messaging, whose notifications the devices show. Left out: Amazon's own sandbox, webhooks, trials, promotions, and that the
+app says what it handed out; so no purchase is taken back for want of it.
 """
 
 import uuid
@@ -10,6 +11,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any
 
+from connectors.sandbox import devices
 from connectors.sandbox.http import Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, GRACE, HUGO, PEOPLE, Person
 from connectors.sandbox.store import Json, Store
@@ -18,6 +20,11 @@ from connectors.sandbox.world import Declined, Table, World
 KEY, LABEL = "amazon", "Amazon Appstore"
 PACKAGE = "com.example.streamly"
 SHARED_KEY = "2:sandbox-not-a-real-credential:0000=="
+CLIENT, CLIENT_SECRET = "amzn1.application-oa2-client.5a0d", "sandbox-client-secret-not-a-real-credential"
+TOKEN_LASTS = 3600
+MOST_BYTES = 6 * 1024
+RENAMED = "-renewed"
+"""Stands behind the newer address of Chloe's device."""
 WRONG_KEY, WRONG_USER = 496, 497
 BY_CUSTOMER, BY_ANOTHER_TIER = 1, 4
 DAY = 86_400.0
@@ -102,15 +109,23 @@ def _millis(seconds: float) -> int:
 def setup(_: Store) -> Mapping[str, str]:
     """Return the settings of the connection: to production, since Amazon's own sandbox proves nothing."""
     products = "\n".join(f"{sku} {name}" for sku, (name, *_) in PRODUCTS.items())
-    return {"environment": "live", "package_name": PACKAGE, "shared_secret": SHARED_KEY, "products": products}
+    return {
+        "environment": "live",
+        "package_name": PACKAGE,
+        "shared_secret": SHARED_KEY,
+        "products": products,
+        "adm_client_id": CLIENT,
+        "adm_client_secret": CLIENT_SECRET,
+    }
 
 
 def traits(person: Person) -> Mapping[str, str]:
-    """Return the Amazon user, of whom a first purchase tells: Grace's is not known yet; and the receipt of who has one."""
+    """Return the device; the Amazon user, of whom a first purchase tells: Grace's is not known yet; the receipt of who has one."""
+    device = {"endpoint_adm": devices.address("adm", person)}
     if person is GRACE:
-        return {}
+        return device
     receipt = {"amazon_receipt_id": receipt_id(person)} if person in BOUGHT else {}
-    return {"amazon_user_id": amazon_user(person), **receipt}
+    return {**device, "amazon_user_id": amazon_user(person), **receipt}
 
 
 # --- what it answers ------------------------------------------------------------------------------------------------------
@@ -155,7 +170,44 @@ def verify(_: Request, store: Store, key: str, user: str, number: str) -> Respon
     return Response(body=row["shown"])
 
 
+def give_token(request: Request, store: Store) -> Response:
+    """`POST /auth/O2/token`, for the scope of Device Messaging."""
+    form = {name: values[0] for name, values in request.form().items()}
+    if (form.get("client_id"), form.get("client_secret")) != (CLIENT, CLIENT_SECRET):
+        told = {"error": "invalid_client", "error_description": "Client authentication failed"}
+        return Response(HTTPStatus.UNAUTHORIZED, told)
+    if form.get("scope") != "messaging:push":
+        return Response(HTTPStatus.BAD_REQUEST, {"error": "invalid_scope"})
+    token = f"sandbox-adm-{uuid.uuid4().hex}"
+    store.put(KEY, "token", token, {"until": store.now() + TOKEN_LASTS})
+    return Response(body={"access_token": token, "expires_in": TOKEN_LASTS, "token_type": "bearer"})
+
+
+def notify(request: Request, store: Store, registration: str) -> Response:
+    """`POST /messaging/registrations/{id}/messages`: the app shows title and text, and opens the link."""
+    known = store.get(KEY, "token", request.bearer())
+    if known is None or known["until"] <= store.now():
+        return Response(HTTPStatus.UNAUTHORIZED, {"reason": "AccessTokenExpired"})
+    message = request.members()
+    data, tag = message.get("data"), message.get("consolidationKey", "")
+    if not isinstance(data, dict) or not all(isinstance(value, str) for value in data.values()):
+        return Response(HTTPStatus.BAD_REQUEST, {"reason": "InvalidData"})
+    if sum(len(value.encode()) for value in data.values()) > MOST_BYTES:
+        return Response(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, {"reason": "MessageTooLarge"})
+    if not isinstance(tag, str) or len(tag) > 64:
+        return Response(HTTPStatus.BAD_REQUEST, {"reason": "InvalidConsolidationKey"})
+    person = devices.owner("adm", registration.removesuffix(RENAMED))
+    if person is None:
+        return Response(HTTPStatus.BAD_REQUEST, {"reason": "Unregistered"})
+    shown = {name: data.get(name, "") for name in ("title", "text", "link")}
+    devices.show(store, KEY, person, tag=tag, **shown)
+    renamed = devices.address("adm", CHLOE) == registration
+    return Response(body={"registrationID": registration + RENAMED * renamed})
+
+
 ROUTES: tuple[Route, ...] = (
+    ("POST", "/token/auth/O2/token", give_token),
+    ("POST", "/messaging/messaging/registrations/([^/]+)/messages", notify),
     ("GET", "/version/1[.]0/verifyReceiptId/developer/([^/]+)/user/([^/]+)/receiptId/([^/]+)", verify),
 )
 
@@ -212,11 +264,11 @@ def _change(store: Store, old: Json, sku: str, mode: str, person: Person) -> str
 def state(store: Store) -> Json:
     """Return this world for the control API."""
     _pass_time(store)
-    return {"receipts": store.all(KEY, "receipt")}
+    return {"receipts": store.all(KEY, "receipt"), "notifications": store.all(KEY, "notification")}
 
 
 def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world: the receipts."""
+    """Return what the page shows of this world: the receipts and the notifications."""
     people = {amazon_user(person): person.user_id for person in PEOPLE}
     rows = [
         (
@@ -230,7 +282,8 @@ def tables(store: Store) -> Sequence[Table]:
         for row in state(store)["receipts"]
         for shown in [row["shown"]]
     ]
-    return [("Receipts", ("Of", "SKU", "State", "Renewal", "Then", "Receipt id"), rows)]
+    receipts = ("Receipts", ("Of", "SKU", "State", "Renewal", "Then", "Receipt id"), rows)
+    return [receipts, devices.table(store, KEY)]
 
 
 def _day(millis: int | None) -> str:

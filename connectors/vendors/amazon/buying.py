@@ -11,7 +11,7 @@ from connectors.app_stores import InAppPurchase, purchased, reported
 from connectors.base import CatalogueField, Confirmed, Json, Values, if_known
 from connectors.choosing import require, text_in
 from connectors.http import Api
-from connectors.vendors.amazon.receipts import CHECK_AT, ID, receipt, subject, traits_of
+from connectors.vendors.amazon.receipts import APPSTORE, CHECK_AT, ID, receipt, subject, traits_of
 
 SKU = "[A-Za-z0-9_.-]{1,150}"
 
@@ -21,6 +21,7 @@ class Buying(InAppPurchase):
 
     needs = if_known("amazon_user_id")
     check_at = CHECK_AT
+    part = APPSTORE
     by_client = (
         "A Fire app calls what `amazon.method` names in Amazon's Appstore SDK, reports `amazonUserId` and `receiptId`, and calls "
         "notifyFulfillment once the execution is done. A web page cannot buy here."

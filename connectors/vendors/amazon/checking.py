@@ -7,7 +7,7 @@ from connectors.base import Action, Confirmed, Json, Replay, Values, all_of
 from connectors.choosing import text_in
 from connectors.http import Api
 from connectors.times import day_in_words
-from connectors.vendors.amazon.receipts import CHECK_AT, DOCS, ID, SUBSCRIPTION, moment_in, now_of, subject
+from connectors.vendors.amazon.receipts import APPSTORE, CHECK_AT, DOCS, ID, SUBSCRIPTION, moment_in, now_of, subject
 
 ANOTHER_TIER = 4  # of `cancelReason`: https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-tiered-subs.html
 
@@ -21,6 +21,7 @@ class Validate(Action):
     replay = Replay.NATURAL
     replay_proof = f"{DOCS}: verifyReceiptId changes nothing"
     check_at = CHECK_AT
+    part = APPSTORE
 
     def perform(self, api: Api, user: Json, inputs: Values) -> Confirmed:
         """Read it. One that is no longer valid is an answer, too: it has ended."""

@@ -11,6 +11,8 @@ from connectors.times import MILLISECOND, utc
 
 DOCS = "https://developer.amazon.com/docs/in-app-purchasing/iap-rvs-for-android-apps.html"
 CHECK_AT = "In the Amazon Developer Console, the sales report shows the receipt."
+APPSTORE = "Appstore"
+"""The part of the connector that is not Device Messaging."""
 SUBSCRIPTION = "SUBSCRIPTION"
 ID = r"[A-Za-z0-9_.:=+/~!*@|-]{1,500}"  # Amazon does not say what its ids are made of
 UNKNOWN, GONE, WRONG_KEY, WRONG_USER = 400, 410, 496, 497  # RVS has statuses of its own

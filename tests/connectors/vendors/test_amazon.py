@@ -1,6 +1,7 @@
 import json
 import logging
 from base64 import b64encode
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any
@@ -21,9 +22,10 @@ from connectors.runner import Outcome, Result, Work, follow_up, probe
 from connectors.vendors.amazon import Amazon, products
 from connectors.vendors.amazon.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.amazon.checking import Validate
+from connectors.vendors.amazon.pushing import Push
 from sync.models import MessageState
-from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario
-from tests.connectors.fake_vendor import NOTHING, Broken, Call, Raw
+from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
+from tests.connectors.fake_vendor import NOTHING, Broken, Call, Form, Raw
 from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
 
 SECRET = "2:planted/secret+of=the:tests=="
@@ -69,7 +71,7 @@ COMMON: dict[str, Any] = {
     "result": Result.HANDED_OVER,
     "message": "To be bought in the app: premium.month",
     "traits": {"amazon_user_id": USER},
-    "probe": (Call("GET", NOBODY, NOTHING, status=400),),
+    "probe": (Call("GET", NOBODY, NOTHING, status=400, signed={}),),
 }
 
 
@@ -209,7 +211,7 @@ def test_a_key_is_tested_by_a_receipt_that_nobody_has(player: Player, status: in
     player.vendor.expect(Call("GET", NOBODY, NOTHING, status=status))
     report = probe(Amazon(), SETTINGS)
     assert (report.passed, report.bad_credentials) == (passes, status == 496)
-    assert [line.ok for line in probe(Amazon(), {**SETTINGS, "environment": "sandbox"}).lines] == [None]
+    assert [line.ok for line in probe(Amazon(), {**SETTINGS, "environment": "sandbox"}).lines] == [None, None]
     player.vendor.assert_played()
 
 
@@ -309,6 +311,112 @@ class TestValidate(ActionContract):
         player.vendor.expect(Call("GET", NOBODY, NOTHING, status=496))
         outcome, _ = player.play(self.scenario)
         assert (outcome.result, outcome.reason) == (Result.HELD, "credentials")
+
+
+# --- push notifications -------------------------------------------------------------------------------
+
+CLIENT, DEVICE = "amzn1.application-oa2-client.1a2b3c", "amzn1.adm-registration.v2.Y29tL/9+a=="
+BOTH = {**SETTINGS, "adm_client_id": CLIENT, "adm_client_secret": "planted-client-secret"}
+ASKS = {"grant_type": "client_credentials", "client_id": CLIENT, "client_secret": "planted-client-secret"}
+GIVES = Call(
+    "POST",
+    "/token/auth/O2/token",
+    {"access_token": "planted-token", "expires_in": 3600, "scope": "messaging:push", "token_type": "bearer"},
+    body=Form({**ASKS, "scope": "messaging:push"}),
+    token="planted-token",
+    signed={},
+)
+NOTICE = {"title": "20 % off, Ava", "text": "Come back.", "link": "streamly://offers"}
+
+
+def pushes(answers: str = DEVICE, **differences: Any) -> Call:
+    return Call(
+        "POST",
+        f"/messaging/messaging/registrations/{quote(DEVICE, safe='')}/messages",
+        {"registrationID": answers},
+        body={"data": NOTICE, "consolidationKey": "execution-1", "expiresAfter": 86_400, **differences},
+    )
+
+
+class TestPush(ActionContract):
+    scenario = Scenario(
+        Amazon,
+        Push,
+        calls=(GIVES, pushes()),
+        result=Result.DONE,
+        message="Amazon has accepted the notification",
+        settings=BOTH,
+        traits={"endpoint_adm": DEVICE, "first_name": "Ava"},
+        inputs={"title": "20 %% off, %first_name%", "text": "Come back.", "link": "streamly://offers", "hours": 24},
+        signed={
+            "Authorization": "Bearer planted-token",
+            "X-Amzn-Type-Version": "com.amazon.device.messaging.ADMMessage@1.0",
+            "X-Amzn-Accept-Type": "com.amazon.device.messaging.ADMSendResult@1.0",
+        },
+        probe=(*COMMON["probe"], GIVES),
+        others=1,
+    )
+
+    def test_the_trait_follows_a_new_address(self, player: Player) -> None:
+        outcome = played(player, self.scenario, GIVES, pushes("newer"))
+        assert (outcome.result, outcome.confirmed and outcome.confirmed.traits) == (
+            Result.DONE,
+            {"endpoint_adm": "newer"},
+        )
+        assert played(player, self.scenario, GIVES, pushes()).confirmed is None
+
+    def test_what_is_too_long_once_it_is_filled_in_is_not_sent(self, player: Player) -> None:
+        outcome = played(player, self.scenario, traits={"endpoint_adm": DEVICE, "first_name": "x" * 6200})
+        assert (outcome.result, outcome.may_have_acted) == (Result.REJECTED, False)
+        assert outcome.message.endswith(" bytes; 6,144 are possible. Shorten its text.")
+
+    @pytest.mark.parametrize(
+        ("status", "reason", "result", "words"),
+        [
+            (400, "Unregistered", Result.REJECTED, "Amazon says that the device is no longer registered: "),
+            (400, "InvalidRegistrationId", Result.REJECTED, "Amazon Appstore refused: InvalidRegistrationId"),
+            (413, "MessageTooLarge", Result.REJECTED, "Amazon Appstore refused: MessageTooLarge"),
+            (429, "MaxRateExceeded", Result.WAITING, "Amazon Appstore asks us to slow down."),
+        ],
+    )
+    def test_amazons_own_reasons(self, player: Player, status: int, reason: str, result: Result, words: str) -> None:
+        no = replace(pushes(), answer={"reason": reason}, status=status, answer_headers={"Retry-After": "7"})
+        outcome = played(player, self.scenario, GIVES, no)
+        assert (outcome.result, outcome.may_have_acted) == (result, False)
+        assert outcome.message.startswith(words)
+
+    def test_it_needs_credentials_of_its_own(self, player: Player) -> None:
+        outcome = played(player, self.scenario, settings=SETTINGS)
+        why = "Device Messaging is not set up in this connection."
+        assert (outcome.result, outcome.message) == (Result.REJECTED, why)
+        assert lines(player, SETTINGS, *COMMON["probe"])[-1] == (
+            None,
+            f"{why} Without it no push notifications can be sent.",
+        )
+        only_half = {name: value for name, value in BOTH.items() if name != "adm_client_secret"}
+        assert not settings_form(None, connector("amazon"), only_half).is_valid()
+
+    def test_a_connection_to_the_sandbox_sends_real_ones(self, player: Player) -> None:
+        settings = {**BOTH, "environment": "sandbox"}
+        gives = (True, "Amazon gives out access tokens for Device Messaging.")
+        assert lines(player, settings, GIVES)[0] == lines(player, BOTH, *COMMON["probe"], GIVES)[1] == gives
+        assert (Amazon().environment(settings), Amazon().is_sandbox(settings)) == ("Sandbox", False)
+        assert Amazon().is_sandbox({**SETTINGS, "environment": "sandbox"})
+
+    def test_refused_credentials_hold_nothing_of_the_appstore(self, player: Player) -> None:
+        player.point_at(Amazon, ())
+        player.vendor.expect(*COMMON["probe"], replace(GIVES, answer={"error": "invalid_client"}, status=401))
+        report = probe(Amazon(), BOTH)
+        assert report.failed_parts == {"Device Messaging"}
+        assert report.passed_for("Appstore")
+
+
+def lines(player: Player, settings: dict[str, Any], *calls: Call) -> list[tuple[bool | None, str]]:
+    player.point_at(Amazon, ())
+    player.vendor.expect(*calls)
+    told = probe(Amazon(), settings).lines
+    player.vendor.assert_played()
+    return [(line.ok, line.text) for line in told]
 
 
 # --- notifications ------------------------------------------------------------------------------------
