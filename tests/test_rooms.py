@@ -88,6 +88,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "placeholders",
         "addresses",
         "smtp",
+        "http2",
         "help_desks",
         "app_stores",
         "push_notifications",

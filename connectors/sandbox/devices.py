@@ -10,6 +10,11 @@ def address(service: str, person: Person) -> str:
     return f"sandbox-{service}-{person.user_id}"
 
 
+def is_address(service: str, known_as: object) -> bool:
+    """Whether an address is of somebody's device, even if no app is registered at it any more."""
+    return any(address(service, person) == known_as for person in PEOPLE)
+
+
 def owner(service: str, known_as: object) -> Person | None:
     """Return whose device an address is; None where no app is registered at it."""
     return next((person for person in PEOPLE if address(service, person) == known_as and person is not HUGO), None)

@@ -1,9 +1,9 @@
 """Apple: the App Store Server API and, of App Store Connect, the lists of what is for sale; and the device on which people buy.
 
-The mount point stands for `https://api.storekit.apple.com`, `/catalogue` below it for `https://api.appstoreconnect.apple.com`, and
-`/sandbox` for Apple's own sandbox, in which nothing was bought. What this world signs leads to a root of its own, which Engage
-believes only where an operator says so. Left out: notifications, refunds and what becomes of what is told of them,
-family sharing, pages of lists, and how a billing problem ends.
+The mount point stands for `https://api.storekit.apple.com`, `/catalogue` below it for `https://api.appstoreconnect.apple.com`,
+`/push` for `https://api.push.apple.com`, and `/sandbox` for Apple's own sandbox, in which nothing was bought. What this world
+signs leads to a root of its own, which Engage believes only where an operator says so. Left out: webhooks, refunds and what
+becomes of what is told of them, family sharing, pages of lists, and how a billing problem ends.
 """
 
 import uuid
@@ -16,6 +16,7 @@ from typing import Any
 import jwt
 from cryptography.hazmat.primitives import serialization
 
+from connectors.sandbox import apns, devices
 from connectors.sandbox.apple_authority import Authority, new_key
 from connectors.sandbox.http import Refusal, Request, Response, Route, routed
 from connectors.sandbox.people import AVA, BEN, CHLOE, DIEGO, FARID, HUGO, Person
@@ -23,7 +24,7 @@ from connectors.sandbox.store import Json, Store
 from connectors.sandbox.world import Declined, Table, World
 
 KEY, LABEL = "apple", "Apple App Store"
-BUNDLE, APP_ID = "com.example.streamly", "6400000001"
+BUNDLE, APP_ID = apns.BUNDLE, "6400000001"
 ISSUER = "00000000-0000-4000-8000-000000000001"
 IAP_KEY, ASC_KEY = "SANDBOXIAP", "SANDBOXASC"
 AUDIENCE = "appstoreconnect-v1"
@@ -150,14 +151,23 @@ def setup(store: Store) -> Mapping[str, str]:
         "iap_private_key": _key(store, IAP_KEY),
         "asc_key_id": ASC_KEY,
         "asc_private_key": _key(store, ASC_KEY),
+        "apns_team_id": apns.TEAM,
+        "apns_key_id": apns.KEY_ID,
+        "apns_private_key": _key(store, apns.KEY_ID),
     }
 
 
 def traits(person: Person) -> Mapping[str, str]:
-    """Return the original transaction of the subscription. Emma and Grace have none; Ben asks for a refund of his."""
+    """Return the device; and the subscription's first transaction. Emma and Grace have none; Ben asks for a refund of his."""
+    device = {"endpoint_apns": devices.address("apns", person)}
     has_bought = person in {AVA, BEN, CHLOE, DIEGO, FARID, HUGO}
     asks = {"apple_refund_transaction_id": original_id(person)} if person is BEN else {}
-    return {"apple_original_transaction_id": original_id(person), **asks} if has_bought else {}
+    return {**device, "apple_original_transaction_id": original_id(person), **asks} if has_bought else device
+
+
+def _public_key(store: Store, name: str) -> str:
+    public = serialization.load_pem_private_key(_key(store, name).encode(), password=None).public_key()
+    return public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
 
 
 def _signed_by_key(store: Store, name: str, token: str, audience: str) -> Json | None:
@@ -165,9 +175,9 @@ def _signed_by_key(store: Store, name: str, token: str, audience: str) -> Json |
     try:
         if jwt.get_unverified_header(token).get("kid") != name:
             return None
-        public = serialization.load_pem_private_key(_key(store, name).encode(), password=None).public_key()
-        pem = public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
-        claims: Json = jwt.decode(token, pem, algorithms=["ES256"], audience=audience, issuer=ISSUER)
+        claims: Json = jwt.decode(
+            token, _public_key(store, name), algorithms=["ES256"], audience=audience, issuer=ISSUER
+        )
     except jwt.PyJWTError:
         return None
     return claims
@@ -184,6 +194,8 @@ def answer(request: Request, store: Store) -> Response:
             told = {"status": "401", "code": "NOT_AUTHORIZED", "title": "Authentication credentials are invalid."}
             return Response(HTTPStatus.UNAUTHORIZED, {"errors": [told]})
         return routed(request, store, CATALOGUE_ROUTES, lambda status: {"errors": [{"status": str(int(status))}]})
+    if request.path.startswith("/push/"):
+        return apns.answer(request, store, _public_key(store, apns.KEY_ID))
     claims = _signed_by_key(store, IAP_KEY, request.bearer(), AUDIENCE)
     if claims is None or claims.get("bid") != BUNDLE:
         return Response(HTTPStatus.UNAUTHORIZED, raw="Unauthenticated\n", content_type="text/plain")
@@ -518,11 +530,12 @@ def state(store: Store) -> Json:
     """Return this world for the control API."""
     _pass_time(store)
     rows = [{**row, "shown": _last(store, row)} for row in store.all(KEY, "subscription")]
-    return {"subscriptions": rows, "transactions": store.all(KEY, "transaction")}
+    kept = {"transactions": store.all(KEY, "transaction"), "notifications": store.all(KEY, "notification")}
+    return {"subscriptions": rows, **kept}
 
 
 def tables(store: Store) -> Sequence[Table]:
-    """Return what the page shows of this world: subscriptions, and what else was bought."""
+    """Return what the page shows of this world: subscriptions, what else was bought, and notifications."""
     world, words = state(store), {ACTIVE: "active", EXPIRED: "expired", GRACE: "in the time of grace"}
     rows = [
         (
@@ -543,6 +556,7 @@ def tables(store: Store) -> Sequence[Table]:
     return [
         ("Subscriptions", ("Of", "Product", "State", "Until", "Then", "Original transaction id"), rows),
         ("Other purchases", ("By", "Product", "Quantity", "Transaction id"), once),
+        devices.table(store, KEY),
     ]
 
 

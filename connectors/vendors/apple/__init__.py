@@ -1,6 +1,7 @@
 """Apple: in-app purchases of an app in the App Store. App Store Server API, and App Store Connect API for what is for sale.
 
-https://developer.apple.com/documentation/appstoreserverapi. Two kinds of key, which are never interchangeable.
+https://developer.apple.com/documentation/appstoreserverapi. And push notifications to the app. Three kinds of key, which are never
+interchangeable.
 """
 
 import re
@@ -18,6 +19,7 @@ from connectors.base import (
     Category,
     Choice,
     Connector,
+    Json,
     PatternField,
     ProbeLine,
     Rate,
@@ -30,13 +32,17 @@ from connectors.base import (
 )
 from connectors.failures import Failure, Rejected, Temporary, Undocumented
 from connectors.http import Api
+from connectors.http2 import Http2
 from connectors.typed_lists import ListField, labelled, typed
+from connectors.vendors.apple import pushing
 from connectors.vendors.apple.buying import PRODUCT, Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
 from connectors.vendors.apple.linking import SetAppAccountToken
 from connectors.vendors.apple.notifications import Notifications
+from connectors.vendors.apple.pushing import APNS, Push
 from connectors.vendors.apple.refunds import SendConsumption
 from connectors.vendors.apple.signing import Bearer, KeyField
+from connectors.vendors.apple.subscriptions import APP_STORE
 
 HOSTS = {"live": "https://api.storekit.apple.com", "sandbox": "https://api.storekit-sandbox.apple.com"}
 CATALOGUE = "https://api.appstoreconnect.apple.com"
@@ -102,17 +108,37 @@ def _rows(api: Api, *path: str) -> Iterator[Answer]:
         yield from api.at("catalogue").pages(*path)
 
 
+def probe(api: Api) -> list[ProbeLine]:
+    """Ask for a transaction that nobody has: whoever is told so is let in."""
+    try:
+        api.get("inApps", "v1", "transactions", "0")
+    except Rejected as no:
+        if no.code not in NO_SUCH:
+            raise
+    else:
+        raise Undocumented("Apple knows a transaction that cannot be.")
+    lines = [ProbeLine(True, f"Apple accepts the key for {api.settings['bundle_id']}."), WRITING_UNTESTED]
+    if api.settings.get("asc_key_id"):
+        query: dict[str, Any] = {"filter[bundleId]": api.settings["bundle_id"], "limit": 1}
+        numbers = [row.text("id") for row in api.at("catalogue").get("v1", "apps", params=query).rows("data")]
+        fits = numbers == [str(api.settings["app_apple_id"])]
+        told = "the app" if fits else f"another app ({', '.join(numbers) or 'none'})"
+        lines.append(ProbeLine(fits, f"App Store Connect shows {told} under this bundle ID and Apple ID."))
+    return lines
+
+
 class Apple(Connector):
-    """In-app purchases of one app, in production or in the sandbox."""
+    """In-app purchases of one app and notifications to it, in production or in the sandbox."""
 
     key, label, category = "apple", "Apple App Store", Category.STORES
     description = (
-        "Sell and change subscriptions in your app with signed offers, give free days, answer requests for refunds."
+        "Sell and change subscriptions in your app with signed offers, give free days, answer requests for refunds; send push "
+        "notifications."
     )
-    aliases = ("ios", "storekit", "in-app purchase", "itunes", "tvos")
+    aliases = ("ios", "storekit", "in-app purchase", "itunes", "tvos", "apns", "push", "notification")
     support = Support.CONTRACT
     docs_url = "https://developer.apple.com/documentation/appstoreserverapi"
-    actions = (Purchase, Upgrade, Downgrade, Extend, SetAppAccountToken, SendConsumption)
+    actions = (Purchase, Upgrade, Downgrade, Extend, SetAppAccountToken, SendConsumption, Push)
     catalogues = {
         "products": Catalogue("Products", products),
         "subscriptions": Catalogue("Subscriptions", subscriptions),
@@ -123,11 +149,16 @@ class Apple(Connector):
     page_query = {"limit": PER_PAGE}
     # "Retryable": not found yet, which it may be in a moment.
     codes = {"4040002": busy, "4040004": busy, "4040006": busy}
+    protocols = {f"{url}/": Http2 for url in pushing.HOSTS.values()}
+    parts = {APP_STORE: probe, APNS: pushing.probe}
     setup_steps = (
         "In App Store Connect, open Users and Access > Integrations > In-App Purchase and make a key: download its .p8 file.",
         "Enter the issuer id, the key's id and the whole file here; the Apple ID of the app stands under App Information.",
         "List your products and offers, or make a team key under App Store Connect API, by which they are read.",
         "Let your app carry out the instructions and report the transaction: see “Put Engage into your app”.",
+        "For push notifications: in the developer account, open Certificates, Identifiers & Profiles > Keys and make an APNs key.",
+        "Enter its id, its .p8 file, and your team id, which stands under Membership details.",
+        "Bring the devices' tokens into the trait endpoint_apns, by a file of push endpoints say.",
         "Test the connection, switch it to Active and save.",
         "Apple lets no server cancel, change or refund a subscription, so there are no such actions: people do it on the device.",
     )
@@ -167,10 +198,40 @@ class Apple(Connector):
             "“promotional com.example.year winback50” or “winback com.example.year back30”. What App Store Connect lists is "
             "added, where its key is entered.",
         )
+        apns_team_id = PatternField(
+            "[A-Z0-9]{10}",
+            required=False,
+            label="Push notifications: team id",
+            shape="Ten capital letters and digits.",
+            help_text="Of the developer account.",
+        )
+        apns_key_id = PatternField(
+            "[A-Z0-9]{10}",
+            required=False,
+            label="Push notifications: key id",
+            shape="Ten capital letters and digits.",
+            help_text="Empty: none are sent.",
+        )
+        apns_private_key = KeyField(
+            goes_with="apns_key_id",
+            label="Push notifications: key",
+            help_text="The whole .p8 file of a key for the Apple Push Notifications service (APNs).",
+        )
+
+        def clean(self) -> Json:
+            """The push key belongs to a team."""
+            cleaned: Json = super().clean() or self.cleaned_data
+            if cleaned.get("apns_key_id") and "apns_team_id" in cleaned and not cleaned["apns_team_id"]:
+                self.add_error("apns_team_id", "Enter the team that the push key belongs to.")
+            return cleaned
 
     def hosts(self, settings: Values) -> Mapping[str, str]:
-        """Where products are listed, and where TestFlight's purchases are."""
-        return {"catalogue": CATALOGUE, "sandbox": HOSTS["sandbox"]}
+        """Where products are listed, where TestFlight's purchases are, and where notifications are sent."""
+        return {
+            "catalogue": CATALOGUE,
+            "sandbox": HOSTS["sandbox"],
+            pushing.HOST: pushing.HOSTS[settings["environment"]],
+        }
 
     def rate(self, settings: Values) -> Rate:
         """As Apple states it for its slowest calls that are used here: 20 extensions a second, a tenth of it in the sandbox.
@@ -185,28 +246,12 @@ class Apple(Connector):
         return Bearer(settings["iap_key_id"], settings["iap_private_key"], claims)
 
     def auth_at(self, host: str, settings: Values) -> AuthBase:
-        """The other key, for what is for sale."""
+        """The other keys: for what is for sale, and for notifications."""
+        if host == pushing.HOST:
+            return pushing.ProviderToken(settings)
         if host == "catalogue":
             return Bearer(settings["asc_key_id"], settings["asc_private_key"], {"iss": settings["issuer_id"]})
         return self.auth(settings)
-
-    def probe(self, api: Api) -> list[ProbeLine]:
-        """Ask for a transaction that nobody has: whoever is told so is let in."""
-        try:
-            api.get("inApps", "v1", "transactions", "0")
-        except Rejected as no:
-            if no.code not in NO_SUCH:
-                raise
-        else:
-            raise Undocumented("Apple knows a transaction that cannot be.")
-        lines = [ProbeLine(True, f"Apple accepts the key for {api.settings['bundle_id']}."), WRITING_UNTESTED]
-        if api.settings.get("asc_key_id"):
-            query: dict[str, Any] = {"filter[bundleId]": api.settings["bundle_id"], "limit": 1}
-            numbers = [row.text("id") for row in api.at("catalogue").get("v1", "apps", params=query).rows("data")]
-            fits = numbers == [str(api.settings["app_apple_id"])]
-            told = "the app" if fits else f"another app ({', '.join(numbers) or 'none'})"
-            lines.append(ProbeLine(fits, f"App Store Connect shows {told} under this bundle ID and Apple ID."))
-        return lines
 
     def next_page(self, page: Answer, query: Values) -> Mapping[str, Any] | None:
         """Go on by the cursor in the next page's address."""
@@ -221,7 +266,9 @@ class Apple(Connector):
         return super().said(answer)
 
     def failure(self, answer: Answer) -> Failure | None:
-        """After too many requests, Retry-After is a moment: Unix time in milliseconds."""
+        """After too many requests, Retry-After is a moment: Unix time in milliseconds. APNs has refusals of its own."""
+        if told := pushing.failure(answer):
+            return told
         if answer.status != 429:
             return super().failure(answer)
         value = str(answer.headers.get("Retry-After") or "").strip()

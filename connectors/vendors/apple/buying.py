@@ -18,7 +18,7 @@ from connectors.choosing import require
 from connectors.failures import Rejected
 from connectors.http import Api
 from connectors.vendors.apple import signing
-from connectors.vendors.apple.subscriptions import TRANSACTION, confirm, original_of
+from connectors.vendors.apple.subscriptions import APP_STORE, TRANSACTION, confirm, original_of
 
 PRODUCT = "[A-Za-z0-9._]{1,255}"
 OFFERED = re.compile(rf"(?P<type>subs|inapp)/(?P<product>{PRODUCT})")
@@ -32,6 +32,7 @@ class Buying(InAppPurchase):
 
     needs = if_known("apple_original_transaction_id")
     check_at = "In App Store Connect, Apple shows no single purchases; ask the person for the order, and look it up by its number."
+    part = APP_STORE
     by_client = (
         "An iOS, tvOS or macOS app hands `purchase` to StoreKit 2 (or an OpenIAP library) and reports `signedTransactionInfo`, or "
         "`transactionId`. A web page cannot buy here."

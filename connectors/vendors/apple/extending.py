@@ -10,7 +10,7 @@ from connectors.choosing import require
 from connectors.failures import Temporary, Undocumented
 from connectors.http import Api
 from connectors.times import MILLISECOND, day_in_words
-from connectors.vendors.apple.subscriptions import Subscription, original_of, subscription
+from connectors.vendors.apple.subscriptions import APP_STORE, Subscription, original_of, subscription
 
 DOCS = "https://developer.apple.com/documentation/appstoreserverapi/extend-a-subscription-renewal-date"
 REASONS = [(1, "Customer satisfaction"), (3, "A service issue or outage"), (2, "Another reason"), (0, "None said")]
@@ -28,6 +28,7 @@ class Extend(Action):
     replay_proof = f"{DOCS}: adds days to the renewal date"
     settles_within = timedelta(hours=2)
     check_at = "In App Store Connect, a subscription is not shown; compare the person's renewal date on their device."
+    part = APP_STORE
 
     class Inputs(forms.Form):
         """How long, and why."""

@@ -6,7 +6,7 @@ from connectors.base import Action, Json, Replay, Values, all_of
 from connectors.choosing import require
 from connectors.failures import Undocumented
 from connectors.http import Api
-from connectors.vendors.apple.subscriptions import original_of, transaction
+from connectors.vendors.apple.subscriptions import APP_STORE, original_of, transaction
 
 DOCS = "https://developer.apple.com/documentation/appstoreserverapi/set-app-account-token"
 ANOTHERS = "The purchase has another account token, which is left as it is unless the action says to replace it."
@@ -24,6 +24,7 @@ class SetAppAccountToken(Action):
     replay = Replay.CHECK
     replay_proof = f"{DOCS}: sets or resets the token, which the signed transaction then shows"
     check_at = "App Store Connect shows no account tokens. Run it again: it looks first, and sets the same one."
+    part = APP_STORE
 
     class Inputs(forms.Form):
         """Whether a token that is there may go."""

@@ -12,7 +12,7 @@ from connectors.base import Action, Json, Replay, Values, all_of
 from connectors.bodies import without_empty
 from connectors.choosing import text_in
 from connectors.http import Api
-from connectors.vendors.apple.subscriptions import TRANSACTION
+from connectors.vendors.apple.subscriptions import APP_STORE, TRANSACTION
 
 DOCS = "https://developer.apple.com/documentation/appstoreserverapi/send-consumption-information"
 DELIVERED = "DELIVERED"
@@ -46,6 +46,7 @@ class SendConsumption(Action):
     # UNVERIFIED: no page speaks of a repeat. What is sent is a statement about one transaction, which gives and takes nothing.
     replay_proof = f"{DOCS}: a PUT that says how a purchase was used, among what Apple's decision rests on"
     check_at = "App Store Connect shows no answers. Run it again: it says the same."
+    part = APP_STORE
 
     class Inputs(forms.Form):
         """What is told."""

@@ -15,6 +15,7 @@ from connectors.http import Api
 from connectors.times import MILLISECOND, day_in_words, utc
 from connectors.vendors.apple import signing
 
+APP_STORE = "App Store"
 TRANSACTION = "[0-9]{1,40}"
 UNKNOWN = "4040010"  # TransactionIdNotFoundError
 STATES = {1: "active", 2: "expired", 3: "billing_retry", 4: "billing_grace_period", 5: "revoked"}

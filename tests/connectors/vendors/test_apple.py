@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import jwt
@@ -12,23 +13,29 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from pytest_django.fixtures import Settings
 
 from connectors.base import Action
 from connectors.failures import Rejected
 from connectors.forms import settings_form
 from connectors.http import Api
+from connectors.http2 import Http2
 from connectors.registry import connector
-from connectors.runner import Outcome, Result, Work, follow_up, preview, probe
+from connectors.runner import Outcome, Result, Work, follow_up, preview, probe, run
 from connectors.sandbox.apple_authority import Authority
-from connectors.vendors.apple import Apple, offers, products, signing
+from connectors.vendors.apple import Apple, offers, products, pushing, signing
 from connectors.vendors.apple.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.apple.extending import Extend
 from connectors.vendors.apple.linking import SetAppAccountToken
+from connectors.vendors.apple.pushing import APNS, Push
 from connectors.vendors.apple.refunds import SendConsumption
+from connectors.vendors.apple.subscriptions import APP_STORE
 from sync.models import MessageState
 from tests.connectors.contract import ActionContract, MemoryJournal, Player, Scenario, played
+from tests.connectors.fake_http2_vendor import http2_vendor
 from tests.connectors.fake_vendor import NOTHING, Broken, Call
 from tests.connectors.inbound_contract import House, InboundContract, InboundScenario, Sent
+from tests.connectors.test_http2 import trusting
 
 BUNDLE, APP_ID, ISSUER = "com.example.streamly", "1234567890", "57246542-96fe-1a63-e053-0824d011072a"
 ORIGINAL, BOUGHT = "2000000100000001", "2000000100000009"
@@ -652,6 +659,233 @@ def test_apples_root_is_the_one_that_apple_publishes() -> None:
     certificate = x509.load_der_x509_certificate(signing.apple_root())
     assert certificate.subject.rfc4514_string().startswith("C=US,O=Apple Inc.")
     assert certificate.not_valid_after_utc.year == 2039
+
+
+# --- push notifications -------------------------------------------------------------------------------
+
+DEVICE, TEAM = "740f4707bebcf74f9b7c25d48e3358945f6aa01da5ddb387462c7eb6", "TEAM123456"
+
+
+@cache
+def push_key() -> ec.EllipticCurvePrivateKey:
+    return ec.generate_private_key(ec.SECP256R1())
+
+
+class ByPushKey(str):
+    """A header with a provider token that Apple would believe, with no more in it than Apple wants; half an hour old at most."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        token = str(other).removeprefix("bearer ")
+        claims, head = jwt.decode(token, push_key().public_key(), ["ES256"]), jwt.get_unverified_header(token)
+        age = time.time() - claims.pop("iat")
+        return (head["kid"], claims) == ("APNSKEY123", {"iss": TEAM}) and 60 <= age <= 60 + 1800
+
+    __hash__ = str.__hash__
+
+
+class InADay(str):
+    """The Unix time in a day from now."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return str(other).isdecimal() and abs(int(str(other)) - time.time() - 86_400) < 60
+
+    __hash__ = str.__hash__
+
+
+PUSHING = {
+    **SETTINGS,
+    "apns_team_id": TEAM,
+    "apns_key_id": "APNSKEY123",
+    "apns_private_key": pem_of(push_key()),
+}
+TO_APP = {"Authorization": ByPushKey("a token"), "apns-topic": BUNDLE}
+ALERT = {
+    "apns-push-type": "alert",
+    "apns-priority": "10",
+    "apns-expiration": InADay(),
+    "apns-collapse-id": "execution-1",
+}
+NAME = "EC1BF194-B3B2-424A-89A9-5A918A6E6B5D"
+NOBODY = Call(
+    "POST",
+    f"/push/3/device/{'0' * 64}",
+    {"reason": "BadDeviceToken"},
+    body={"aps": {}},
+    status=400,
+    reads=True,
+    signed=TO_APP,
+)
+TEXT, LINKED = "Come back, there is a film for you.", {"link": "streamly://offers"}
+
+
+def pushes(title: str = "20 % off, Ava", **differences: Any) -> Call:
+    told = {"aps": {"alert": {"title": title, "body": TEXT}, "sound": "default"}, **LINKED, **differences}
+    body = {name: value for name, value in told.items() if value is not None}
+    headers, signed = {"apns-id": NAME}, {**TO_APP, **ALERT}
+    return Call("POST", f"/push/3/device/{DEVICE}", NOTHING, body=body, answer_headers=headers, signed=signed)
+
+
+class TestPush(ActionContract):
+    scenario = Scenario(
+        Apple,
+        Push,
+        calls=(pushes(),),
+        result=Result.DONE,
+        message=f"Apple has accepted the notification as {NAME}",
+        settings=PUSHING,
+        traits={"endpoint_apns": DEVICE, "first_name": "Ava"},
+        inputs={"title": "20 %% off, %first_name%", "text": f" {TEXT} ", **LINKED, "hours": 24},
+        signed=COMMON["signed"],
+        probe=(*COMMON["probe"], NOBODY),
+        others=1,
+    )
+
+    def refused(self, player: Player, status: int, reason: str, **headers: str) -> Outcome:
+        no = replace(pushes(), answer={"reason": reason}, status=status, answer_headers=headers)
+        return played(player, self.scenario, no)
+
+    def test_without_a_link_the_app_is_told_nothing_more(self, player: Player) -> None:
+        inputs = {**self.scenario.inputs, "link": ""}
+        assert played(player, self.scenario, pushes(link=None), inputs=inputs).result is Result.DONE
+
+    def test_what_is_too_long_once_it_is_filled_in_is_not_sent(self, player: Player) -> None:
+        name = "x" * (4096 - len(json.dumps(pushes("20 % off, ").body)))
+        traits = {"endpoint_apns": DEVICE, "first_name": name}
+        fits = played(player, self.scenario, pushes(f"20 % off, {name}"), traits=traits)
+        assert fits.result is Result.DONE
+        outcome = played(player, self.scenario, traits={**traits, "first_name": name + "x"})
+        assert (outcome.result, outcome.message) == (
+            Result.REJECTED,
+            "Filled in, the notification has 4,097 bytes; 4,096 are possible. Shorten its text.",
+        )
+
+    @pytest.mark.parametrize(
+        ("status", "reason", "words"),
+        [
+            (410, "Unregistered", "Apple says that the device is no longer registered: "),
+            (410, "ExpiredToken", "Apple says that the device is no longer registered: "),
+            (400, "BadDeviceToken", "Apple knows no such device here. "),
+            (400, "DeviceTokenNotForTopic", "The device's address belongs to another app "),
+            (400, "BadTopic", "Apple refused: BadTopic"),
+            (403, "Forbidden", "Apple refused: Forbidden"),
+            (413, "PayloadTooLarge", "Apple refused: PayloadTooLarge"),
+        ],
+    )
+    def test_refusals(self, player: Player, status: int, reason: str, words: str) -> None:
+        outcome = self.refused(player, status, reason)
+        assert (outcome.result, outcome.may_have_acted) == (Result.REJECTED, False)
+        assert outcome.message.startswith(words)
+
+    @pytest.mark.parametrize(
+        ("status", "reason"),
+        [
+            (429, "TooManyRequests"),
+            (429, "TooManyProviderTokenUpdates"),
+            (503, "ServiceUnavailable"),
+            (503, "Shutdown"),
+        ],
+    )
+    @pytest.mark.parametrize("headers", [{}, {"Retry-After": "7"}])
+    def test_what_is_tried_again(self, player: Player, status: int, reason: str, headers: dict[str, str]) -> None:
+        outcome = self.refused(player, status, reason, **headers)
+        assert (outcome.result, outcome.may_have_acted) == (Result.WAITING, False)
+        assert outcome.message == f"Apple sends no notification just now: {reason}."
+        assert outcome.after == (7 if headers else None)
+
+    @pytest.mark.parametrize("reason", ["InternalServerError", "SomethingNew"])
+    def test_an_error_within_apple_may_have_sent_it(self, player: Player, reason: str) -> None:
+        assert self.refused(player, 500, reason).result is Result.UNCERTAIN
+
+    @pytest.mark.parametrize(
+        ("reason", "words"),
+        [
+            ("InvalidProviderToken", "does not accept the key for push notifications: InvalidProviderToken."),
+            ("ExpiredProviderToken", "Is the server's clock right?"),
+        ],
+    )
+    def test_a_refused_key_holds_notifications_alone(self, player: Player, reason: str, words: str) -> None:
+        no: dict[str, Any] = {"answer": {"reason": reason}, "status": 403}
+        player.vendor.expect(replace(pushes(), **no), COMMON["probe"][0], replace(NOBODY, **no))
+        outcome, _ = player.play(self.scenario)
+        player.vendor.assert_played()
+        assert (outcome.result, outcome.reason) == (Result.HELD, "credentials")
+        assert words in outcome.message
+        player.vendor.expect(COMMON["probe"][0], replace(NOBODY, **no))
+        report = probe(Apple(), PUSHING)
+        assert [(line.ok, line.part) for line in report.lines if line.ok is not None] == [
+            (True, APP_STORE),
+            (False, APNS),
+        ]
+        assert report.failed_parts == {APNS}
+
+    def test_a_key_that_cannot_sign(self, player: Player) -> None:
+        player.vendor.expect(*COMMON["probe"])
+        outcome, _ = player.play(self.scenario, settings={**PUSHING, "apns_private_key": "no key at all"})
+        assert "cannot sign" in outcome.message
+
+    def test_without_a_key_there_are_none(self, player: Player) -> None:
+        outcome = played(player, self.scenario, settings=SETTINGS)
+        assert (outcome.result, outcome.message) == (Result.REJECTED, pushing.NOT_SET_UP)
+
+
+def test_a_provider_token_is_the_same_for_half_an_hour_whoever_makes_it() -> None:
+    begins = 1_700_000_000 // 1800 * 1800 + 60
+    tokens = [pushing.ProviderToken(PUSHING).token(begins + late) for late in (-0.5, 0, 900, 1799.5, 1800)]
+    assert tokens[1] == tokens[2] == tokens[3]
+    assert len(set(tokens)) == 3
+
+
+def test_a_notification_over_http2(settings: Settings, tmp_path: Path) -> None:
+    with http2_vendor(tmp_path) as vendor:
+        settings.ENGAGE_PRIVATE_HOSTS, settings.ENGAGE_VENDOR_URLS = [f"localhost:{vendor.port}"], {}
+
+        class There(Apple):
+            protocols = dict(trusting(vendor).protocols)
+
+            def hosts(self, settings: Any) -> dict[str, str]:
+                return {"push": vendor.url}
+
+        work = replace(TestPush.scenario.work(), connector=There())
+        vendor.does = lambda stream: stream.answer(200, apns_id=NAME)
+        done = run(work, MemoryJournal())
+        vendor.does = lambda stream: stream.answer(410, b'{"reason": "Unregistered", "timestamp": 1700000000000}')
+        gone = run(work, MemoryJournal())
+    assert (done.result, done.message) == (Result.DONE, TestPush.scenario.message)
+    assert (gone.result, "no longer registered" in gone.message) == (Result.REJECTED, True)
+    heard = vendor.heard[0]
+    said = {name.lower(): value for name, value in {**TO_APP, **ALERT}.items()}
+    assert {name: heard.headers[name] for name in said} == said
+    assert heard.headers[":path"] == f"/3/device/{DEVICE}"
+    assert json.loads(heard.body) == pushes().body
+
+
+def test_apples_push_service_is_spoken_to_in_http2_and_the_rest_is_not() -> None:
+    for environment in ("live", "sandbox"):
+        settings = {**PUSHING, "environment": environment}
+        with Api(Apple(), settings, MemoryJournal()) as api:
+            session = api._attempt.session  # noqa: SLF001 - what a URL goes through
+            hosts = {"": Apple().base_url(settings), **Apple().hosts(settings)}
+            spoken = {name for name, url in hosts.items() if isinstance(session.get_adapter(f"{url}/3"), Http2)}
+        assert spoken == {"push"}
+        assert (environment == "live") == ("development" not in hosts["push"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "wrong"),
+    [
+        ({}, set()),
+        ({"apns_team_id": "", "apns_key_id": "", "apns_private_key": ""}, set()),
+        ({"apns_team_id": ""}, {"apns_team_id"}),
+        ({"apns_private_key": ""}, {"apns_private_key"}),
+        ({"apns_key_id": "short", "apns_private_key": ""}, {"apns_key_id"}),
+    ],
+)
+def test_what_belongs_to_the_push_key_goes_together(settings: Any, changes: Any, wrong: set[str]) -> None:
+    assert set(settings_form(None, connector("apple"), {**PUSHING, **changes}).errors) == wrong
 
 
 # --- settings and catalogues ----------------------------------------------------------------------------

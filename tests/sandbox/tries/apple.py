@@ -15,6 +15,7 @@ def bought(action: str, product: str, effect: str, who: Person, **more: Any) -> 
 
 
 TOLD = {"consented": True, "delivery": "DELIVERED", "sample": True, "percent": None, "preference": "DECLINE"}
+NOTICE = {"title": "20 %% off, %first_name%", "text": "Come back.", "link": "streamly://offers", "hours": 24}
 TRIES = (
     bought("purchase", f"subs/{PREMIUM}", "subscription_bought", EMMA),
     bought("purchase", f"inapp/{BUNDLE}.coins", "product_bought", GRACE, quantity=3),
@@ -26,4 +27,6 @@ TRIES = (
     Try("set_app_account_token", {"replace": False}, "account_token_set", FARID),
     Try("set_app_account_token", {"replace": True}, "account_token_set", AVA),
     Try("send_consumption", TOLD, "consumption_told", BEN),
+    Try("push", NOTICE, "notification_shown", EMMA),
+    Try("push", NOTICE, "", HUGO, Result.REJECTED, ends=Result.REJECTED),
 )
