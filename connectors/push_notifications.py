@@ -81,8 +81,8 @@ class PushNotification(Action):
             min_value=1,
             max_value=HOURS,
             initial=24,
-            label="Keep for",
-            help_text=f"Hours for which it waits for a device that is off or without a network. 1 to {HOURS}, which are 28 days.",
+            label="Hours to wait",
+            help_text=f"For a device that is off or without a network. 1 to {HOURS}, which are 28 days.",
         )
 
     def send(self, api: Api, address: str, message: Message) -> Result:
