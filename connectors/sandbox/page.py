@@ -27,7 +27,7 @@ p {{ margin: .25rem 0; }} .quiet {{ opacity: .75; }} code {{ overflow-wrap: anyw
 table {{ border-collapse: collapse; width: 100%; }}
 th, td {{ padding: .4rem .75rem; text-align: start; white-space: nowrap; border-bottom: 1px solid #8883; }}
 .vendors {{ columns: 12rem; padding: 0; list-style: none; }}
-.typed td:last-child {{ white-space: pre-wrap; overflow-wrap: anywhere; }}
+.typed td {{ white-space: pre-wrap; }} .typed td:last-child {{ overflow-wrap: anywhere; min-width: 10rem; }}
 tr:last-child td {{ border-bottom: 0; }} th {{ font-weight: 600; font-size: .85rem; }}
 </style></head><body><main>
 <h1>{title}</h1>
