@@ -86,7 +86,7 @@ def _effects(effects: Iterable[Json], *more: Callable[[Json], str]) -> list[tupl
             *(column(effect) for column in more),
             effect["what"].replace("_", " "),
             effect["whom"],
-            ", ".join(map(str, effect["detail"].values())),
+            ", ".join(str(value) for value in effect["detail"].values() if value not in ("", None)),
         )
         for effect in effects
     ]

@@ -161,6 +161,12 @@ def test_the_page_shows_what_happened_and_escapes_it(sandbox: RunningSandbox) ->
     assert sandbox.url in page
 
 
+def test_of_what_happened_the_page_leaves_out_what_is_empty(sandbox: RunningSandbox) -> None:
+    with sandbox.store.transaction():
+        sandbox.store.effect("cleeng", "changed", "640000001", of="S1", by="", until=None, left=0)
+    assert "<td>S1, 0</td>" in requests.get(sandbox.url, timeout=5).text
+
+
 def test_answers_do_not_wait_for_the_clients_acknowledgement(sandbox: RunningSandbox) -> None:
     with requests.Session() as session:
         session.headers["X-Publisher-Token"] = sandbox.token
