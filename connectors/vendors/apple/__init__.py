@@ -166,7 +166,7 @@ class Apple(Connector):
     class Settings(forms.Form):
         """Which app, and the keys."""
 
-        environment = live_or_sandbox("Purchases belong to one of the two.")
+        environment = live_or_sandbox("Purchases belong to one of the two, and so do the tokens of devices.")
         bundle_id = identity(
             PatternField("[A-Za-z0-9.-]{1,155}", label="Bundle ID", shape="Like com.example.app.", max_length=155)
         )

@@ -113,7 +113,7 @@ class Push(PushNotification):
 def probe(api: Api) -> list[ProbeLine]:
     """Send to a device that nobody has: whoever is told so is let in. UNVERIFIED: that Apple looks at the token first."""
     if not api.settings.get("apns_key_id"):
-        return [ProbeLine(None, f"{NOT_SET_UP} They cannot be sent.")]
+        return [ProbeLine(None, f"{NOT_SET_UP} The action is not available.")]
     try:
         api.at(HOST).read("3", "device", NOBODYS, json={"aps": {}})
     except Rejected as no:

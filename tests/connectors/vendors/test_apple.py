@@ -822,6 +822,12 @@ class TestPush(ActionContract):
         ]
         assert report.failed_parts == {APNS}
 
+    def test_another_refusal_than_that_of_nobodys_device_fails_the_test(self, player: Player) -> None:
+        player.point_at(Apple, ())
+        player.vendor.expect(COMMON["probe"][0], replace(NOBODY, answer={"reason": "TopicDisallowed"}))
+        failed = [line.text for line in probe(Apple(), PUSHING).lines if line.ok is False]
+        assert failed == ["Push notifications: Apple refused: TopicDisallowed"]
+
     def test_a_key_that_cannot_sign(self, player: Player) -> None:
         player.vendor.expect(*COMMON["probe"])
         outcome, _ = player.play(self.scenario, settings={**PUSHING, "apns_private_key": "no key at all"})
