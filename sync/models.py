@@ -303,41 +303,37 @@ class UploadPart(models.Model):
         return str(self.number)
 
 
-class PushState(models.TextChoices):
-    """How a push of traits stands."""
+class RoundState(models.TextChoices):
+    """How a round stands."""
 
     OPEN = "open", "Under way"
     DONE = "done", "Done"
     FAILED = "failed", "Failed"
 
 
-class PushRun(models.Model):
-    """Traits of an App's subscribers on their way to a vendor, in the order of their rows. The row is the queue.
+class Round(models.Model):
+    """A connection's way through the subscribers of its App, in the order of their rows. The row is the queue.
 
-    An open one is claimed by a fence and by moving `due_at` to the end of a lease; there is one for a connection.
+    An open one is claimed by a fence and by moving `due_at` to the end of a lease. A connection has one of a kind at a time.
     """
 
-    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="push_runs", db_index=False)
-    state = models.CharField(max_length=6, choices=PushState.choices, default=PushState.OPEN)
+    connection: models.ForeignKey[Connection, Connection]
+    connection_id: uuid.UUID
+    state = models.CharField(max_length=6, choices=RoundState.choices, default=RoundState.OPEN)
     message = models.TextField(blank=True)  # why it waits, or failed
     refusal = models.TextField(blank=True)  # why the first of those who were refused was
     started_by = models.CharField(max_length=254)
     asked_at = models.DateTimeField(default=timezone.now)
     finished_at = models.DateTimeField(null=True)
-    changed_since = models.DateTimeField(null=True)  # only who has changed since then; None: everybody
-    pushed_as = models.CharField(max_length=90)  # to which account, by which settings
     cursor = models.BigIntegerField(default=0)  # the last subscriber's row that is through
-    taken = models.BigIntegerField(default=0)  # people whose traits the vendor has
+    taken = models.BigIntegerField(default=0)  # people of whom it is done
     refused = models.BigIntegerField(default=0)
     due_at = models.DateTimeField(default=timezone.now)
     fence = models.PositiveIntegerField(default=0)
     tries = models.PositiveIntegerField(default=0)  # since it last got on
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["connection"], condition=Q(state="open"), name="push_one_open"),
-        ]
-        indexes = [models.Index(fields=["connection", "-id"], name="push_connection")]
+        abstract = True
 
     def __str__(self) -> str:
         return f"{self.connection}, {self.asked_at:%-d %B %Y}"
@@ -346,6 +342,20 @@ class PushRun(models.Model):
     def app(self) -> App:
         """Whose subscribers they are."""
         return self.connection.app
+
+
+class PushRun(Round):
+    """Traits of an App's subscribers on their way to a vendor."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="push_runs", db_index=False)
+    changed_since = models.DateTimeField(null=True)  # only who has changed since then; None: everybody
+    pushed_as = models.CharField(max_length=90)  # to which account, by which settings
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection"], condition=Q(state="open"), name="push_one_open"),
+        ]
+        indexes = [models.Index(fields=["connection", "-id"], name="push_connection")]
 
 
 class RejectedRow(models.Model):

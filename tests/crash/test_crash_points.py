@@ -53,7 +53,7 @@ WORKING = {
 }
 PAUSING = {"breaker.turned": ANY, "breaker.opened": AGAIN, "breaker.closed": ANY}
 SWEEPING = {"lease.returning": (CHECK, KEY, NATURAL, NEVER), "lease.returned": (NEVER, CHECK, KEY, NATURAL)}
-ELSEWHERE = {point for point in crash.POINTS if point.startswith(("batch.", "hook.", "import.", "push."))}
+ELSEWHERE = {point for point in crash.POINTS if point.startswith(("batch.", "hook.", "import.", "round."))}
 """See `test_crashes_elsewhere.py`."""
 UNKNOWN = {"write.begun", "write.sent", "write.answered", "settle.next", "settle.written", "settle.decided"}
 """Points after which nobody can know whether what must not be repeated has happened."""

@@ -18,7 +18,7 @@ from sync.models import (
     LastWord,
     MessageState,
     PushRun,
-    PushState,
+    RoundState,
     RunState,
     Source,
     Subscriber,
@@ -138,7 +138,7 @@ def test_who_forwards_dies(live_app: App, settings: Settings, point: str) -> Non
 # --- a push of traits -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("point", ["push.claimed", "write.begun", "write.answered", "push.answered", "push.stored"])
+@pytest.mark.parametrize("point", ["round.claimed", "write.begun", "write.answered", "round.answered", "round.stored"])
 def test_who_pushes_dies(live_app: App, settings: Settings, point: str) -> None:
     sealed = {"service_account_password": PASSWORD, "project_token": TOKEN}
     plain = {name: value for name, value in SETTINGS.items() if name not in sealed}
@@ -156,5 +156,5 @@ def test_who_pushes_dies(live_app: App, settings: Settings, point: str) -> None:
         assert pushes.work() == 1
         came = [profile["$distinct_id"] for heard in vendor.heard for profile in heard.body]
     run = PushRun.objects.get()
-    assert (run.state, run.taken) == (PushState.DONE, len(PEOPLE))
-    assert came == [*PEOPLE] * (2 if point in {"write.answered", "push.answered"} else 1)
+    assert (run.state, run.taken) == (RoundState.DONE, len(PEOPLE))
+    assert came == [*PEOPLE] * (2 if point in {"write.answered", "round.answered"} else 1)

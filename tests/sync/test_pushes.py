@@ -18,8 +18,8 @@ from connectors.vendors.mixpanel.profiles import Profiles
 from engage.audit.models import Entry
 from engage.tenancy.models import App, DeliveryMode
 from engage.tenancy.roles import Role
-from sync import pushes
-from sync.models import PushRun, PushState, Subscriber
+from sync import pushes, rounds
+from sync.models import PushRun, RoundState, Subscriber
 from sync.pulls import OVERLAP
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, fake_vendor
 from tests.factories import ConnectionFactory, SubscriberFactory
@@ -97,7 +97,7 @@ def test_everybody_with_one_of_the_traits_in_the_vendors_batches(
     vendor.expect(engage("ann", "bob"), engage("cid"))
     run = pushed(connection)
     vendor.assert_played()
-    assert (run.state, run.taken, run.refused, run.message) == (PushState.DONE, 3, 0, "")
+    assert (run.state, run.taken, run.refused, run.message) == (RoundState.DONE, 3, 0, "")
     assert (run.changed_since, run.finished_at is None) == (None, False)
 
 
@@ -143,7 +143,7 @@ def test_one_who_is_refused_stands_alone_and_the_others_are_taken(
     vendor.expect(replace(engage("ann", "bob"), answer=no), replace(engage("ann"), answer=no), engage("bob"))
     run = pushed(connection)
     vendor.assert_played()
-    assert (run.state, run.taken, run.refused) == (PushState.DONE, 1, 2)
+    assert (run.state, run.taken, run.refused) == (RoundState.DONE, 1, 2)
     assert run.refusal == "Mixpanel refused: $set is wrong, [secret]"
 
 
@@ -153,7 +153,7 @@ def test_a_lost_answer_goes_again_from_where_it_was(app: App, connection: Connec
     vendor.expect(engage("cid", "dan"))
     run = pushed(connection)
     vendor.assert_played()
-    assert (run.state, run.taken) == (PushState.DONE, 4)
+    assert (run.state, run.taken) == (RoundState.DONE, 4)
 
 
 def test_a_trouble_that_stays_ends_it_and_the_next_push_takes_everybody(
@@ -164,7 +164,7 @@ def test_a_trouble_that_stays_ends_it_and_the_next_push_takes_everybody(
     vendor.expect(*calls, broken=dict.fromkeys(range(3), Broken("503", 503, "{}")))
     run = pushed(connection)
     vendor.assert_played()
-    assert (run.state, run.taken) == (PushState.FAILED, 0)
+    assert (run.state, run.taken) == (RoundState.FAILED, 0)
     assert run.message.endswith("Gave up after 3 tries.")
     assert pushes.ask(connection, "test").changed_since is None
 
@@ -176,10 +176,10 @@ def test_refused_credentials_make_it_wait_for_the_connection(
     vendor.expect(engage("ann"), broken={0: Broken("401", 401, "{}")})
     run = pushed(connection)
     connection.refresh_from_db()
-    assert (run.state, connection.health, work()) == (PushState.OPEN, Health.ATTENTION, 0)
+    assert (run.state, connection.health, work()) == (RoundState.OPEN, Health.ATTENTION, 0)
     Connection.objects.update(health=Health.HEALTHY)
     vendor.expect(engage("ann"))
-    assert pushed(connection).state == PushState.DONE
+    assert pushed(connection).state == RoundState.DONE
     vendor.assert_played()
 
 
@@ -189,11 +189,11 @@ def test_a_worker_that_died_is_followed_by_another_and_one_that_comes_late_write
     people(app, "ann", "bob", "cid")
     pushes.ask(connection, "test")
     PushRun.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    dead = pushes.claim()
+    dead = rounds.claim(PushRun)
     assert dead is not None
     vendor.expect(engage("ann", "bob"))
     assert pushes._one_batch(dead)  # noqa: SLF001 - as far as it came
-    assert pushes.claim() is None, "its lease"
+    assert rounds.claim(PushRun) is None, "its lease"
     vendor.expect(engage("cid"))
     assert work() == 1
     with pytest.raises(LostClaim):
@@ -207,10 +207,10 @@ def test_what_is_changed_meanwhile_ends_it_and_what_is_switched_off_waits(
 ) -> None:
     people(app, "ann")
     Connection.objects.update(active=False)
-    assert pushed(connection).state == PushState.OPEN
+    assert pushed(connection).state == RoundState.OPEN
     Connection.objects.update(active=True, settings={**SETTINGS, "traits": "city"})
     run = pushed(connection)
-    assert (run.state, "were changed" in run.message) == (PushState.FAILED, True)
+    assert (run.state, "were changed" in run.message) == (RoundState.FAILED, True)
     assert vendor.heard == []
 
 
@@ -222,7 +222,7 @@ def test_each_night_is_pushed_once(app: App, connection: Connection) -> None:
     for day, hour in nights:
         pushes.tick(datetime(2027, 1, day, hour, 30, tzinfo=UTC))
         asked.append(PushRun.objects.count())
-        PushRun.objects.update(state=PushState.DONE)
+        PushRun.objects.update(state=RoundState.DONE)
     assert asked == [0, 0, 1, 1, 2], "04:00 in Paris is 03:00 UTC"
     Connection.objects.update(settings={**SETTINGS, "traits_nightly": False})
     pushes.tick(datetime(2027, 1, 4, 4, tzinfo=UTC))
