@@ -586,6 +586,7 @@ class Connector:
     forwarder: "ClassVar[type[Forwarder] | None]" = None  # of an analytics connector, which gets every event
     push: "ClassVar[type[TraitPush] | None]" = None  # how it takes traits, at night too (`connectors.pushes`)
     actions: ClassVar[tuple[type[Action], ...]] = ()
+    reread: ClassVar[type[Action] | None] = None  # how a person is read again at night (`connectors.rereads`)
     catalogues: ClassVar[Mapping[str, Catalogue]] = {}
     inbound: ClassVar["Inbound | None"] = None  # its webhooks (`connectors.inbound`)
     pulls: "ClassVar[Mapping[str, Pull]]" = {}  # what is read into traits at night (`connectors.pulls`)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.contrib.staticfiles import finders
 from django.core.checks import CheckMessage, Error, Warning, register  # noqa: A004 - Django's name
 
-from connectors import pushes
+from connectors import pushes, rereads
 from connectors.base import (
     Action,
     Catalogue,
@@ -80,6 +80,7 @@ def _connector(declared: type[Connector]) -> Iterator[CheckMessage]:
     yield from _secrets(declared)
     yield from _inbound(declared)
     yield from _pulls(declared)
+    yield from _reread(declared)
     for name, count in Counter(getattr(action, "key", "") for action in declared.actions).items():
         if count > 1:
             yield Error(f"{count} of its actions have the key {name!r}.", obj=declared, id="engage.E012")
@@ -164,6 +165,19 @@ def _batches(declared: type[Connector]) -> Iterator[CheckMessage]:
     for name in sorted({"traits", pushes.SETTING} - set(declared.Settings.base_fields)):
         text = f"Who pushes traits is asked which, and whether at night: there is no setting {name!r}."
         yield Error(text, obj=declared, id="engage.E027")
+
+
+def _reread(declared: type[Connector]) -> Iterator[CheckMessage]:
+    reread = declared.reread
+    if reread is None:
+        return
+    asks = any(form_field.required for form_field in reread.Inputs.base_fields.values())
+    if reread not in declared.actions or reread.replay is not Replay.NATURAL or not reread.needs.groups or asks:
+        text = "Who is read again is read by one of the actions: `Replay.NATURAL`, with `needs` and without required inputs."
+        yield Error(text, obj=declared, id="engage.E030")
+    if rereads.SETTING not in declared.Settings.base_fields:
+        text = f"What is read again needs the setting {rereads.SETTING!r}: `nightly_choice()` makes it."
+        yield Error(text, obj=declared, id="engage.E031")
 
 
 def _action(action: type[Action], declared: type[Connector]) -> Iterator[CheckMessage]:

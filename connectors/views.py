@@ -17,7 +17,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 from django.views.generic import TemplateView, View
 
-from connectors import activity, catalogues, connections, forwarded, pushes, runner, scripts
+from connectors import activity, catalogues, connections, forwarded, pushes, rereads, runner, scripts
 from connectors.base import Action, Category, Connector, ProbeLine
 from connectors.forms import SamplesForm, SettingsForm, SwitchForm, settings_form
 from connectors.journal import spelled_out
@@ -33,7 +33,7 @@ from engage.tenancy.scoped import ConsoleViewMixin
 from engage.vault.fields import Unreadable
 
 HISTORY_SHOWN = 50
-PUSHES_SHOWN = 7
+ROUNDS_SHOWN = 7
 # unfold would head these pages "Connectors > Connections > ...", which are no words of the console.
 TITLE_ALONE = {"model_admin": None}
 
@@ -355,6 +355,7 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
                 pulls_setting=declared.Settings.base_fields[SETTING].label if declared.pulls else "",
                 by_user_id=bool(row and way_of(row.settings) == BY_USER_ID),
                 push=self._push(),
+                reread=self._reread(),
                 may_preview=declared.several and row is not None and may_manage and not is_archived,
                 problem=connections.last_problem(row)[0] if row else "",
             )
@@ -463,7 +464,19 @@ class ConnectionView(ConnectorViewMixin, TemplateView):
             "traits": push.traits(row.settings) if row else (),
             "nightly": bool(row and row.active and pushes.is_on(push, row.settings)),
             "label": declared.Settings.base_fields[pushes.SETTING].label,
-            "runs": list(row.push_runs.order_by("-pk")[:PUSHES_SHOWN]) if row else [],
+            "runs": list(row.push_runs.order_by("-pk")[:ROUNDS_SHOWN]) if row else [],
+        }
+
+    def _reread(self) -> dict[str, Any] | None:
+        """How people are read again at the vendor, and how the last readings went; None where nobody is."""
+        declared, row = self.declared, self.connection
+        if declared.reread is None:
+            return None
+        return {
+            "action": declared.reread,
+            "nightly": bool(row and row.active and rereads.is_on(row.settings)),
+            "label": declared.Settings.base_fields[rereads.SETTING].label,
+            "runs": list(row.reread_runs.order_by("-pk")[:ROUNDS_SHOWN]) if row else [],
         }
 
     def _history(self, form: SettingsForm) -> Iterator[dict[str, Any]]:

@@ -21,7 +21,7 @@ from engage.alerts.models import Alert
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
 from prompts.models import OPEN, Attempt, Batch, Execution, PromptEvent, Refusal, State
-from sync.models import InboundMessage, PushRun, RejectedRow, UploadPart
+from sync.models import InboundMessage, PushRun, RejectedRow, RereadRun, UploadPart
 from sync.uploads import FORGOTTEN_AFTER, IDLE
 
 logger = logging.getLogger(__name__)
@@ -92,6 +92,7 @@ RULES = (
     Rule("replaced scripts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _replaced_scripts),
     Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
     Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
+    Rule("rereads", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RereadRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),
     Rule("alerts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(Alert, "closed_at")),
     Rule("sessions", timedelta, _sessions),

@@ -46,6 +46,7 @@ class SourceAdmin(ScopedModelAdmin):
             "cloudformation/": ("cloudformation_new", views.CloudFormationView),
             "read/<uuid:connection>/<slug:pull>/": ("read", views.ReadNowView),
             "push/<uuid:connection>/": ("push", views.PushNowView),
+            "reread/<uuid:connection>/": ("reread", views.ReadAgainView),
             "<uuid:source>/cloudformation/": ("cloudformation", views.CloudFormationView),
             "<uuid:source>/change/": ("change", views.SourceView),
             "<uuid:source>/test/": ("test", views.TestView),

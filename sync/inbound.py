@@ -10,7 +10,7 @@ signing secret write, which is what people switch a connection off for.
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -319,14 +319,39 @@ def _apply(message: InboundMessage, learned: Iterable[Learned], began: datetime)
     return End(MessageState.IGNORED, "It says nothing of a subscriber.")
 
 
-def confirmed(connection: Connection, person: Subscriber, word: Confirmed, as_of: datetime) -> None:
-    """Write what the vendor showed of a person when it confirmed an action, unless a newer message has told of it."""
+def confirmed(
+    connection: Connection,
+    person: Subscriber,
+    word: Confirmed,
+    as_of: datetime,
+    asked_by: Mapping[str, Any] | None = None,
+) -> None:
+    """Write what the vendor showed of a person when it confirmed an action, unless a newer message has told of it.
+
+    Args:
+        connection: of the vendor.
+        person: of whom it is said.
+        word: what it said.
+        as_of: when it was asked.
+        asked_by: the traits by which it was asked. Whoever has others meanwhile has another purchase, say: nothing is written.
+
+    """
     try:
         with transaction.atomic():
-            if _is_newest(connection, Learned(word.traits, subject=word.subject), person, as_of):
-                traits.set_traits(connection.app, person.user_id, word.traits, origin=f"Action of {connection}")
+            if not _is_newest(connection, Learned(word.traits, subject=word.subject), person, as_of):
+                return
+            if asked_by is not None and not _still_have(person, asked_by):
+                transaction.set_rollback(True)
+                return
+            traits.set_traits(connection.app, person.user_id, word.traits, origin=f"Action of {connection}")
     except traits.TraitError as error:
         logger.warning("What %s confirmed cannot be kept as traits: %s", connection, error)
+
+
+def _still_have(person: Subscriber, known: Mapping[str, Any]) -> bool:
+    """Whether somebody is there, and has these traits; the row is locked until the transaction ends."""
+    row = Subscriber.objects.select_for_update().filter(pk=person.pk).first()
+    return row is not None and all(row.traits.get(name) == value for name, value in known.items())
 
 
 def _people(message: InboundMessage, word: Learned) -> list[Subscriber]:

@@ -343,6 +343,11 @@ class Round(models.Model):
         """Whose subscribers they are."""
         return self.connection.app
 
+    @property
+    def part(self) -> str:
+        """Which of the vendor's parts (`Connector.parts`) must need nobody's attention; "" is all of it."""
+        return ""
+
 
 class PushRun(Round):
     """Traits of an App's subscribers on their way to a vendor."""
@@ -356,6 +361,26 @@ class PushRun(Round):
             models.UniqueConstraint(fields=["connection"], condition=Q(state="open"), name="push_one_open"),
         ]
         indexes = [models.Index(fields=["connection", "-id"], name="push_connection")]
+
+
+class RereadRun(Round):
+    """An App's subscribers read again at a vendor, one by one. `taken` are those who were read."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="reread_runs", db_index=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection"], condition=Q(state="open"), name="reread_one_open"),
+        ]
+        indexes = [models.Index(fields=["connection", "-id"], name="reread_connection")]
+
+    @property
+    def part(self) -> str:
+        """The part that its action signs in to."""
+        from connectors.registry import connector_or_none
+
+        declared = connector_or_none(self.connection.connector)
+        return declared.reread.part if declared and declared.reread else ""
 
 
 class RejectedRow(models.Model):

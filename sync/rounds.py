@@ -21,7 +21,7 @@ from connectors import connections
 from connectors.base import Json
 from connectors.catalogues import zone_of
 from connectors.failures import LostClaim
-from connectors.models import Connection, Health
+from connectors.models import Connection
 from connectors.runner import Outcome, Result
 from engage import bell, crash
 from engage.logs import about
@@ -87,28 +87,28 @@ def begin(kind: type[Kind], connection: Connection, by: str, **values: Any) -> K
 
 def ring(kind: type[Round], task: str) -> None:
     """Ring for what waits and nobody rang for."""
-    if due(kind).exists():
+    if due(kind):
         bell.ring(task)
 
 
 # --- claim ------------------------------------------------------------------------------------------------------------------
 
 
-def due(kind: type[Kind]) -> QuerySet[Kind]:
-    """The rounds that a worker may go on with now."""
+def due(kind: type[Kind]) -> list[Kind]:
+    """The rounds that a worker may go on with now, the one that has been due longest first."""
     rows = _rows(kind).filter(state=RoundState.OPEN, due_at__lte=Now(), connection__active=True)
-    return rows.exclude(connection__health=Health.ATTENTION)
+    found = rows.select_related("connection").order_by("due_at", "pk")
+    return [run for run in found if not run.connection.needs_attention(run.part)]
 
 
 def claim(kind: type[Kind]) -> Kind | None:
     """Claim the round that has been due longest, or return None. A claim makes it due again when its lease is over."""
-    with transaction.atomic():
-        found = due(kind).select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "pk").first()
-        if found is None:
-            return None
-        _rows(kind).filter(pk=found.pk).update(fence=F("fence") + 1, due_at=Now() + Value(LEASE))
-    crash.point("round.claimed")
-    return _rows(kind).get(pk=found.pk)
+    for found in due(kind):
+        mine = _rows(kind).filter(pk=found.pk, fence=found.fence, state=RoundState.OPEN)
+        if mine.update(fence=F("fence") + 1, due_at=Now() + Value(LEASE)):
+            crash.point("round.claimed")
+            return _rows(kind).get(pk=found.pk)
+    return None
 
 
 def work(kind: type[Kind], batch: Callable[[Kind], bool]) -> int:

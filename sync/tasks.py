@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from connectors import catalogues
-from sync import inbound, pushes, reports, retyping, schedule
+from sync import inbound, pushes, reports, rereads, retyping, schedule
 
 
 @shared_task(name="sync.tick")
@@ -15,6 +15,7 @@ def tick() -> None:
     catalogues.refresh_due(timezone.now())
     inbound.sweep()
     pushes.tick(timezone.now())
+    rereads.tick(timezone.now())
 
 
 @shared_task(name=inbound.TASK)
@@ -27,6 +28,12 @@ def process_messages() -> None:
 def push_traits() -> None:
     """Push traits to vendors."""
     pushes.work()
+
+
+@shared_task(name=rereads.TASK)
+def read_again() -> None:
+    """Read subscribers again at vendors, one by one."""
+    rereads.work()
 
 
 @shared_task(name="sync.import_source")

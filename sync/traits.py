@@ -241,12 +241,17 @@ def coverage(app: App, needs: Needs) -> tuple[int, int]:
     return cache.get_or_set(f"coverage:{app.pk}:{name}", lambda: _count(app, needs), COVERAGE_KEPT) or (0, 0)
 
 
-def _count(app: App, needs: Needs) -> tuple[int, int]:
+def meeting(needs: Needs) -> Q:
+    """Return the condition of subscribers who have what `needs` names; an empty one where it names nothing."""
     having = Q()
     for group in needs.groups:
         having &= Q(traits__has_any_keys=list(group))
+    return having
+
+
+def _count(app: App, needs: Needs) -> tuple[int, int]:
     counts = Subscriber.objects.filter(app=app).aggregate(
-        having=Count("pk", filter=having) if needs.groups else Count("pk"), total=Count("pk")
+        having=Count("pk", filter=meeting(needs)) if needs.groups else Count("pk"), total=Count("pk")
     )
     return counts["having"], counts["total"]
 

@@ -24,7 +24,7 @@ from engage.tenancy import current
 from engage.tenancy.models import User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
-from sync import exports, pulls, pushes, rejected, reports, sources, uploads
+from sync import exports, pulls, pushes, rejected, reports, rereads, sources, uploads
 from sync.forms import CLEENG_ID_COLUMN, IDENTITY, SECRET, ExportForm, SourceForm, external_id_of
 from sync.imports import layout_of
 from sync.models import Access, Content, ImportRun, MailWhen, RunState, Source, Subscriber
@@ -307,6 +307,28 @@ class PushNowView(ConsoleViewMixin, View):
             bell.ring_on_commit(pushes.TASK)
             messages.success(request, f"Traits are being pushed to {connection}.")
         return redirect(f"{page_url(found[0], connection)}#push")
+
+
+class ReadAgainView(ConsoleViewMixin, View):
+    """*Read now* on the page of a connector whose vendor is read person by person."""
+
+    title = "Read now"
+    right = Right.MANAGE_SOURCES
+
+    def post(self, request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        """Note it, and ring for a worker."""
+        rows = Connection.objects.filter(app=current.current_app(request)).select_related("app")
+        connection = get_object_or_404(rows, pk=kwargs["connection"])
+        found = rereads.reread_of(connection)
+        if found is None:
+            raise Http404
+        if connection.active:
+            record("asked for", rereads.ask(connection, who(request)), request=request)
+            bell.ring_on_commit(rereads.TASK)
+            messages.success(request, f"What your subscribers have is being read at {connection}.")
+        else:
+            messages.error(request, f"Nothing was read. {connection} is switched off.")
+        return redirect(f"{page_url(found[0], connection)}#reread")
 
 
 def read_now(request: HttpRequest, source: Source, *, everything: bool = False) -> None:

@@ -80,6 +80,7 @@ def test_a_vendor_knows_nothing_but_the_vocabulary() -> None:
         "inbound",
         "pulls",
         "pushes",
+        "rereads",
         "failures",
         "auth",
         "http",

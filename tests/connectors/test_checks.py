@@ -17,6 +17,7 @@ from connectors.base import (
     SecretField,
     Values,
     account_choice,
+    all_of,
     identity,
 )
 from connectors.checks import declaration, registered_connectors
@@ -28,6 +29,13 @@ from tests.connectors.tellers import Hints
 
 def list_nothing(api: Api) -> list[Choice]:
     return []
+
+
+class Unread(Action):
+    """A reading of one person, whose connector does not offer it."""
+
+    key, label = "unread", "Unread"
+    replay, replay_proof, needs = Replay.NATURAL, "https://vendor.example/docs", all_of("vendor_id")
 
 
 def whole() -> tuple[type[Connector], type[Action]]:
@@ -153,6 +161,7 @@ CONNECTOR_FAULTS: dict[str, tuple[str, Callable[[], Any], set[str]]] = {
         lambda: form(x=SecretField(**HELP), y=account_choice("Region", [("us", "US")], help_text="A help text.")),
         {"engage.E028"},
     ),
+    "a reading that is none of its actions": ("reread", lambda: Unread, {"engage.E030", "engage.E031"}),
     "a secret that chooses the account": ("Settings", lambda: form(x=identity(SecretField(**HELP))), {"engage.E011"}),
 }
 

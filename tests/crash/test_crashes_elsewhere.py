@@ -1,4 +1,4 @@
-"""A process dies in an import, over a vendor's message, in the middle of a batch or of a push; another one goes on."""
+"""A process dies in an import, over a vendor's message, in the middle of a batch, a push or a reading; another goes on."""
 
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -11,13 +11,14 @@ from pytest_django import Settings
 from engage.tenancy.models import App
 from prompts import events, forwarding, versions
 from prompts.models import Batch, Execution, State
-from sync import imports, inbound, pushes
+from sync import imports, inbound, pushes, rereads
 from sync.models import (
     ImportRun,
     InboundMessage,
     LastWord,
     MessageState,
     PushRun,
+    RereadRun,
     RoundState,
     RunState,
     Source,
@@ -28,7 +29,8 @@ from tests.connectors.fake_vendor import Call, FakeVendor, Heard, fake_vendor
 from tests.connectors.inbound_contract import SECRET
 from tests.connectors.tellers import Slipping, sign_slip, slip
 from tests.connectors.vendors.test_mixpanel import PASSWORD, SETTINGS, TOKEN
-from tests.crash.victim import dies_at, forward, import_files, push, read_messages
+from tests.connectors.vendors.test_roku import CHANNEL, KEY, shown
+from tests.crash.victim import dies_at, forward, import_files, push, read_again, read_messages
 from tests.sync.conftest import TestBucket
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
@@ -158,3 +160,29 @@ def test_who_pushes_dies(live_app: App, settings: Settings, point: str) -> None:
     run = PushRun.objects.get()
     assert (run.state, run.taken) == (RoundState.DONE, len(PEOPLE))
     assert came == [*PEOPLE] * (2 if point in {"write.answered", "round.answered"} else 1)
+
+
+# --- a reading of purchases -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("point", ["round.claimed", "round.answered", "round.stored"])
+def test_who_reads_purchases_dies(live_app: App, settings: Settings, point: str) -> None:
+    account = factories.ConnectionFactory(
+        app=live_app, connector="roku", settings={"channel_id": CHANNEL}, secrets={"partner_api_key": KEY}
+    )
+    for user in PEOPLE:
+        factories.SubscriberFactory(app=live_app, user_id=user, traits={"roku_transaction_id": user})
+    rereads.ask(account, "test")
+    RereadRun.objects.update(due_at=timezone.now() - PAST)
+    with fake_vendor() as vendor:
+        vendor.by_shape = lambda heard: shown(heard.path.rpartition("/")[2])
+        settings.ENGAGE_VENDOR_URLS = {"roku": vendor.url}
+        dies_at(point, read_again)
+        assert rereads.work() == 0, "its lease holds"
+        RereadRun.objects.update(due_at=timezone.now() - PAST)
+        assert rereads.work() == 1
+        came = [heard.path.rpartition("/")[2] for heard in vendor.heard]
+    run = RereadRun.objects.get()
+    assert (run.state, run.taken, run.refused) == (RoundState.DONE, len(PEOPLE), 0)
+    assert came == [*PEOPLE] * (2 if point == "round.answered" else 1)
+    assert set(Subscriber.objects.values_list("traits__roku_state", flat=True)) == {"active"}

@@ -22,7 +22,7 @@ from connectors.http import Api
 from engage import crash
 from engage.tenancy.models import App
 from prompts import events, executions, forwarding
-from sync import imports, inbound, pushes
+from sync import imports, inbound, pushes, rereads
 from sync.models import Source
 from tests.connectors.tellers import Slipping
 
@@ -97,6 +97,11 @@ def forward(connection_id: UUID) -> None:
 def push() -> None:
     """What a worker does when the bell rings for pushes."""
     pushes.work()
+
+
+def read_again() -> None:
+    """What a worker does when the bell rings for readings."""
+    rereads.work()
 
 
 def read_messages() -> None:

@@ -114,6 +114,7 @@ def setup(_: Store) -> Mapping[str, str]:
         "package_name": PACKAGE,
         "shared_secret": SHARED_KEY,
         "products": products,
+        "reread_nightly": "on",
         "adm_client_id": CLIENT,
         "adm_client_secret": CLIENT_SECRET,
     }

@@ -91,7 +91,7 @@ def _put(
 def setup(_: Store) -> Mapping[str, str]:
     """Return the settings of the connection."""
     products = "\n".join(f"{code}; {group}; {name}" for code, (group, name, _, _) in PRODUCTS.items())
-    return {"channel_id": str(CHANNEL), "partner_api_key": API_KEY, "products": products}
+    return {"channel_id": str(CHANNEL), "partner_api_key": API_KEY, "products": products, "reread_nightly": "on"}
 
 
 def traits(person: Person) -> Mapping[str, str]:

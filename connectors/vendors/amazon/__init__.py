@@ -22,6 +22,7 @@ from connectors.base import (
 )
 from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
+from connectors.rereads import nightly_choice
 from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.amazon import pushing
 from connectors.vendors.amazon.buying import SKU, Downgrade, Purchase, Upgrade
@@ -74,6 +75,7 @@ class Amazon(Connector):
     )
     docs_url = DOCS
     actions = (Purchase, Upgrade, Downgrade, Validate, Push)
+    reread = Validate
     catalogues = {"products": Catalogue("Products", products)}
     inbound = Notifications()
     base_urls = {"live": RVS, "sandbox": f"{RVS}/sandbox"}
@@ -111,6 +113,7 @@ class Amazon(Connector):
             label="SKUs",
             help_text="One a line, e.g. “premium.month Premium, monthly”. Of a subscription, those of its terms.",
         )
+        reread_nightly = nightly_choice("Amazon")
         rtn_topic_arn = identity(
             PatternField(
                 TOPIC,

@@ -29,6 +29,7 @@ from connectors.base import (
 )
 from connectors.failures import BadCredentials, Failure, Rejected, Undocumented, refused
 from connectors.http import Api
+from connectors.rereads import nightly_choice
 from connectors.typed_lists import ListField, labelled, typed
 from connectors.vendors.roku.buying import LINE, Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
@@ -64,6 +65,7 @@ class Roku(Connector):
     aliases = ("roku pay", "channel store", "in-app purchase", "streaming player")
     docs_url = DOCS
     actions = (Purchase, Upgrade, Downgrade, Validate, Cancel, Refund, Credit)
+    reread = Validate
     catalogues = {"products": Catalogue("Products", products)}
     inbound = Notifications()
     setup_steps = (
@@ -91,6 +93,7 @@ class Roku(Connector):
             label="Products",
             help_text="One a line: code; product group; name. Like “premium_yearly; films; Premium, yearly”.",
         )
+        reread_nightly = nightly_choice("Roku")
 
     def base_url(self, settings: Values) -> str:
         """One host for everybody."""
