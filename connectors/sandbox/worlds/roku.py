@@ -216,6 +216,21 @@ def credit(body: Json, store: Store) -> Response:
     return _yes(ReferenceId=number)
 
 
+def update_bill_cycle(body: Json, store: Store) -> Response:
+    """`POST /update-bill-cycle`, as it was documented once: what is paid for lasts until the date."""
+    row = _transaction(store, body.get("transactionId"))
+    try:
+        until = datetime.fromisoformat(str(body.get("newBillCycleDate"))).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise _no("Invalid newBillCycleDate.") from None
+    if row["shown"]["cancelled"] or not row["shown"]["isEntitled"] or until <= store.now():
+        raise _no("The bill cycle cannot be updated.")
+    if until != row["ends"]:
+        store.put(KEY, "transaction", row["number"], {**row, "ends": until})
+        store.effect(KEY, "bill_moved", row["who"], product=row["shown"]["productId"])
+    return _yes()
+
+
 def _keyed(act: Callable[[Json, Store], Response], request: Request, store: Store) -> Response:
     """Let somebody write whose body has the key."""
     body = request.members()
@@ -228,6 +243,7 @@ ROUTES: tuple[Route, ...] = (
     ("POST", "/cancel-subscription", partial(_keyed, cancel)),
     ("POST", "/refund-subscription", partial(_keyed, refund)),
     ("POST", "/issue-service-credit", partial(_keyed, credit)),
+    ("POST", "/update-bill-cycle", partial(_keyed, update_bill_cycle)),
 )
 
 

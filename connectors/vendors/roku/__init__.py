@@ -31,6 +31,7 @@ from connectors.failures import BadCredentials, Failure, Rejected, Undocumented,
 from connectors.http import Api
 from connectors.rereads import nightly_choice
 from connectors.typed_lists import ListField, labelled, typed
+from connectors.vendors.roku.bill_cycle import UpdateBillCycle, legacy_choice
 from connectors.vendors.roku.buying import LINE, Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
 from connectors.vendors.roku.notifications import KEYS_HOST, Notifications
@@ -64,7 +65,7 @@ class Roku(Connector):
     description = "Sell and change subscriptions on Roku devices; check, cancel and refund them, and give credit."
     aliases = ("roku pay", "channel store", "in-app purchase", "streaming player")
     docs_url = DOCS
-    actions = (Purchase, Upgrade, Downgrade, Validate, Cancel, Refund, Credit)
+    actions = (Purchase, Upgrade, Downgrade, Validate, Cancel, Refund, Credit, UpdateBillCycle)
     reread = Validate
     catalogues = {"products": Catalogue("Products", products)}
     inbound = Notifications()
@@ -74,7 +75,7 @@ class Roku(Connector):
         "Enter the key and the app's channel id, and list the products that you offer with their product groups.",
         "Test the connection, switch it to Active and save. Purchases of test users are made here too: Roku has no sandbox.",
         "Let your channel carry out the instructions and report the purchase: see “Put Engage into your app”.",
-        "From a server Roku changes and resumes no plan, and no longer moves the next bill: a credit gives free time.",
+        "From a server Roku changes and resumes no plan. A credit gives free time; to move the next bill is legacy, and off.",
     )
 
     class Settings(forms.Form):
@@ -94,6 +95,7 @@ class Roku(Connector):
             help_text="One a line: code; product group; name. Like “premium_yearly; films; Premium, yearly”.",
         )
         reread_nightly = nightly_choice("Roku")
+        legacy_bill_cycle = legacy_choice()
 
     def base_url(self, settings: Values) -> str:
         """One host for everybody."""

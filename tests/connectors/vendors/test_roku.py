@@ -22,6 +22,7 @@ from connectors.journal import OnlyLooks
 from connectors.registry import connector
 from connectors.runner import Outcome, Result, Work, follow_up
 from connectors.vendors.roku import Roku, products
+from connectors.vendors.roku.bill_cycle import UpdateBillCycle
 from connectors.vendors.roku.buying import Downgrade, Purchase, Upgrade
 from connectors.vendors.roku.managing import Cancel, Credit, Refund, Validate
 from connectors.vendors.roku.purchases import traits_of
@@ -363,6 +364,50 @@ class TestCredit(ActionContract):
         player.vendor.expect(replace(self.scenario.calls[0], answer=answer))
         outcome, _ = player.play(self.scenario)
         assert (outcome.result, outcome.may_have_acted) == (Result.UNCERTAIN, True)
+
+
+class TestUpdateBillCycle(ActionContract):
+    call = Call(
+        "POST",
+        "/update-bill-cycle",
+        {"status": 0, "errorMessage": ""},
+        body={"partnerAPIKey": KEY, "transactionId": NUMBER, "newBillCycleDate": "2999-02-14"},
+    )
+    scenario = Scenario(
+        action=UpdateBillCycle,
+        calls=(shown(), call),
+        result=Result.DONE,
+        message="Roku accepted 30 free days of premium_yearly before its next bill",
+        traits=KNOWN,
+        inputs={"days": "30"},
+        **{**COMMON, "settings": {**SETTINGS, "legacy_bill_cycle": True}},
+    )
+
+    def test_it_is_off_unless_the_settings_say_so(self, player: Player) -> None:
+        off = replace(self.scenario, settings=SETTINGS)
+        outcome, _ = player.play(off)
+        told = (
+            "Roku's reference no longer has it. “Give free days by moving the bill (legacy)” under Settings offers it."
+        )
+        assert (outcome.result, outcome.message, player.vendor.heard) == (Result.REJECTED, told, [])
+
+    @pytest.mark.parametrize(
+        "changes", [{"cancelled": True}, {"isEntitled": False}, {"expirationDate": at(in_days(-1))}]
+    )
+    def test_what_does_not_renew_has_no_next_bill(self, player: Player, changes: Any) -> None:
+        player.vendor.expect(shown(**changes))
+        outcome, _ = player.play(self.scenario)
+        player.vendor.assert_played()
+        assert (outcome.result, "no next bill" in outcome.message) == (Result.REJECTED, True)
+
+    def test_a_repeat_sends_the_same_date_although_roku_shows_the_moved_one(self, player: Player) -> None:
+        journal = MemoryJournal()
+        player.vendor.expect(shown(), self.call, broken={1: Broken("reset", then="reset")})
+        lost, _ = player.play(self.scenario, journal)
+        player.vendor.expect(shown(expirationDate=at(ENDS + timedelta(days=30))), self.call)
+        again, _ = player.play(self.scenario, journal.again(), may_have_acted=True)
+        player.vendor.assert_played()
+        assert (lost.result, lost.may_have_acted, again.result) == (Result.WAITING, True, Result.DONE)
 
 
 # --- what Roku shows ----------------------------------------------------------------------------------------------------

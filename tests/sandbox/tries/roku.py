@@ -20,4 +20,5 @@ TRIES = (
     Try("cancel", {"when": "end_of_period", "notify": True}, "subscription_cancelled", DIEGO, Result.PENDING),
     Try("refund", {"kind": "percent", "amount": None, "percent": 50, "comment": ""}, "refunded", AVA),
     Try("credit", {"amount": None, "product": "basic_monthly", "comment": "Thank you"}, "credit_issued", AVA),
+    Try("update_bill_cycle", {"days": 30}, "bill_moved", AVA, settings={"legacy_bill_cycle": True}),
 )
