@@ -7,6 +7,7 @@ sent; every other end before a whole answer may have acted.
 
 import ssl
 from collections.abc import Callable, Iterable, Mapping
+from functools import cached_property
 from io import RawIOBase
 from typing import Any
 
@@ -192,6 +193,11 @@ class Http2(CheckedAdapter):
 
     pools = {"https": _Pool}
 
-    def init_poolmanager(self, connections: int, maxsize: int, block: bool = False, **options: Any) -> None:
-        """Make the pools, whose connections offer HTTP/2."""
-        super().init_poolmanager(connections, maxsize, block, ssl_context=_Offer(ssl.PROTOCOL_TLS_CLIENT), **options)
+    @cached_property
+    def _offer(self) -> _Offer:
+        return _Offer(ssl.PROTOCOL_TLS_CLIENT)
+
+    def build_connection_pool_key_attributes(self, *told: Any, **more: Any) -> Any:
+        """Let connections offer HTTP/2. Most attempts of a connector do not come here, so it is made at the first that does."""
+        host, options = super().build_connection_pool_key_attributes(*told, **more)
+        return host, {**options, "ssl_context": self._offer}
