@@ -7,6 +7,7 @@ resolves to something else a moment later ("rebinding") changes nothing. When in
 import ipaddress
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import cache
 from urllib.parse import urlsplit
 
@@ -71,6 +72,8 @@ def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> list[str]
         Temporary: the name does not resolve, or not within `seconds`.
 
     """
+    with suppress(ValueError):
+        return [str(ipaddress.ip_address(host))]  # nobody is asked, so no thread waits
     try:
         found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(seconds)
     except TimeoutError:  # the resolver's own, or ours
