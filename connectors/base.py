@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import Enum
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from django import forms
@@ -573,6 +574,11 @@ BY_STATUS = frozenset({401, 408, 425, 429})
 """Refusals whose status says what happens next, and whose words do not, unless the vendor's code is in `Connector.codes`."""
 
 
+@cache
+def _secret_fields(form: type[forms.Form]) -> Mapping[str, SecretField]:
+    return {name: one for name, one in form.base_fields.items() if isinstance(one, SecretField)}
+
+
 class Connector:
     """A vendor: its settings, how to sign a request, how to read its failures, and its actions."""
 
@@ -707,6 +713,10 @@ class Connector:
         "yes" ends it as uncertain, at once.
         """
         return False
+
+    def secret_fields(self, settings: Values) -> Mapping[str, SecretField]:
+        """Return the settings that hold secrets: those of the form, unless its fields depend on what is set."""
+        return _secret_fields(self.Settings)
 
     def actions_of(self, settings: Values) -> tuple[type[Action], ...]:
         """Return what a connection with these settings can do: the same for all, unless its settings are the action."""

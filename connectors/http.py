@@ -22,7 +22,7 @@ from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, Missin
 from connectors import tokens
 from connectors.answers import Answer, interesting, json_or_text, read_xml, retry_after, shortened, words_of
 from connectors.auth import TokenSource
-from connectors.base import Connector, SecretField, Values
+from connectors.base import Connector, Values
 from connectors.bodies import XML, Body, Content, body_of
 from connectors.failures import (
     AlreadyDone,
@@ -722,7 +722,6 @@ def secret_values(connector: Connector, settings: Values) -> tuple[str, ...]:
     """Return the values of the connector's secret settings, for masking."""
     return tuple(
         secret
-        for name, form_field in connector.Settings(initial=dict(settings)).fields.items()
-        if isinstance(form_field, SecretField)
+        for name, form_field in connector.secret_fields(settings).items()
         for secret in form_field.values_in(str(settings.get(name) or ""))
     )

@@ -5,22 +5,37 @@ trait nor an answer chooses where we call. Secrets go into headers and the body 
 """
 
 import json
+from collections.abc import Mapping
 from datetime import timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 from urllib.parse import urlsplit
 
 from connectors import placeholders
 from connectors.addresses import checked_addresses
 from connectors.answers import Answer
-from connectors.api_actions.endpoint import KEY_HEADER, Endpoint, fits_header, server_of
+from connectors.api_actions.endpoint import KEPT, KEY_HEADER, Endpoint, fits_header, server_of
 from connectors.api_actions.settings import PREFIX, EndpointForm
 from connectors.auth import PutSecrets
-from connectors.base import Action, Category, Connector, Json, Needs, ProbeLine, Replay, Support, Values
+from connectors.base import (
+    Action,
+    Category,
+    Connector,
+    Json,
+    Needs,
+    ProbeLine,
+    Replay,
+    SecretField,
+    Support,
+    Values,
+)
 from connectors.failures import Failure, NotAllowed, Rejected, Undocumented
 from connectors.http import Api, base_url
 from connectors.inputs import form_of
 from connectors.placeholders import SECRET, TRAIT, Known
+
+NAMED_SECRET = SecretField()
+"""How the value of a secret is read that the settings name."""
 
 
 class Call(Action):
@@ -106,31 +121,16 @@ class ApiActions(Connector):
 
     def auth(self, settings: Values) -> PutSecrets:
         """Return what puts the secrets in."""
-        named = (name for name in settings if name.startswith(PREFIX))
-        return PutSecrets({name.removeprefix(PREFIX): str(settings[name]) for name in named})
+        return PutSecrets({name.removeprefix(PREFIX): str(settings[name]) for name in self.secret_fields(settings)})
+
+    def secret_fields(self, settings: Values) -> Mapping[str, SecretField]:
+        """Return those that the settings name, whether a placeholder still does or not."""
+        return dict.fromkeys((name for name in settings if name.startswith(PREFIX)), NAMED_SECRET)
 
     def actions_of(self, settings: Values) -> tuple[type[Action], ...]:
         """Return the one action that the settings describe."""
-        if not settings:
-            return ()
-        endpoint, replay = Endpoint.read(settings), Replay[settings["replay"]]
-        traits = endpoint.used(TRAIT)
-        names = {placeholder.name for placeholder in traits if placeholder.default is None}
-        also = tuple(dict.fromkeys(placeholder.name for placeholder in traits if placeholder.name not in names))
-        needed = dict.fromkeys(placeholder.name for placeholder in traits if placeholder.name in names)
-        declared = {
-            "key": "call",
-            "label": settings["name"],
-            "description": settings.get("description") or f"{settings['method']} {server_of(settings['url'])}",
-            "needs": Needs(tuple((name,) for name in needed), also),
-            "replay": replay,
-            "replay_proof": "As an administrator of this App says of the endpoint.",
-            "key_kept": timedelta(hours=settings["key_hours"]) if replay is Replay.KEY else None,
-            "check_at": f"Look in your own system behind {urlsplit(settings['url']).hostname}; it was sent the {KEY_HEADER} shown.",
-            "from_browser": frozenset(one.name for one in endpoint.inputs if one.from_person),
-            "Inputs": form_of(endpoint.inputs),
-        }
-        return (type("Call", (Call,), declared),)
+        told = tuple((name, value) for name, value in settings.items() if not name.startswith(PREFIX))
+        return (_action(told),) if told else ()
 
     def probe(self, api: Api) -> list[ProbeLine]:
         """Look whether the server may be called; the rest cannot be tested without calling it."""
@@ -144,3 +144,27 @@ class ApiActions(Connector):
                 None, "Whether it accepts the request cannot be tested without sending it. Try it from a prompt."
             ),
         ]
+
+
+@lru_cache(KEPT)
+def _action(told: tuple[tuple[str, Any], ...]) -> type[Action]:
+    """Return the action that settings describe, without secrets: each execution asks for it again."""
+    settings = dict(told)
+    endpoint, replay = Endpoint.read(settings), Replay[settings["replay"]]
+    traits = endpoint.used(TRAIT)
+    names = {placeholder.name for placeholder in traits if placeholder.default is None}
+    also = tuple(dict.fromkeys(placeholder.name for placeholder in traits if placeholder.name not in names))
+    needed = dict.fromkeys(placeholder.name for placeholder in traits if placeholder.name in names)
+    declared = {
+        "key": "call",
+        "label": settings["name"],
+        "description": settings.get("description") or f"{settings['method']} {server_of(settings['url'])}",
+        "needs": Needs(tuple((name,) for name in needed), also),
+        "replay": replay,
+        "replay_proof": "As an administrator of this App says of the endpoint.",
+        "key_kept": timedelta(hours=settings["key_hours"]) if replay is Replay.KEY else None,
+        "check_at": f"Look in your own system behind {urlsplit(settings['url']).hostname}; it was sent the {KEY_HEADER} shown.",
+        "from_browser": frozenset(one.name for one in endpoint.inputs if one.from_person),
+        "Inputs": form_of(endpoint.inputs),
+    }
+    return type("Call", (Call,), declared)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from connectors import placeholders
@@ -12,6 +13,8 @@ from connectors.placeholders import BadTemplate, Placeholder, Template
 KEY_HEADER = "Idempotency-Key"  # https://datatracker.ietf.org/doc/draft-ietf-httpapi-idempotency-key-header/
 _SERVER = re.compile(r"https?://(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+)(:[0-9]{1,5})?")
 _HEADER = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.6.2: token
+KEPT = 256
+"""How many endpoints a process keeps as it has read them."""
 # Of the connection, not of the request; each of them is made by the transport.
 NOT_YOURS = frozenset(
     {"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer", "expect", "keep-alive"}
@@ -94,7 +97,7 @@ def fits_header(value: str) -> bool:
 
 @dataclass(frozen=True)
 class Endpoint:
-    """What is called, read from settings."""
+    """What is called, read from settings. It is kept and read by all who call it: nobody changes it."""
 
     method: str
     segments: list[Template]
@@ -107,17 +110,22 @@ class Endpoint:
     @classmethod
     def read(cls, settings: Values) -> "Endpoint":
         """Read settings that were checked when they were saved."""
-        body = settings.get("body") or ""
-        return cls(
-            settings["method"],
-            *read_path(settings["url"]),
-            read_headers(settings.get("headers") or ""),
-            read_pairs(settings.get("params") or "", "=", "name=value"),
-            placeholders.parse_json(body) if body.strip() else None,
-            read_inputs(settings.get("inputs") or ""),
-        )
+        texts = (settings.get(name) or "" for name in ("headers", "params", "body", "inputs"))
+        return _read(settings["method"], settings["url"], *texts)
 
     def used(self, kind: str) -> list[Placeholder]:
         """Return the placeholders of a kind."""
         everywhere = placeholders.placeholders([self.segments, self.headers, self.params, self.body])
         return [placeholder for placeholder in everywhere if placeholder.kind == kind]
+
+
+@lru_cache(KEPT)
+def _read(method: str, url: str, headers: str, params: str, body: str, inputs: str) -> Endpoint:
+    return Endpoint(
+        method,
+        *read_path(url),
+        read_headers(headers),
+        read_pairs(params, "=", "name=value"),
+        placeholders.parse_json(body) if body.strip() else None,
+        read_inputs(inputs),
+    )

@@ -177,3 +177,11 @@ class TestFields:
         assert field.clean("S2_US") == "S2_US"
         with pytest.raises(forms.ValidationError):
             field.clean("S1_US")
+
+
+@pytest.mark.parametrize("declared", CONNECTORS, ids=lambda declared: declared.key)
+def test_every_secret_of_its_settings_is_known_and_masked(declared: type[Connector]) -> None:
+    secret = {name for name, field in declared.Settings().fields.items() if isinstance(field, SecretField)}
+    assert set(declared().secret_fields({})) == secret
+    makes_fields_itself = declared.Settings.__init__ is not forms.Form.__init__
+    assert (declared.secret_fields is not Connector.secret_fields) == makes_fields_itself
