@@ -303,6 +303,9 @@ def _overtaken(execution: Execution) -> bool:
 
 # --- settle -------------------------------------------------------------------------------------------
 
+_lock_event = Prepared(
+    lambda: PromptEvent.objects.select_for_update(no_key=True).filter(pk=Given("event", BigAutoField())).only("pk")
+)
 _settle = PreparedUpdate(held)
 _complete = PreparedUpdate(lambda: Attempt.objects.filter(pk=Given("attempt", BigAutoField())))
 _keep_exchanges = PreparedInsert(AttemptBody, replaces=True)
@@ -320,7 +323,7 @@ def changing(event_pk: int) -> Iterator[None]:
     It holds the event's row, so that two of them that end at the same moment decide one after the other what goes next.
     """
     with transaction.atomic():
-        PromptEvent.objects.select_for_update(no_key=True).values_list("pk").get(pk=event_pk)
+        _lock_event(event=event_pk)
         yield
 
 
