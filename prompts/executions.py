@@ -26,6 +26,7 @@ from connectors.failures import LostClaim, Paused
 from connectors.registry import connector_or_none, declaration
 from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
 from engage import crash
+from engage.disk import before_anything_leaves
 from engage.logs import about
 from engage.prepared import Given, Prepared, PreparedInsert, PreparedUpdate, prepared_cursor
 from engage.vault.fields import Unreadable
@@ -106,7 +107,7 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     crash.point("claim.next")
     while True:
         try:
-            with prepared_cursor(databases[DEFAULT_DB_ALIAS]) as cursor:
+            with before_anything_leaves(), prepared_cursor(databases[DEFAULT_DB_ALIAS]) as cursor:
                 cursor.execute(sql, arguments)
                 row = cursor.fetchone()
             break
@@ -179,7 +180,8 @@ def _begin_attempt(execution: Execution) -> Attempt:
         worker=execution.worker,
         connection=execution.connection,
     )
-    _store_attempt(attempt)
+    with before_anything_leaves():
+        _store_attempt(attempt)
     return attempt
 
 
@@ -272,8 +274,9 @@ _ONE_MORE = F("count") + 1
 def _within_daily_limit(binding: Binding) -> bool:
     today = timezone.now().date()
     counted = {"binding": binding.pk, "today": today, "limit": binding.daily_limit}
-    if _count_day({"count": _ONE_MORE}, **counted):
-        return True
+    with before_anything_leaves():
+        if _count_day({"count": _ONE_MORE}, **counted):
+            return True
     if not BindingDay.objects.filter(binding=binding, day=today).exists():
         BindingDay.objects.bulk_create([BindingDay(binding=binding, day=today)], ignore_conflicts=True)
     # Asked again even where the row was there: another worker may have made it since the first question.

@@ -16,6 +16,7 @@ LOWEST = (
     "engage.logs",
     "engage.bell",
     "engage.crash",
+    "engage.disk",
     "engage.prepared",
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -30,6 +31,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engage/logs.py": ("engage.redaction",),
     "engage/bell.py": ("engage.crash",),
     "engage/crash.py": (),
+    "engage/disk.py": (),
     "engage/prepared.py": (),
 }
 OURS = ("engage", "connectors", "sync", "prompts")
