@@ -31,7 +31,7 @@ PAGE = 50
 MOST_NEW = 100
 """How far new rows are counted before the page says "99+"."""
 TROUBLE = (State.UNCERTAIN, State.GAVE_UP, State.REJECTED, State.HELD, State.WAITING)
-"""What "Errors only" means; the index `execution_trouble` covers exactly these."""
+"""What "Errors only" means; the index `execution_state` covers these."""
 MOVING = frozenset({*CLAIMABLE, *OPEN, State.HANDED_OVER})
 """States in which a row on the screen may change by itself."""
 
@@ -203,7 +203,7 @@ def count_newer(app: App, chosen: Mapping[str, Any], newest: Cursor | None) -> i
 def lines_of(app: App, executions: Iterable[UUID]) -> list[Line]:
     """Return the rows of these executions as they are now (for rows that may change by themselves)."""
     rows = _executions().filter(app=app, pk__in=list(executions)[:MOST_NEW])
-    return [Line(row.event, row) for row in rows]
+    return [_line(row) for row in rows]
 
 
 def history(app: App, subscriber: Subscriber, size: int = PAGE) -> Page:
@@ -213,11 +213,16 @@ def history(app: App, subscriber: Subscriber, size: int = PAGE) -> Page:
 
 def _lines(row: PromptEvent | Execution) -> list[Line]:
     if isinstance(row, Execution):
-        return [Line(row.event, row)]
+        return [_line(row)]
     executions = list(row.executions.all())
     return [Line(row, execution, continues=number > 0) for number, execution in enumerate(executions)] or [
         Line(row, None)
     ]
+
+
+def _line(execution: Execution) -> Line:
+    execution.event.subscriber = execution.subscriber  # the same row, which nobody needs to look for again
+    return Line(execution.event, execution)
 
 
 def _executions() -> QuerySet[Execution]:
@@ -257,10 +262,16 @@ def executions_of(app: App, chosen: Mapping[str, Any]) -> QuerySet[Execution]:
     if not chosen.get("forwards") and chosen.get("connector") not in forwarder_keys():
         rows = rows.filter(is_forward=False)
     if chosen.get("connector"):
-        accounts = list(Connection.objects.filter(app=app, connector=chosen["connector"]).values_list("pk", flat=True))
-        # The one account of a vendor is indexed; what has several or none is found by its key.
-        rows = rows.filter(connection=accounts[0]) if len(accounts) == 1 else rows.filter(connector=chosen["connector"])
+        rows = rows.filter(**_account_terms(app, chosen["connector"]))
     return rows
+
+
+def _account_terms(app: App, key: str) -> dict[str, Any]:
+    """Return the terms about a connector: by its accounts, whose executions an index has in order, as those without any."""
+    declared = connector_or_none(key)
+    if declared is None or declared.needs_connection:
+        return {"connection__in": list(Connection.objects.filter(app=app, connector=key).values_list("pk", flat=True))}
+    return {"connection": None, "connector": key}
 
 
 def _time_terms(chosen: Mapping[str, Any], time: str) -> dict[str, Any]:

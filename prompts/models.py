@@ -283,6 +283,20 @@ OPEN = (*CLAIMABLE, State.RUNNING, State.HELD, State.BLOCKED, State.UNCERTAIN)
 """What is not at its end. `handed_over` is open while `due_at` says until when a report is waited for."""
 NOTHING_HAPPENED = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT, State.CLOSED)
 """Ends after which the effect is not there (for *Stop*, and for giving the limit back)."""
+LOOKED_FOR = (
+    State.BLOCKED,
+    State.CLOSED,
+    State.GAVE_UP,
+    State.HANDED_OVER,
+    State.HELD,
+    State.NOT_SENT,
+    State.REJECTED,
+    State.SKIPPED,
+    State.UNCERTAIN,
+    State.WAITING,
+)
+"""States by which Live finds executions in an index. Those that every execution passes through are left out, which would cost
+each of them two entries: the first have indexes of their own, and what is done is found on any page."""
 
 
 class Execution(models.Model):
@@ -379,9 +393,9 @@ class Execution(models.Model):
             ),
             models.Index(fields=["connection", "due_at"], name="execution_held", condition=Q(state="held")),
             models.Index(
-                fields=["app", "state", "-created_at"],
-                name="execution_trouble",
-                condition=Q(state__in=["uncertain", "gave_up", "rejected", "held", "waiting"]),
+                fields=["app", "state", "-created_at", "-id"],
+                name="execution_state",
+                condition=Q(state__in=LOOKED_FOR),
             ),
             models.Index(
                 fields=["app", "-created_at"], name="execution_missing", condition=Q(state="skipped", reason="missing")

@@ -197,7 +197,7 @@ def test_new_rows_are_counted_up_to_a_hundred_and_only_those_that_match(app: App
         ({"user": "ann"}, "event_subscriber"),
         ({"prompt": "stay"}, "event_prompt"),
         ({"reference": "ABC"}, "event_reference"),
-        ({"trouble": True}, "execution_(actions|trouble)"),
+        ({"trouble": True}, "execution_(actions|state)"),
         ({"state": "done"}, "execution_actions"),
         ({"connector": "cleeng"}, "execution_(actions|connection)"),
         ({"user": "ann", "state": "done"}, "execution_(actions|subscriber)"),
@@ -216,6 +216,21 @@ def test_a_page_walks_an_index_made_for_it_and_counts_nothing(app: App, chosen: 
         steps = [row[3] for plan in plans for row in plan]
         assert [step for step in steps if re.search(f"INDEX {index} ", step)], steps
         assert not [step for step in steps if step.startswith("SCAN prompts_")], steps
+
+
+def test_a_page_of_executions_asks_as_often_for_many_as_for_one(app: App, console: Console) -> None:
+    def asked() -> int:
+        with CaptureQueriesContext(connection) as queries:
+            assert browser.get(LIVE, {"trouble": "on"}).status_code == 200
+        return len(queries)
+
+    browser = console(Role.COMPANY_ADMIN)
+    first = execution_of(app, state=State.GAVE_UP)
+    asked()  # what is looked up only once
+    once = asked()
+    for number in range(3):
+        execution_of(app, state=State.GAVE_UP, prompt=first.event.prompt, user=f"more-{number}")
+    assert asked() == once
 
 
 # --- the pages --------------------------------------------------------------------------------------------------------------
