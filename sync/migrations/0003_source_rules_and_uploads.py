@@ -144,5 +144,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.UniqueConstraint(fields=('run', 'number'), name='upload_part_once')],
             },
         ),
-        migrations.RunPython(columns_from_mapping, migrations.RunPython.noop),
+        migrations.RunPython(columns_from_mapping, migrations.RunPython.noop, elidable=True),
     ]
