@@ -23,6 +23,8 @@ if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
     # No test pulls the plug; waiting for the disk would only make the suite slow.
     _pragmas = "PRAGMA journal_mode=WAL; PRAGMA synchronous=OFF; PRAGMA foreign_keys=ON;"
     DATABASES["default"]["OPTIONS"]["init_command"] = _pragmas
+else:
+    DATABASES["default"]["OPTIONS"]["options"] = "-c synchronous_commit=off"
 # Workers of pytest-xdist share the servers: each has a queue and a Redis database of its own.
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
 CELERY_TASK_DEFAULT_QUEUE = f"engage-{_worker}"
