@@ -50,9 +50,10 @@ def _send(task: str, hints: tuple[str, ...]) -> None:
     """Send a task's message, with what a worker reads of one that has no result, no expiry and nothing to follow.
 
     https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2. Celery's own `send_task` takes more than twice as long
-    to find out the same. A queue that is not there yet has no worker: nothing is declared.
+    to find out the same. A broker drops what has no queue, and the first message may come before the first worker: so the queue is
+    declared, once for each connection to the broker.
     """
-    number = uuid()
+    number, queue = uuid(), current_app.amqp.queues[settings.CELERY_TASK_DEFAULT_QUEUE]
     about = {"lang": "py", "task": task, "id": number, "root_id": number, "ignore_result": True}
     with current_app.producer_pool.acquire(block=True) as producer:
         producer.publish(
@@ -60,5 +61,6 @@ def _send(task: str, hints: tuple[str, ...]) -> None:
             headers=about,
             correlation_id=number,
             serializer="json",
-            routing_key=settings.CELERY_TASK_DEFAULT_QUEUE,
+            routing_key=queue.name,
+            declare=[queue],
         )

@@ -1,14 +1,17 @@
-"""The embedded broker's files appear whole or not at all."""
+"""The embedded broker's files appear whole or not at all; and what every broker keeps."""
 
 import threading
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+from celery import current_app
 from kombu import Connection
 from kombu.transport import filesystem
+from pytest_django import Settings
 
-from engage import broker
+from engage import bell, broker
 
 AT_ONCE, EACH = 4, 150
 
@@ -89,3 +92,15 @@ def test_a_message_that_is_still_being_written_is_not_there_yet(
         assert looked
         assert not seen
         assert queue.get(timeout=5).payload == "ding"
+
+
+@pytest.mark.broker
+def test_a_bell_that_rings_before_the_first_worker_is_kept_for_it(settings: Settings) -> None:
+    settings.CELERY_TASK_DEFAULT_QUEUE = name = f"engage-new-{uuid4()}"
+    bell.ring("the.task", "its hint")
+    with current_app.connection_for_read() as broker:
+        queue = current_app.amqp.queues[name](broker.default_channel)
+        message = queue.get(no_ack=True)
+        queue.delete()
+    assert message is not None
+    assert (message.headers["task"], message.payload[0]) == ("the.task", ["its hint"])
