@@ -21,15 +21,15 @@ if TYPE_CHECKING:
 
 FEW = 10_000
 STEP = 500_000
-PEOPLE = 5_000
+PEOPLE = 150  # so that each page is full at ten thousand already, and both show as many rows
 AIM = "1.5 or less"
 
 INTERACTIONS = """CASE i % 5 WHEN 0 THEN 'accept' WHEN 1 THEN 'secondary_accept' WHEN 2 THEN 'decline'
     WHEN 3 THEN 'dismiss' ELSE 'timeout' END"""
-# A thousandth each is open or went wrong.
-STATES = """CASE i % 1000 WHEN 0 THEN 'uncertain' WHEN 1 THEN 'gave_up' WHEN 2 THEN 'rejected' WHEN 3 THEN 'held'
+# One in 150 each is open or went wrong.
+STATES = """CASE i % 150 WHEN 0 THEN 'uncertain' WHEN 1 THEN 'gave_up' WHEN 2 THEN 'rejected' WHEN 3 THEN 'held'
     WHEN 4 THEN 'skipped' ELSE 'done' END"""
-REASONS = "CASE i % 1000 WHEN 4 THEN 'missing' ELSE '' END"
+REASONS = "CASE i % 150 WHEN 4 THEN 'missing' ELSE '' END"
 
 
 class History:
@@ -104,7 +104,7 @@ class History:
     def _of_events(self) -> dict[str, str]:
         prompts = f"CASE i % 3 WHEN 0 THEN {self.prompts[0]} ELSE {self.prompts[1]} END"
         return {
-            "id": "i", "event_id": self._uuid, "prompt_id": prompts, "interaction": INTERACTIONS, "is_test": "i % 1000 = 7",
+            "id": "i", "event_id": self._uuid, "prompt_id": prompts, "interaction": INTERACTIONS, "is_test": "i % 150 = 7",
             "reference": "'R' || i", "received_at": self._at(), "subscriber_id": self._person,
         }  # fmt: skip
 

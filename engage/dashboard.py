@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
-from django.db.models import Count, Q
+from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncDate
 from django.http import HttpRequest
 from django.urls import reverse
@@ -24,6 +24,8 @@ from sync.models import ImportRun, RunState, Subscriber, Trait
 
 DAYS = 7
 STUCK_AFTER = timedelta(hours=1)
+MOST_COUNTED = 1000
+"""How far the executions that wait for a person are counted; more of them are no other news."""
 COUNTED_FOR = 60
 """Seconds for which the week's bars are shown as they were counted: a busy App has a million executions in them."""
 
@@ -120,18 +122,10 @@ def overview(request: HttpRequest) -> dict[str, Any]:
 
 def needs(app: App) -> list[Need]:
     """Return what waits for a person in this App, the most pressing first."""
-    since = timezone.now() - timedelta(days=DAYS)
-    states = [State.UNCERTAIN, State.GAVE_UP, State.WAITING, State.HELD]
-    mine = Execution.objects.filter(app=app, state__in=states)
-    stuck = Q(created_at__lte=timezone.now() - STUCK_AFTER)
-    actions = Q(is_forward=False)
-    found = mine.aggregate(
-        uncertain=Count("pk", filter=Q(state=State.UNCERTAIN)),
-        gave_up=Count("pk", filter=Q(actions, state=State.GAVE_UP, created_at__gte=since)),
-        waiting=Count("pk", filter=Q(actions, stuck, state=State.WAITING)),
-        held=Count("pk", filter=Q(actions, state=State.HELD)),
-        not_forwarded=Count("pk", filter=Q(~actions, state=State.GAVE_UP, created_at__gte=since)),
-    )
+    since, stuck = timezone.now() - timedelta(days=DAYS), timezone.now() - STUCK_AFTER
+    mine = Execution.objects.filter(app=app)
+    actions = mine.filter(is_forward=False)
+    gave_up = {"state": State.GAVE_UP, "created_at__gte": since}
     connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
     imports = ImportRun.objects.filter(app=app, state=RunState.FAILED, started_at__gte=since).count()
     live = "prompts_execution_changelist"
@@ -139,7 +133,7 @@ def needs(app: App) -> list[Need]:
     waiting = [
         (alerts, "notifications_active", "alert is open", "alerts are open", _link("alerts_alert_changelist")),
         (
-            found["uncertain"],
+            _counted(mine.filter(state=State.UNCERTAIN)),
             "help",
             "answer was lost: did it happen?",
             "answers were lost: did it happen?",
@@ -156,28 +150,28 @@ def needs(app: App) -> list[Need]:
             for connection in connections
         ],
         (
-            found["gave_up"],
+            _counted(actions.filter(**gave_up)),
             "error",
             "action gave up this week",
             "actions gave up this week",
             _link(live, state="gave_up"),
         ),
         (
-            found["waiting"],
+            _counted(actions.filter(state=State.WAITING, created_at__lte=stuck)),
             "update",
             "action has been tried for over an hour",
             "actions have been tried for over an hour",
             _link(live, state="waiting"),
         ),
         (
-            found["held"],
+            _counted(actions.filter(state=State.HELD)),
             "pause_circle",
             "action is on hold",
             "actions are on hold",
             _link(live, state="held"),
         ),
         (
-            found["not_forwarded"],
+            _counted(mine.filter(is_forward=True, **gave_up)),
             "monitoring",
             "event could not be forwarded this week",
             "events could not be forwarded this week",
@@ -192,8 +186,18 @@ def needs(app: App) -> list[Need]:
         ),
     ]
     return [
-        Need(icon, f"{count} {one if count == 1 else many}", link) for count, icon, one, many, link in waiting if count
+        Need(icon, f"{_number(count)} {one if count == 1 else many}", link)
+        for count, icon, one, many, link in waiting
+        if count
     ]
+
+
+def _counted(rows: QuerySet[Execution]) -> int:
+    return rows[: MOST_COUNTED + 1].count()
+
+
+def _number(count: int) -> str:
+    return f"{count:,}" if count <= MOST_COUNTED else f"More than {MOST_COUNTED:,}"
 
 
 def first_steps(app: App) -> list[Step]:

@@ -52,6 +52,17 @@ def test_a_need_leads_to_a_page_that_shows_just_that(app: App, console: Console,
     assert console(Role.APP_ADMIN).get(need.link).status_code == 200
 
 
+def test_of_very_many_the_dashboard_counts_only_the_first(app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dashboard, "MOST_COUNTED", 2)
+    binding = factories.BindingFactory(prompt__app=app)
+    factories.ExecutionFactory.create_batch(3, binding=binding, state=State.HELD)
+    factories.ExecutionFactory.create_batch(2, binding=binding, state=State.UNCERTAIN)
+    assert [need.text for need in dashboard.needs(app)] == [
+        "2 answers were lost: did it happen?",
+        "More than 2 actions are on hold",
+    ]
+
+
 def test_a_failed_import_leads_to_the_failed_imports(app: App, console: Console) -> None:
     for state in (RunState.FAILED, RunState.DONE):
         ImportRun.objects.create(app=app, object_key=f"{state}.csv", etag="1", state=state)
