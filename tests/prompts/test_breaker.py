@@ -262,8 +262,11 @@ class TestProbe:
         nobody.subscriber.traits = {}
         nobody.subscriber.save()
         pause_is_over(house)
-        Execution.objects.exclude(pk=nobody.pk).update(due_at=timezone.now() + timedelta(hours=1))
-        assert carried_out(nobody).state == State.SKIPPED
+        claimed = executions.claim("tests", nobody.pk)
+        assert claimed is not None
+        executions.carry_out(claimed)  # and nothing else: the tenth comes back within a tenth of a second
+        claimed.refresh_from_db()
+        assert claimed.state == State.SKIPPED
         assert closed_for(house) <= 0
         assert breaker.turn(connection_of(house)) is True
 
