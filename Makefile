@@ -50,7 +50,7 @@ install: $(INSTALLED)  ## .venv with everything that is pinned
 $(INSTALLED): requirements-dev.txt
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Engage needs Python 3.11 or later."; exit 1; }
 	python3 -m venv $(VENV)
-	$(PYTHON) -m pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements-dev.txt
+	$(PYTHON) -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.txt
 	@touch $@
 
 clean:  ## remove .venv and caches; the demo's data in var/ stays

@@ -199,6 +199,14 @@ HOSTILE = (
 )
 
 
+def _hostile_to(scenario: Scenario, kind: str, name: str) -> list[Any]:
+    """Return the values that one place is tried with: a third, in turn, so that places and actions together see all of them."""
+    turn = scenario.connector.actions.index(scenario.action) if scenario.action in scenario.connector.actions else 0
+    places = sorted(scenario.traits) + sorted(scenario.inputs) + [USER_ID]
+    values = HOSTILE[(turn + places.index(name)) % 3 :: 3]
+    return [value for value in values if kind != "given" or isinstance(value, str)]  # a user id is always a text
+
+
 def wrong_types(answer: Any) -> Any:
     """Return an answer of the same shape in which no value has the type that it should have."""
     match answer:
@@ -553,8 +561,7 @@ class ActionContract:
     def test_hostile_values_change_no_requests_shape(self, player: Player, hostile: tuple[str, str]) -> None:
         kind, name = hostile
         player.vendor.by_shape = _Shapes(self.scenario)
-        # A user id is always a text.
-        for value in HOSTILE if kind != "given" else [value for value in HOSTILE if isinstance(value, str)]:
+        for value in _hostile_to(self.scenario, kind, name):
             told: dict[str, Any] = {kind: {**getattr(self.scenario, kind), name: value}}
             outcome, _ = player.play(self.scenario, **told)
             assert player.vendor.problems == [], value
