@@ -15,6 +15,7 @@ from engage import crash
 logger = logging.getLogger(__name__)
 QUIET_AFTER_FAILURE = 5.0  # seconds in which nothing is tried after the broker could not be reached
 _quiet_until = 0.0
+_declared = set[str]()  # queues, by this process
 
 
 def ring_on_commit(task: str, *hints: str) -> None:
@@ -50,8 +51,8 @@ def _send(task: str, hints: tuple[str, ...]) -> None:
     """Send a task's message, with what a worker reads of one that has no result, no expiry and nothing to follow.
 
     https://docs.celeryq.dev/en/stable/internals/protocol.html, version 2. Celery's own `send_task` takes more than twice as long
-    to find out the same. A broker drops what has no queue, and the first message may come before the first worker: so the queue is
-    declared, once for each connection to the broker.
+    to find out the same. A broker drops what has no queue, and the first message may come before the first worker: so each process
+    declares the queue once, and a worker does whenever it connects.
     """
     number, queue = uuid(), current_app.amqp.queues[settings.CELERY_TASK_DEFAULT_QUEUE]
     about = {"lang": "py", "task": task, "id": number, "root_id": number, "ignore_result": True}
@@ -62,5 +63,6 @@ def _send(task: str, hints: tuple[str, ...]) -> None:
             correlation_id=number,
             serializer="json",
             routing_key=queue.name,
-            declare=[queue],
+            declare=[queue] if queue.name not in _declared else [],
         )
+    _declared.add(queue.name)
