@@ -24,7 +24,6 @@ from connectors.pushes import Person, TraitPush, is_on
 from connectors.registry import connector_or_none
 from connectors.runner import Outcome
 from engage.tenancy.models import DeliveryMode
-from engage.vault.fields import Unreadable
 from sync import rounds
 from sync.models import PushRun, RoundState, Subscriber
 from sync.pulls import OVERLAP, settings_now
@@ -148,14 +147,9 @@ def _one_batch(run: PushRun) -> bool:
     if found is None or run.pushed_as != _pushed_as(connection):
         text = f"The settings of {connection} or the App's delivery mode were changed. The next push takes everybody."
         return rounds.end(run, RoundState.FAILED, text)
-    if not connection.active:
-        rounds.store(run, due_at=Now())  # it goes on when the connection does
+    if (values := rounds.opened(run, connection)) is None:
         return False
     declared, push = found
-    try:
-        values = connection.everything()
-    except Unreadable:
-        return rounds.end(run, RoundState.FAILED, "The stored secrets cannot be opened. Enter them again.")
     batch = _next(run, connection, push, values)
     if batch is None:
         return rounds.end(run, RoundState.DONE)

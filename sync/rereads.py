@@ -22,7 +22,6 @@ from connectors.models import Connection
 from connectors.registry import connector_or_none
 from connectors.rereads import is_on
 from connectors.runner import Outcome, Result, Work
-from engage.vault.fields import Unreadable
 from sync import inbound, rounds, traits
 from sync.models import RereadRun, RoundState, Subscriber
 
@@ -73,13 +72,8 @@ def _one_batch(run: RereadRun) -> bool:
     found = reread_of(connection)
     if found is None:
         return rounds.end(run, RoundState.FAILED, "This version of Engage does not read this any more.")
-    if not connection.active:
-        rounds.store(run, due_at=Now())  # it goes on when the connection does
+    if (values := rounds.opened(run, connection)) is None:
         return False
-    try:
-        values = connection.everything()
-    except Unreadable:
-        return rounds.end(run, RoundState.FAILED, "The stored secrets cannot be opened. Enter them again.")
     declared, action = found
     rows = Subscriber.objects.filter(traits.meeting(action.needs), app=connection.app_id, pk__gt=run.cursor)
     people = list(rows.order_by("pk")[:AT_ONCE])

@@ -27,6 +27,7 @@ from engage import bell, crash
 from engage.logs import about
 from engage.redaction import mask
 from engage.schedules import slots
+from engage.vault.fields import Unreadable
 from sync.models import Round, RoundState
 
 logger = logging.getLogger(__name__)
@@ -123,6 +124,23 @@ def work(kind: type[Kind], batch: Callable[[Kind], bool]) -> int:
             except LostClaim:
                 logger.warning("Another worker has this round since")
     return count
+
+
+def opened(run: Round, connection: Connection) -> Json | None:
+    """Return the settings and secrets with which the vendor is asked now; None where the round waits or is over.
+
+    Raises:
+        LostClaim: another worker has it.
+
+    """
+    if not connection.active:
+        store(run, due_at=Now())  # it goes on when the connection does
+        return None
+    try:
+        return connection.everything()
+    except Unreadable:
+        end(run, RoundState.FAILED, "The stored secrets cannot be opened. Enter them again.")
+        return None
 
 
 # --- store ------------------------------------------------------------------------------------------------------------------
