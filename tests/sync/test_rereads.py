@@ -319,3 +319,30 @@ def test_there_is_nothing_to_read_again_of_others(console: Console, app: App, ot
     browser = console(Role.APP_ADMIN)
     for made in (ConnectionFactory(app=app), ConnectionFactory(app=other_app, connector="amazon")):
         assert browser.post(reverse("admin:sync_source_reread", args=[made.pk])).status_code == 404
+
+
+def test_one_whose_connection_was_switched_off_since_it_was_claimed_waits_for_it(connection: Connection) -> None:
+    rereads.ask(connection, "test")
+    run = rounds.claim(RereadRun)
+    assert run is not None
+    Connection.objects.update(active=False)
+    connection.refresh_from_db()
+    assert rounds.opened(run, connection) is None
+    run.refresh_from_db()
+    assert (run.state, run.due_at <= timezone.now()) == (RoundState.OPEN, True)
+
+
+def test_secrets_that_cannot_be_opened_end_it_with_a_word(app: App, connection: Connection, vendor: FakeVendor) -> None:
+    people(app, "ann")
+    ConnectionFactory(app=app, connector="stripe", secrets={"shared_secret": SECRET})
+    with database.cursor() as cursor:  # another row's secrets
+        cursor.execute(
+            "UPDATE connectors_connection SET sealed = "
+            "(SELECT other.sealed FROM connectors_connection other WHERE other.connector = 'stripe') WHERE connector = 'amazon'"
+        )
+    run = asked(connection)
+    assert (run.state, run.message) == (
+        RoundState.FAILED,
+        "The stored secrets cannot be opened. Enter them again.",
+    )
+    assert vendor.heard == []
