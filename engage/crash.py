@@ -23,7 +23,7 @@ POINTS: Final[dict[str, str]] = {
     "token.kept": "the access token is kept",
     "look.next": "the vendor is about to be asked whether it was done before",
     "look.answered": "the vendor said whether it was done before",
-    "write.noting": "the step is stored, “write begun” is not, and neither is committed",
+    "write.next": "a write is built, and nothing of it is stored",
     "write.begun": "“write begun” is stored, and nothing has left",
     "write.sent": "the vendor has the write, and its answer is not read",
     "write.answered": "the answer to the write is read, and nothing of it is stored",

@@ -349,7 +349,8 @@ def settle(
             settled = late.update(**values)
         if attempt is not None and journal is not None:
             if outcome.spent or journal.exchanges:
-                complete(attempt, outcome.result, outcome.message, journal, vendor_failed=outcome.failed)
+                more = {"vendor_failed": outcome.failed, "write_begun_with": None}  # which the execution has now
+                complete(attempt, outcome.result, outcome.message, journal, **more)
             else:
                 attempt.delete()  # it was not our turn: nothing was tried
         if settled and not outcome.spent:
@@ -451,12 +452,9 @@ def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def complete(
-    attempt: Attempt, outcome: str, message: str, journal: AttemptJournal, *, vendor_failed: bool | None = None
-) -> None:
-    """Complete an attempt with what was sent and answered; also when its claim was lost meanwhile."""
-    columns = {"finished_at": NOW, "outcome": outcome, "message": message, "vendor_failed": vendor_failed}
-    _complete(columns, attempt=attempt.pk)
+def complete(attempt: Attempt, outcome: str, message: str, journal: AttemptJournal, **more: Any) -> None:
+    """Complete an attempt with what was sent and answered, and `more` columns; also when its claim was lost meanwhile."""
+    _complete({"finished_at": NOW, "outcome": outcome, "message": message, **more}, attempt=attempt.pk)
     exchanges = [exchange.as_json() for exchange in journal.exchanges]
     _keep_exchanges(AttemptBody(attempt=attempt, exchanges=exchanges))
 
@@ -514,9 +512,27 @@ def due() -> QuerySet[Execution]:
 
 
 def _return_lease(execution: Execution) -> None:
-    """A worker died in mid-call: was a write begun? Then it may have acted."""
-    attempt = Attempt.objects.filter(execution=execution, fence=execution.fence).first()
-    acted = attempt is not None and attempt.write_begun_at is not None
+    """A worker died in mid-call."""
+    with changing(execution.event_id):
+        attempt = Attempt.objects.select_for_update().filter(execution=execution, fence=execution.fence).first()
+        values = _values_left_behind(execution, attempt)
+        returned = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING).update(
+            **values
+        )
+        if attempt is not None and attempt.finished_at is None:
+            attempt.outcome, attempt.message = "lost", "Its worker stopped."
+            attempt.save(update_fields=["outcome", "message"])
+        if returned:
+            go_on(execution.event_id, State(values["state"]))
+        crash.point("lease.returning")
+    crash.point("lease.returned")
+    logger.warning("A lease expired; its worker stopped")
+
+
+def _values_left_behind(execution: Execution, attempt: Attempt | None) -> dict[str, Any]:
+    """Return the columns of an execution whose worker died: was a write begun? Then it may have acted."""
+    begun = attempt.write_begun_at if attempt is not None else None
+    acted = begun is not None
     found = declaration(execution)
     replay = found[1].replay if found else None
     may_have_acted = acted or execution.may_have_acted
@@ -540,21 +556,10 @@ def _return_lease(execution: Execution) -> None:
         wait = timedelta(seconds=settings.ENGAGE_SETTLING if acted and replay is Replay.CHECK else 0)
         text = "The worker stopped in the middle; it is tried again."
         values |= {"state": State.WAITING, "reason": "worker_died", "message": text, "due_at": Now() + Value(wait)}
-    if acted:
-        values["first_write_at"] = Coalesce(F("first_write_at"), Value(attempt.write_begun_at)) if attempt else None
-    with changing(execution.event_id):
-        returned = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING).update(
-            **values
-        )
-        if attempt is not None:
-            Attempt.objects.filter(pk=attempt.pk, finished_at=None).update(
-                outcome="lost", message="Its worker stopped."
-            )
-        if returned:
-            go_on(execution.event_id, State(values["state"]))
-        crash.point("lease.returning")
-    crash.point("lease.returned")
-    logger.warning("A lease expired; its worker stopped")
+    if attempt is not None and acted:
+        values["first_write_at"] = Coalesce(F("first_write_at"), Value(begun))
+        values |= attempt.write_begun_with or {}
+    return values
 
 
 def resume(connection_id: UUID) -> int:

@@ -6,7 +6,6 @@ from typing import Any
 from uuid import UUID, uuid5
 
 from django.conf import settings
-from django.db import transaction
 from django.db.models import BigAutoField, DurationField, Exists, OuterRef, PositiveIntegerField, QuerySet, UUIDField
 from django.db.models.functions import Now
 
@@ -29,11 +28,11 @@ def _in_time() -> QuerySet[Attempt]:
     return Attempt.objects.filter(
         Exists(held().filter(pk=OuterRef("execution_id"))),
         pk=Given("attempt", BigAutoField()),
+        outcome="",
         started_at__gt=Now() - Given("within", DurationField()),
     )
 
 
-_note_steps = PreparedUpdate(held)
 _begin_write = PreparedUpdate(_in_time)
 _NOW = Now()
 
@@ -85,27 +84,26 @@ class AttemptJournal:
         return str(uuid5(self._execution.pk, f"{name}/{step.generation}"))
 
     def write_begins(self, exchange: Exchange) -> None:
-        """Confirm the fence, and store "write begun".
+        """Confirm the fence, and store "write begun" with what a repeat needs.
+
+        One statement, and of the attempt's row, which whoever returns the lease changes first: one of the two comes too late.
 
         Raises:
             LostClaim: somebody else has the execution, or the attempt's time is over.
 
         """
-        claim = {"execution": self._execution.pk, "fence": self._attempt.fence}
+        execution, attempt = self._execution, self._attempt
         steps = {**self._steps, **self._next}
-        with transaction.atomic():
-            if self._next:
-                kept = {
-                    "steps": steps,
-                    "traits": self._execution.traits,
-                    "connection_generation": self._execution.connection_generation,
-                }
-                if _note_steps(kept, **claim) != 1:
-                    raise LostClaim
-                crash.point("write.noting")
-            within = timedelta(seconds=self.deadline)
-            if _begin_write({"write_begun_at": _NOW}, attempt=self._attempt.pk, within=within, **claim) != 1:
-                raise LostClaim
+        needed = {
+            "steps": steps,
+            "traits": execution.traits,
+            "connection_generation": execution.connection_generation,
+        }
+        claim = {"execution": execution.pk, "fence": attempt.fence, "attempt": attempt.pk}
+        crash.point("write.next")
+        begun = {"write_begun_at": _NOW, "write_begun_with": needed}
+        if _begin_write(begun, within=timedelta(seconds=self.deadline), **claim) != 1:
+            raise LostClaim
         self._steps, self._next = steps, {}
 
     def answered(self, exchange: Exchange) -> None:

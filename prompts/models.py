@@ -312,8 +312,8 @@ class Execution(models.Model):
     connection = models.ForeignKey(
         Connection, null=True, on_delete=models.RESTRICT, related_name="executions", db_index=False
     )
-    batch = models.ForeignKey("Batch", null=True, on_delete=models.SET_NULL, related_name="executions")
-    rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns")
+    batch = models.ForeignKey("Batch", null=True, on_delete=models.SET_NULL, related_name="executions", db_index=False)
+    rerun_of = models.ForeignKey("self", null=True, on_delete=models.SET_NULL, related_name="reruns", db_index=False)
 
     # Frozen when planned.
     connector = models.CharField(max_length=40)
@@ -406,6 +406,9 @@ class Execution(models.Model):
             models.Index(fields=["subscriber", "-created_at"], name="execution_subscriber"),
             models.Index(fields=["binding", "-created_at"], name="execution_binding"),
             models.Index(fields=["connection", "-created_at"], name="execution_connection"),
+            # Most have neither, and would pay for an entry each time they change.
+            models.Index(fields=["batch"], name="execution_batch", condition=Q(batch__isnull=False)),
+            models.Index(fields=["rerun_of"], name="execution_rerun_of", condition=Q(rerun_of__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -426,6 +429,8 @@ class Attempt(models.Model):
     worker = models.CharField(max_length=80)
     started_at = models.DateTimeField()
     write_begun_at = models.DateTimeField(null=True)  # stored before each write: tells "uncertain" from "never sent"
+    # With it, until the execution is settled: the columns of the execution that a repeat needs, by name.
+    write_begun_with = models.JSONField(null=True)
     finished_at = models.DateTimeField(null=True)
     outcome = models.CharField(max_length=12, blank=True)  # a State, or "lost" when its worker died
     # For the circuit breaker: in which account it was, and whether it ended in a passing trouble there (None: nobody was asked).

@@ -22,7 +22,7 @@ SPEAKS = {OK, REFUSED, BUSY, TROUBLE, PAGE}
 
 # Where a worker dies.
 BEFORE_TRYING = ("claim.made", "attempt.stored")
-AROUND_THE_WRITE = ("write.noting", "write.begun", "write.sent", "write.answered")
+AROUND_THE_WRITE = ("write.next", "write.begun", "write.sent", "write.answered")
 SETTLING = ("settle.next", "settle.written", "settle.decided", "settle.committed")
 DEATHS = (*BEFORE_TRYING, *AROUND_THE_WRITE, *SETTLING)
 
@@ -186,8 +186,7 @@ class Reference:
                 self._settle(row, claim, plan, "done")
                 return
             self.calls.append(("look", row.person))
-        if not row.acted:  # a repeat is noted already
-            self._passes("write.noting", plan)
+        self._passes("write.next", plan)
         row.begun = True
         self._passes("write.begun", plan)
         self.calls.append((row.kind, row.person))

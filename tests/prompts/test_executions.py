@@ -1,5 +1,6 @@
 """Claim, run, settle and recover, against the sandbox over real HTTP."""
 
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from datetime import timedelta
 from typing import Any
@@ -308,6 +309,37 @@ class TestFence:
             AttemptJournal(claimed, attempt).write_begins(Exchange("write", "PATCH", "https://api.cleeng.com", {}))
         attempt.refresh_from_db()
         assert (attempt.write_begun_at is not None) is may_write
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_write_that_begins_while_the_lease_is_being_returned_is_refused(self, house: House) -> None:
+        house.bind()
+        house.report()
+        claimed = executions.claim("slow")
+        assert claimed is not None
+        attempt = Attempt.objects.create(
+            execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
+        )
+
+        def begin() -> str:
+            try:
+                AttemptJournal(claimed, attempt).write_begins(Exchange("write", "PATCH", "https://api.cleeng.com", {}))
+            except LostClaim:
+                return "refused"
+            finally:
+                connection.close()
+            return "begun"
+
+        with ThreadPoolExecutor(1) as worker:
+            with executions.changing(claimed.event_id):
+                held = Attempt.objects.select_for_update().get(pk=attempt.pk)
+                begins = worker.submit(begin)
+                with pytest.raises(TimeoutError):  # it waits: what it sees of the execution is what was before
+                    begins.result(timeout=0.3)
+                Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, lease_until=None)
+                Attempt.objects.filter(pk=held.pk).update(outcome="lost")
+            assert begins.result() == "refused"
+        attempt.refresh_from_db()
+        assert attempt.write_begun_at is None
 
     def test_a_late_success_settles_what_waits_for_another_try(self, house: House) -> None:
         house.bind()

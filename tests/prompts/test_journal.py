@@ -345,7 +345,9 @@ class TestFence:
         def look(heard: Heard) -> Call:
             row, attempt = Execution.objects.get(), Attempt.objects.get()
             assert attempt.write_begun_at is not None
-            seen.append((row.steps["write"]["sent"]["body"], row.traits["customer"], row.connection_generation))
+            begun = attempt.write_begun_with
+            seen.append((begun["steps"]["write"]["sent"]["body"], begun["traits"], begun["connection_generation"]))
+            assert row.steps == {}
             connection.close()
             return charge()
 
@@ -353,7 +355,11 @@ class TestFence:
         executions.work("tests", execution.pk)
         # As text, since a database that stores JSON brings members back in another order.
         body = {"content_type": "application/json", "text": '{"amount": "5", "plan": "gold"}'}
-        assert seen == [(body, "c-1", 4)]
+        assert seen == [(body, {"customer": "c-1", "plan": "gold"}, 4)]
+        execution.refresh_from_db()
+        assert execution.steps["write"]["sent"]["body"] == body
+        assert (execution.traits, execution.connection_generation) == ({"customer": "c-1", "plan": "gold"}, 4)
+        assert Attempt.objects.get().write_begun_with is None
 
     def test_what_is_kept_holds_no_credentials(self, shop: Shop) -> None:
         execution, _ = shop.play(shop.planned("charge"), charge(), broken=RESET)
