@@ -24,6 +24,7 @@ from connectors.answers import Answer, interesting, json_or_text, read_xml, retr
 from connectors.auth import TokenSource
 from connectors.base import Connector, Values
 from connectors.bodies import XML, Body, Content, body_of
+from connectors.deadlines import Deadline, within
 from connectors.failures import (
     AlreadyDone,
     BadCredentials,
@@ -38,7 +39,7 @@ from connectors.failures import (
 from connectors.journal import Exchange, Journal, Kind, OnlyLooks, WouldWrite
 from connectors.limits import Gate, pause
 from connectors.models import Connection
-from connectors.transport import HTTP_2, Deadline, checked_session, within
+from connectors.transport import HTTP_2, checked_session
 from engage import crash
 from engage.redaction import MASK, mask, redact
 

@@ -1,12 +1,7 @@
-"""How bytes leave: sockets to checked addresses only, no redirects, and an end to all of an attempt's HTTP."""
+"""How bytes leave: sockets to checked addresses only, no redirects, and all of it within a deadline."""
 
-import contextlib
-import os
 import socket
-import time
-from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
-from threading import Timer
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import requests
@@ -16,69 +11,11 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
 
+from connectors import deadlines
 from connectors.addresses import RESOLVE_SECONDS, checked_addresses
 
 HTTP_2 = 20
 """The version of an answer over HTTP/2, as urllib3 counts: major * 10 + minor."""
-
-
-class Deadline:
-    """The end of all HTTP of one attempt. At that moment every socket is shut, whatever the other side is doing.
-
-    Time-outs of requests are for each read; a vendor that trickles its headers outlives them.
-    """
-
-    def __init__(self, seconds: float) -> None:
-        self._ends = time.monotonic() + seconds
-        self._sockets: list[socket.socket] = []
-        self._timer: Timer | None = None
-        # Whether requests have a working connection: a new one that is not up yet says no, one that is used again says yes.
-        self.connected = False
-
-    def remaining(self) -> float:
-        """Seconds that are left, never less than 0."""
-        return max(0.0, self._ends - time.monotonic())
-
-    def watch(self, sock: socket.socket) -> None:
-        """Shut this socket when time is up. A duplicate is kept, since TLS takes the original's descriptor over."""
-        self._sockets.append(socket.socket(fileno=os.dup(sock.fileno())))
-        if not self.remaining():
-            self._shut()  # the timer has fired, or is about to: it may have missed this one
-        elif self._timer is None:
-            self._timer = Timer(self.remaining(), self._shut)
-            self._timer.daemon = True
-            self._timer.start()
-
-    def _shut(self) -> None:
-        for sock in list(self._sockets):
-            with contextlib.suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
-
-    def close(self) -> None:
-        """Let go of timer and sockets."""
-        if self._timer is not None:
-            self._timer.cancel()
-        for sock in self._sockets:
-            sock.close()
-        self._sockets.clear()
-
-
-_deadline: ContextVar[Deadline] = ContextVar("engage_deadline")
-
-
-@contextlib.contextmanager
-def within(deadline: Deadline) -> Iterator[None]:
-    """Let requests of this thread leave within `deadline`; without one, no connection is opened."""
-    token = _deadline.set(deadline)
-    try:
-        yield
-    finally:
-        _deadline.reset(token)
-
-
-def deadline_at_hand() -> Deadline | None:
-    """Return the deadline within which requests of this thread leave, if there is one."""
-    return _deadline.get(None)
 
 
 def open_socket(host: str, port: int, seconds: float) -> socket.socket:
@@ -93,7 +30,7 @@ def open_socket(host: str, port: int, seconds: float) -> socket.socket:
         Temporary: the name does not resolve.
 
     """
-    deadline = _deadline.get()
+    deadline = deadlines.required()
     failed = OSError("no address")
     for address in checked_addresses(host, port, min(RESOLVE_SECONDS, deadline.remaining())):
         try:
@@ -109,7 +46,7 @@ def open_socket(host: str, port: int, seconds: float) -> socket.socket:
 
 def _connect(connection: HTTPConnection) -> socket.socket:
     """Open a socket to a checked address of the connection's host. The name stays for SNI and the certificate."""
-    _deadline.get().connected = False
+    deadlines.required().connected = False
     host, port = connection._dns_host, connection.port  # noqa: SLF001 - what urllib3's own _new_conn connects to
     try:
         return open_socket(host, port, float(connection.timeout or 1))
@@ -125,7 +62,7 @@ class _CheckedHTTPConnection(HTTPConnection):
 
     def connect(self) -> None:
         super().connect()
-        _deadline.get().connected = True
+        deadlines.required().connected = True
 
 
 class CheckedHTTPSConnection(HTTPSConnection):
@@ -137,7 +74,7 @@ class CheckedHTTPSConnection(HTTPSConnection):
     def connect(self) -> None:
         """Connect, and say to the deadline that there is a connection."""
         super().connect()
-        _deadline.get().connected = True
+        deadlines.required().connected = True
 
 
 class _CheckedHTTPPool(HTTPConnectionPool):

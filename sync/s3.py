@@ -44,9 +44,9 @@ from django.conf import settings
 from urllib3.exceptions import HTTPError as URLLib3Error
 from urllib3.exceptions import NewConnectionError
 
+from connectors import deadlines
 from connectors.addresses import checked_addresses
 from connectors.failures import Failure, Temporary
-from connectors.transport import deadline_at_hand
 from sync.models import Access
 from sync.unpack import unpacked
 
@@ -109,7 +109,7 @@ class StoredFile:
 def _open_checked(connection: AWSHTTPConnection | AWSHTTPSConnection) -> socket.socket:
     """Connect to the first checked address that answers; the host's name stays for SNI and the certificate."""
     problem: OSError = OSError("no address")
-    deadline = deadline_at_hand()
+    deadline = deadlines.at_hand()
     for address in checked_addresses(connection.host, connection.port):
         if deadline and not deadline.remaining():
             raise Temporary("The store took too long.", sent=False)

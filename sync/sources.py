@@ -13,7 +13,7 @@ from django.dispatch import Signal
 from django.template.defaultfilters import filesizeformat
 
 from connectors.base import ProbeLine
-from connectors.transport import Deadline, within
+from connectors.deadlines import Deadline, within
 from engage.tenancy.models import App
 from sync import pulls
 from sync.csv_rows import BadFile, Block, Layout, Table

@@ -344,8 +344,9 @@ class TestFence:
 
         def look(heard: Heard) -> Call:
             row, attempt = Execution.objects.get(), Attempt.objects.get()
-            assert attempt.write_begun_at is not None
             begun = attempt.write_begun_with
+            assert attempt.write_begun_at is not None
+            assert begun is not None
             seen.append((begun["steps"]["write"]["sent"]["body"], begun["traits"], begun["connection_generation"]))
             assert row.steps == {}
             connection.close()
