@@ -20,7 +20,7 @@ from sync.csv_rows import Layout
 from sync.exports import Selection
 from sync.imports import layout_of
 from sync.models import Access, RowWins, Source, Trait
-from sync.s3 import Location
+from sync.storage import Location
 from sync.traits import wrong_name
 
 # The name that Cleeng's exports give their own id.

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from hashlib import sha256
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 from uuid import uuid4
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from engage import crash
 from engage.schedules.slots import Turn
-from sync import pulls, uploads
+from sync import pulls, storage, uploads
 from sync.csv_rows import BadFile, BadRow, Layout, Table
 from sync.endpoints import reading_of
 from sync.models import (
@@ -44,9 +44,12 @@ from sync.models import (
     Subscriber,
 )
 from sync.rejected import reject
-from sync.s3 import Bucket, Location, StorageProblem, StoredFile
 from sync.staging import Shape, Staging, staging_for
+from sync.storage import Location, StorageProblem, StoredFile
 from sync.traits import announce, find_types, saw, types_of
+
+if TYPE_CHECKING:
+    from sync.s3 import Bucket
 
 LEASE = timedelta(minutes=2)
 BEAT = 30  # seconds between renewals in a step that takes long
@@ -258,7 +261,7 @@ def _import_pull(summary: Summary, lease: Lease, started_by: str, progress: Prog
 def _import_bucket(summary: Summary, lease: Lease, started_by: str, progress: Progress) -> None:
     source = summary.source
     try:
-        bucket = Bucket(location_of(source))
+        bucket = storage.bucket(location_of(source))
         files = bucket.files()
     except StorageProblem as error:
         summary.problem = error.message
@@ -566,12 +569,12 @@ def forecast(source: Source) -> list[Forecast]:
     """
     if source.access in {Access.UPLOAD, Access.API}:
         return []
-    bucket = Bucket(location_of(source))
+    bucket = storage.bucket(location_of(source))
     wanted, _ = waiting(source, bucket.files())
     return [_forecast(source, bucket, file) for file in wanted]
 
 
-def _forecast(source: Source, bucket: Bucket, file: StoredFile) -> Forecast:
+def _forecast(source: Source, bucket: "Bucket", file: StoredFile) -> Forecast:
     result = Forecast(file)
     try:
         with closing(bucket.open(file)) as download:

@@ -35,7 +35,7 @@ from engage.vault.fields import Unreadable
 from sync.csv_rows import Layout
 from sync.exports import Echo
 from sync.models import Access, ImportRun, RowWins, RunState, Source
-from sync.s3 import StorageProblem
+from sync.storage import StorageProblem
 from sync.traits import types_of
 
 logger = logging.getLogger(__name__)

@@ -9,9 +9,6 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from datetime import datetime
-from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -48,6 +45,7 @@ from connectors import deadlines
 from connectors.addresses import checked_addresses
 from connectors.failures import Failure, Temporary
 from sync.models import Access
+from sync.storage import Location, StorageProblem, StoredFile
 from sync.unpack import unpacked
 
 log = logging.getLogger(__name__)
@@ -55,52 +53,6 @@ log = logging.getLogger(__name__)
 CONNECT_SECONDS = 5
 READ_SECONDS = 30
 CHUNK = 256 * 1024
-
-
-class StorageProblem(Exception):
-    """The store said no, or could not be reached; the text says who must do what. `lasting`: a repeat will not help."""
-
-    def __init__(self, message: str, *, code: str = "", lasting: bool = True) -> None:
-        super().__init__(message)
-        self.message = message
-        self.code = code
-        self.lasting = lasting
-
-
-@dataclass(frozen=True)
-class Location:
-    """Where files are and who reads them. `endpoint_url` is empty for AWS itself; `pattern` is of file names (*, ?)."""
-
-    bucket: str
-    prefix: str
-    region: str
-    endpoint_url: str
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    pattern: str = ""
-    access: str = Access.KEY
-    role_arn: str = ""
-    external_id: str = ""
-
-    def means(self, key: str) -> bool:
-        """Whether the file with this key is one that the source is about."""
-        return not self.pattern or fnmatchcase(key.rsplit("/", 1)[-1], self.pattern)
-
-
-@dataclass(frozen=True)
-class StoredFile:
-    """One object as it was listed."""
-
-    key: str
-    etag: str
-    size: int  # bytes, as stored
-    modified_at: datetime
-
-    @property
-    def is_meant(self) -> bool:
-        """Whether it is a file at all: not a folder's marker, nor one of the `_SUCCESS` kind that tools leave behind."""
-        name = self.key.rsplit("/", 1)[-1]
-        return bool(name) and not name.startswith(("_", "."))
 
 
 # --- connections that only go to checked addresses --------------------------------------------------------------------------

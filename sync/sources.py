@@ -15,11 +15,11 @@ from django.template.defaultfilters import filesizeformat
 from connectors.base import ProbeLine
 from connectors.deadlines import Deadline, within
 from engage.tenancy.models import App
-from sync import pulls
+from sync import pulls, storage
 from sync.csv_rows import BadFile, Block, Layout, Table
 from sync.endpoints import reading_of
 from sync.models import Access, ImportRun, RunState, Source
-from sync.s3 import Bucket, Location, StorageProblem
+from sync.storage import Location, StorageProblem
 
 ROWS_TESTED = 20_000  # of the newest file
 IDS_LOOKED_FOR = 1_000
@@ -138,7 +138,7 @@ def test(app: App, location: Location, layout: Layout) -> Tested:
 
 def _look(app: App, location: Location, layout: Layout, found: Tested) -> Iterator[ProbeLine]:
     try:
-        bucket = Bucket(location)
+        bucket = storage.bucket(location)
         files = bucket.files()
         where = f"“{location.prefix}” of bucket {location.bucket}"
         yield ProbeLine(True, f"Bucket {location.bucket} in {location.region} can be listed with this key.")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from hashlib import sha256
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
@@ -19,11 +19,14 @@ from django.db.models import Q, Sum
 from django.db.models.functions import Length
 from django.utils import timezone
 
-from sync import traits
+from sync import storage, traits
 from sync.csv_rows import BadFile, Layout, Table
 from sync.endpoints import reading_of
 from sync.models import Access, ImportRun, RunState, Source, TraitType, UploadPart
-from sync.s3 import Download, Location, StorageProblem, StoredFile
+from sync.storage import Location, StorageProblem, StoredFile
+
+if TYPE_CHECKING:
+    from sync.s3 import Download
 
 PART = 256 * 1024
 ROWS_SHOWN = 20
@@ -120,7 +123,7 @@ class Parts:
         self._pieces, self._rest = iter(()), b""
 
 
-def open_upload(run: ImportRun) -> Download:
+def open_upload(run: ImportRun) -> "Download":
     """Begin to read an upload, as a bucket's file is read.
 
     Raises:
@@ -131,7 +134,7 @@ def open_upload(run: ImportRun) -> Download:
         raise StorageProblem("The uploaded file is no longer there, or its upload broke off. Upload it again.")
     nowhere = Location("", "", "", "", "", "", access=Access.UPLOAD)
     file = StoredFile(run.object_key, run.etag, run.size, run.modified_at or run.started_at)
-    return Download(nowhere, file, Parts(run))
+    return storage.download(nowhere, file, Parts(run))
 
 
 @dataclass

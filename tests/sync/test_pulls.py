@@ -20,7 +20,7 @@ from engage.tenancy.roles import Role
 from sync import imports, pulls, schedule
 from sync.imports import import_source
 from sync.models import ImportRun, RunState, Source, Subscriber, Trait
-from sync.s3 import StorageProblem
+from sync.storage import StorageProblem
 from tests.factories import ConnectionFactory, SubscriberFactory
 from tests.sync.vendor_pages import Answer, Pages, subscription, vendor_pages
 

@@ -11,7 +11,8 @@ from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
 from sync.models import Access
-from sync.s3 import CHUNK, STS, Bucket, Location, StorageProblem
+from sync.s3 import CHUNK, STS, Bucket
+from sync.storage import Location, StorageProblem
 from tests.sync.conftest import REGION, TestBucket
 
 

@@ -14,7 +14,8 @@ from pytest_httpserver import HTTPServer
 from engage.tenancy.models import App
 from sync import sources
 from sync.csv_rows import Layout
-from sync.s3 import Bucket, Location, StorageProblem
+from sync.s3 import Bucket
+from sync.storage import Location, StorageProblem
 from tests.sync.conftest import REGION
 
 

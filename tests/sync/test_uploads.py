@@ -19,7 +19,7 @@ from engage.tenancy.roles import Role
 from sync import schedule, uploads
 from sync.imports import import_source
 from sync.models import Access, ImportRun, RunState, Source, Subscriber, Trait, TraitColumn, TraitType, UploadPart
-from sync.s3 import StorageProblem
+from sync.storage import StorageProblem
 from tests.factories import SourceFactory
 
 pytestmark = pytest.mark.django_db

@@ -13,7 +13,7 @@ from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
 from sync import imports, reports
 from sync.models import Access, ImportRun, RunState, Source
-from sync.s3 import StorageProblem
+from sync.storage import StorageProblem
 
 
 class Bar:
