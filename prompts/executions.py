@@ -349,7 +349,7 @@ def settle(
             settled = late.update(**values)
         if attempt is not None and journal is not None:
             if outcome.spent or journal.exchanges:
-                more = {"vendor_failed": outcome.failed, "write_begun_with": None}  # which the execution has now
+                more = {"vendor_failed": outcome.failed, "write_begun_with": None}  # the execution has it now
                 complete(attempt, outcome.result, outcome.message, journal, **more)
             else:
                 attempt.delete()  # it was not our turn: nothing was tried
@@ -512,16 +512,18 @@ def due() -> QuerySet[Execution]:
 
 
 def _return_lease(execution: Execution) -> None:
-    """A worker died in mid-call."""
+    """Let go of an execution whose worker died in mid-call."""
     with changing(execution.event_id):
         attempt = Attempt.objects.select_for_update().filter(execution=execution, fence=execution.fence).first()
         values = _values_left_behind(execution, attempt)
         returned = Execution.objects.filter(pk=execution.pk, fence=execution.fence, state=State.RUNNING).update(
             **values
         )
-        if attempt is not None and attempt.finished_at is None:
-            attempt.outcome, attempt.message = "lost", "Its worker stopped."
-            attempt.save(update_fields=["outcome", "message"])
+        if attempt is not None:
+            if attempt.finished_at is None:
+                attempt.outcome, attempt.message = "lost", "Its worker stopped."
+            attempt.write_begun_with = None  # the execution has it now
+            attempt.save(update_fields=["outcome", "message", "write_begun_with"])
         if returned:
             go_on(execution.event_id, State(values["state"]))
         crash.point("lease.returning")

@@ -361,10 +361,11 @@ class TestRecovery:
         house.report()
         claimed = executions.claim("dead")
         assert claimed is not None
-        begun = timezone.now() if wrote else None
-        Attempt.objects.create(
-            execution=claimed, number=1, fence=1, worker="dead", started_at=timezone.now(), write_begun_at=begun
-        )
+        attempt = Attempt.objects.create(execution=claimed, number=1, fence=1, worker="dead", started_at=timezone.now())
+        if wrote:
+            journal = AttemptJournal(claimed, attempt)
+            journal.step("write", "PATCH", "https://api.cleeng.com/x", None, None)
+            journal.write_begins(Exchange("write", "PATCH", "https://api.cleeng.com/x", {}))
         Execution.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
         return claimed
 
@@ -381,6 +382,17 @@ class TestRecovery:
         execution.refresh_from_db()
         assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
         assert (execution.due_at - timezone.now()).total_seconds() > 25  # type: ignore[operator]
+
+    def test_what_a_dead_worker_began_to_write_is_kept_for_a_repeat_and_once(self, house: House) -> None:
+        execution = self.dead_worker(house, wrote=True)
+        attempt = Attempt.objects.get()
+        assert attempt.write_begun_with is not None
+        executions.sweep()
+        execution.refresh_from_db()
+        attempt.refresh_from_db()
+        assert execution.steps["write"]["sent"]["url"] == "https://api.cleeng.com/x"
+        assert (execution.first_write_at, attempt.outcome) == (attempt.write_begun_at, "lost")
+        assert attempt.write_begun_with is None
 
     def test_a_poison_execution_ends(self, house: House) -> None:
         execution = self.dead_worker(house, wrote=False)
