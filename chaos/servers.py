@@ -194,7 +194,8 @@ def embedded(folder: Path) -> Iterator[tuple[dict[str, str], dict[str, Server]]]
 
 
 def main() -> int:
-    """Run a command with both; returns its exit status."""
+    """Run a command with both; returns its exit status. Who is told to end takes them along."""
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
     try:
         with servers() as (urls, _):
             return subprocess.run(sys.argv[1:], env={**os.environ, **urls}, check=False).returncode  # noqa: S603 - what it was told

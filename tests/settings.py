@@ -1,12 +1,15 @@
 """Settings of the test suite: the product's own, with secrets made for the run. Servers are taken from the environment
 (DATABASE_URL, CELERY_BROKER_URL, CACHE_URL); without them everything is embedded."""
 
+import atexit
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 
 _var = Path(tempfile.mkdtemp(prefix="engage-test-"))
+atexit.register(shutil.rmtree, _var, ignore_errors=True)
 os.environ.setdefault("SECRET_KEY", "only for the test suite, and long enough to be one")
 os.environ.setdefault("FIELD_ENCRYPTION_KEY", "dGVzdHMtb25seS1rZXktMzItYnl0ZXMtbG9uZy4uLi4=")
 os.environ.setdefault("ENGAGE_VAR_DIR", str(_var))
