@@ -1,6 +1,5 @@
 """Servers that are lent to a command end with it, however it ends."""
 
-import signal
 import socket
 import subprocess
 import sys
@@ -18,8 +17,7 @@ def listens(port: int) -> bool:
         return not sock.connect_ex((HOST, port))
 
 
-@pytest.mark.parametrize("told", [signal.SIGTERM, signal.SIGINT])
-def test_who_is_told_to_end_leaves_no_server_behind(told: signal.Signals) -> None:
+def test_who_is_told_to_end_leaves_no_server_behind() -> None:
     for name in ("postgres", "redis-server"):
         try:
             program(name)
@@ -30,7 +28,7 @@ def test_who_is_told_to_end_leaves_no_server_behind(told: signal.Signals) -> Non
     assert lender.stdout is not None
     ports = [urlsplit(lender.stdout.readline().strip()).port or 0 for _ in range(2)]
     assert all(map(listens, ports))
-    lender.send_signal(told)
+    lender.terminate()
     lender.wait(PATIENCE)
     lender.stdout.close()
     assert not any(map(listens, ports))
