@@ -14,7 +14,7 @@ test: $(INSTALLED)  ## the whole test suite; the browser's tests need Chromium a
 	$(PYTHON) -m pytest -n auto
 
 bench: $(INSTALLED)  ## the engine beside the bare thing: embedded, then on a PostgreSQL and a Redis of its own (BENCH="--only ingestion")
-	@$(PYTHON) -m bench.engine $(BENCH)
+	@env -u DATABASE_URL -u CELERY_BROKER_URL -u CACHE_URL $(PYTHON) -m bench.engine $(BENCH)
 	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.engine $(BENCH)
 
 bench-pages: $(INSTALLED)  ## pages of Live at ten thousand and at ten million executions (BENCH="--many 1000000")

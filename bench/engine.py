@@ -1,5 +1,7 @@
 """`make bench`: the engine beside the bare thing, on the servers of DATABASE_URL, CELERY_BROKER_URL and CACHE_URL (else embedded).
 
+Its tables and queues are emptied for each round.
+
 - ingestion: events taken in (authenticated, validated, planned, committed) beside `bench.bare.urls` on the same server;
 - executions: carried out over 16 connections, with a vendor that answers in 0 and in 50 ms, beside `bench.bare.celery`;
 - latency: from the report of an answer to the vendor's hearing of it, beside the way of a request to the vendor;
@@ -116,9 +118,9 @@ class Bench:
     """An installation with an App whose prompt calls an endpoint, and people who accept it."""
 
     def __init__(self, vendor: int, options: argparse.Namespace) -> None:
-        from django.core.management import call_command
+        from bench.empty import migrate_empty
 
-        call_command("migrate", verbosity=0)
+        migrate_empty()
         self.vendor, self.options = vendor, options
         self.kind = "embedded" if os.environ["CELERY_BROKER_URL"].startswith("filesystem") else "servers"
         self._seed()

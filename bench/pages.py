@@ -1,8 +1,8 @@
 """`make bench-pages`: how the pages of Live, of one execution and of a subscriber grow with the history.
 
 One JSON line per page: `ours` at `--many` executions, `bare` at ten thousand, both in ms (the median of warm requests through
-Django, sign-in included, without a web server's share) and their ratio, which should stay under 1.5. Uses DATABASE_URL's server
-and a database of its own there; without it SQLite.
+Django, sign-in included, without a web server's share) and their ratio, which should stay under 1.5. Writes into the
+database that DATABASE_URL names, which must be empty; without it SQLite.
 """
 
 import argparse
@@ -36,17 +36,17 @@ class History:
     """An App with so many executions, and an administrator who looks at them."""
 
     def __init__(self) -> None:
-        from django.core.management import call_command
         from django.db import connection
         from django.test import Client
         from django.utils import timezone
 
+        from bench.empty import migrate_empty
         from engage.tenancy.models import DeliveryMode
         from engage.tenancy.roles import Role
         from sync.models import Subscriber
         from tests import factories
 
-        call_command("migrate", verbosity=0)
+        migrate_empty()
         self.app = factories.AppFactory(delivery_mode=DeliveryMode.LIVE)
         self.prompts = [factories.PromptFactory(app=self.app, key=f"prompt-{number}").pk for number in range(2)]
         people = [Subscriber(app=self.app, user_id=f"u{number}", traits={}) for number in range(PEOPLE)]
