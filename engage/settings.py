@@ -279,13 +279,14 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if ENGAGE_BEHIND_P
 X_FRAME_OPTIONS = "DENY"
 
 # --- e-mail ---------------------------------------------------------------------------------------------------------------
-_email = env.email_url("EMAIL_URL", default="dummymail://")
+_email_url = os.environ.get("EMAIL_URL", "").strip()
+_email = env.email_url_config(_email_url or "dummymail://")
 EMAIL_BACKEND = _email["EMAIL_BACKEND"]
 EMAIL_HOST, EMAIL_PORT = _email.get("EMAIL_HOST") or "localhost", _email.get("EMAIL_PORT") or 25
 EMAIL_HOST_USER, EMAIL_HOST_PASSWORD = _email.get("EMAIL_HOST_USER") or "", _email.get("EMAIL_HOST_PASSWORD") or ""
 EMAIL_USE_TLS, EMAIL_USE_SSL = bool(_email.get("EMAIL_USE_TLS")), bool(_email.get("EMAIL_USE_SSL"))
 EMAIL_TIMEOUT = 10
-EMAIL_IS_SET_UP = bool(os.environ.get("EMAIL_URL"))
+EMAIL_IS_SET_UP = bool(_email_url)
 DEFAULT_FROM_EMAIL = os.environ.get("DEFAULT_FROM_EMAIL", f"engage@{_base.hostname or 'localhost'}")
 
 # --- files and languages --------------------------------------------------------------------------------------------------
@@ -297,7 +298,7 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
-# A batch of events or an uploaded file has its own limit where it is read; nothing else is larger than this.
+# The runtime API, vendors' webhooks and uploaded files have limits of their own where they are read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- the runtime API ------------------------------------------------------------------------------------------------------
@@ -365,10 +366,11 @@ ENGAGE_KEEP_ATTEMPTS_DAYS = days("ENGAGE_KEEP_ATTEMPTS_DAYS", 30, least=1)
 ENGAGE_KEEP_EVENTS_DAYS = days("ENGAGE_KEEP_EVENTS_DAYS", 90, least=7)  # an event id counts for 72 hours and more
 ENGAGE_KEEP_AUDIT_DAYS = days("ENGAGE_KEEP_AUDIT_DAYS", 365, least=30)
 
-# --- imports: a file with more rejected rows than this is not merged at all ----------------------------------------------
+# --- imports ---------------------------------------------------------------------------------------------------------------
 # Whether sources may read S3 as this server itself (instance role, environment), or in a role that it assumes.
 ENGAGE_S3_OWN_CREDENTIALS = strict_bool("ENGAGE_S3_OWN_CREDENTIALS", default=False)
 ENGAGE_UPLOAD_MOST = 200_000_000  # bytes that can be uploaded by hand; a bucket's files may be larger
+# A file with more rejected rows than this is not merged at all,
 ENGAGE_IMPORT_REJECTED_MOST = 1000
 ENGAGE_IMPORT_REJECTED_SHARE = 0.05  # and at least so many:
 ENGAGE_IMPORT_REJECTED_LEAST = 20

@@ -116,8 +116,8 @@ class Place:
     def environment(self, kept: Kept, outer: Mapping[str, str]) -> dict[str, str]:
         """Return the environment of the demo's processes.
 
-        Database, broker and cache are the embedded ones, whatever the person's shell or `.env` names: a demo must not
-        find its way into a real installation.
+        Database, broker and cache are the embedded ones, and no e-mail leaves, whatever the person's shell or `.env`
+        names: a demo must not find its way into a real installation.
         """
         return {
             **outer,
@@ -132,6 +132,7 @@ class Place:
             "DATABASE_URL": f"sqlite:///{self.folder / 'engage.sqlite3'}",
             "CELERY_BROKER_URL": "filesystem://",
             "CACHE_URL": "locmemcache://engage-demo",
+            "EMAIL_URL": "",
             "ENGAGE_VENDOR_URLS": json.dumps({key: f"{self.sandbox_url}/{key}" for key in OVER_HTTP}),
             "ENGAGE_APPLE_ROOT": str(self.apple_root),
             "ENGAGE_PRIVATE_HOSTS": f"{HOST}:{self.s3},{HOST}:{self.mail}",
