@@ -1,21 +1,8 @@
-"""The words for the states of an execution: label, icon, sentence, and what a person may do about it."""
+"""The words for the states of an execution: label, icon and sentence."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 
 from prompts.models import Execution, State
-
-
-class Button(StrEnum):
-    """What a person may do with an execution; each is a function of `prompts.executions`."""
-
-    TRY_NOW = "Try now"
-    STOP_TRYING = "Stop trying"
-    CHECK_NOW = "Check now"
-    OPEN_CONNECTION = "Open connection"
-    RUN_AGAIN = "Run again"
-    IT_HAPPENED = "It happened"
-    CLOSE = "Close"
 
 
 @dataclass(frozen=True)
@@ -25,23 +12,22 @@ class StateWords:
     label: str
     icon: str
     tone: str
-    buttons: tuple[Button, ...] = ()
 
 
 STATES: dict[State, StateWords] = {
     State.QUEUED: StateWords("Queued", "schedule", "busy"),
     State.RUNNING: StateWords("Running", "sync", "busy"),
-    State.WAITING: StateWords("Will retry", "update", "warning", (Button.TRY_NOW, Button.STOP_TRYING)),
-    State.PENDING: StateWords("Vendor is working", "hourglass_top", "busy", (Button.CHECK_NOW,)),
-    State.HELD: StateWords("On hold", "pause_circle", "warning", (Button.OPEN_CONNECTION, Button.STOP_TRYING)),
+    State.WAITING: StateWords("Will retry", "update", "warning"),
+    State.PENDING: StateWords("Vendor is working", "hourglass_top", "busy"),
+    State.HELD: StateWords("On hold", "pause_circle", "warning"),
     State.BLOCKED: StateWords("Waits for its turn", "low_priority", "neutral"),
     State.HANDED_OVER: StateWords("Sent to the app", "send_to_mobile", "good"),
     State.DONE: StateWords("Done", "check_circle", "good"),
-    State.SKIPPED: StateWords("Skipped", "skip_next", "neutral", (Button.RUN_AGAIN,)),
-    State.REJECTED: StateWords("Refused", "block", "bad", (Button.RUN_AGAIN,)),
-    State.UNCERTAIN: StateWords("Needs checking", "help", "bad", (Button.IT_HAPPENED, Button.RUN_AGAIN, Button.CLOSE)),
-    State.GAVE_UP: StateWords("Gave up", "cancel", "bad", (Button.RUN_AGAIN,)),
-    State.NOT_SENT: StateWords("Not sent", "do_not_disturb_on", "neutral", (Button.RUN_AGAIN,)),
+    State.SKIPPED: StateWords("Skipped", "skip_next", "neutral"),
+    State.REJECTED: StateWords("Refused", "block", "bad"),
+    State.UNCERTAIN: StateWords("Needs checking", "help", "bad"),
+    State.GAVE_UP: StateWords("Gave up", "cancel", "bad"),
+    State.NOT_SENT: StateWords("Not sent", "do_not_disturb_on", "neutral"),
     State.CLOSED: StateWords("Closed", "archive", "neutral"),
 }
 

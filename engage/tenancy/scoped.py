@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.db import models
 from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from unfold.admin import ModelAdmin, TabularInline
+from unfold.admin import ModelAdmin
 from unfold.views import UnfoldModelAdminViewMixin
 
 from engage.audit.models import Entry
@@ -96,26 +96,6 @@ class ScopedModelAdmin(ModelAdmin):  # type: ignore[misc]
         if related is not None and "queryset" not in kwargs:
             kwargs["queryset"] = related.get_queryset(request)
         return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-
-class ScopedTabularInline(TabularInline):  # type: ignore[misc]
-    """Rows below a scoped row, with the rights of the page that they stand on."""
-
-    extra = 0
-
-    def _parent(self) -> ScopedModelAdmin:
-        admin: ScopedModelAdmin = self.admin_site._registry[self.parent_model]
-        return admin
-
-    def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """As on the page."""
-        return self._parent().has_view_permission(request, obj)
-
-    def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        """As on the page."""
-        return self._parent().has_change_permission(request, obj)
-
-    has_change_permission = has_delete_permission = has_add_permission
 
 
 class ConsoleViewMixin(UnfoldModelAdminViewMixin):  # type: ignore[misc]
