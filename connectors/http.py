@@ -280,7 +280,7 @@ class Api:
     def post(
         self, *segments: Segment, params: Params = None, step: str = "write", **content: Unpack[Content]
     ) -> Answer:
-        """Write by POST; `step` names the write and is unique in its action. `content`: json, form or xml."""
+        """Write by POST; `step` names the write and is unique in its action. `content`: json, form, xml or mail."""
         return self._write("POST", segments, params, body_of(content), step)
 
     def put(self, *segments: Segment, params: Params = None, step: str = "write", **content: Unpack[Content]) -> Answer:
@@ -555,7 +555,8 @@ class Api:
 
         Raises:
             Temporary: no answer; `sent` says whether the request may have arrived.
-            NotAllowed: private address, or an answer that is too large.
+            NotAllowed: a private address, or none that can be called.
+            Undocumented: an answer that is too large.
 
         """
         label = self.connector.label

@@ -1,7 +1,7 @@
 """Carry an action out, and turn whatever comes of it into an Outcome: what a vendor or a person's data can cause never
 leaves as an exception.
 
-The table of failures and what follows from each is DESIGN's; the rules for "it may already have happened" are in
+The failures are in `connectors.failures`; the rules for "it may already have happened" are in
 `docs/engine.md`.
 """
 

@@ -1,4 +1,4 @@
-"""Ring for the workers. The bell says "there is work" and nothing else; the rows say what.
+"""Ring for the workers. The bell says "there is work", and perhaps which row to look at first; the rows say what.
 
 Ringing never fails or delays an answer: what nobody heard is found by the sweep.
 """

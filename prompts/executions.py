@@ -60,12 +60,12 @@ NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
 # what holds that, the conditions here only keep workers from running into them again and again. A slot is drawn by lot, so
 # that workers that claim in the same instant seldom draw the same one.
 _CLAIM = """
-WITH places(slot) AS (VALUES {places})
+WITH numbers(slot) AS (VALUES {numbers})
 UPDATE prompts_execution SET state = 'running', fence = fence + 1, worker = %s, lease_until = {lease_ends}, slot = (
-    SELECT places.slot FROM places
-    WHERE places.slot <= {slots_of_its} AND NOT EXISTS (
+    SELECT numbers.slot FROM numbers
+    WHERE numbers.slot <= {slots_of_its} AND NOT EXISTS (
         SELECT 1 FROM prompts_execution other
-        WHERE other.connection_id = prompts_execution.connection_id AND other.slot = places.slot
+        WHERE other.connection_id = prompts_execution.connection_id AND other.slot = numbers.slot
           AND other.state = 'running')
     ORDER BY RANDOM() LIMIT 1)
 WHERE id = (
@@ -93,7 +93,7 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     No connection has more executions running than it has slots, so one that hangs leaves the other threads alone.
     """
     sql = _CLAIM.format(
-        places=", ".join(f"({slot})" for slot in range(1, settings.ENGAGE_SLOTS + 1)),
+        numbers=", ".join(f"({slot})" for slot in range(1, settings.ENGAGE_SLOTS + 1)),
         slots_of_its=slots.of("prompts_execution.connector"),
         unavailable=slots.unavailable(),
         now=clock.now(),

@@ -203,7 +203,7 @@ class Offer:
 
 
 def offers(execution: Execution) -> list[Offer]:
-    """Return what may be done with an execution as it stands (CONSOLE's table of states)."""
+    """Return what may be done with an execution as it stands."""
     where, what, who = live.environment(execution), live.action_label(execution), execution.subscriber.user_id
     doing = f"“{what}” for {who} in {where}"
     match State(execution.state):

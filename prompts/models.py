@@ -260,7 +260,7 @@ class PromptEvent(models.Model):
 
 
 class State(models.TextChoices):
-    """How an execution stands (labels and sentences: CONSOLE's table of states, in `prompts.states`)."""
+    """How an execution stands (labels and sentences: `prompts.states`)."""
 
     QUEUED = "queued", "Queued"
     RUNNING = "running", "Running"
@@ -335,7 +335,7 @@ class Execution(models.Model):
     worker = models.CharField(max_length=80, blank=True)
     lease_until = models.DateTimeField(null=True)
     fence = models.PositiveIntegerField(default=0)
-    # While it runs: which of its connection's places it has. None for forwarders, which go one batch at a time.
+    # While it runs: which of its connection's slots it has. None for forwards, which go one batch at a time.
     slot = models.PositiveSmallIntegerField(null=True)
 
     # What makes a repeat safe.

@@ -39,7 +39,7 @@ def count(app: App | None, endpoint: str, reason: str, detail: str = "") -> None
         "detail": _TOKEN.sub("[token]", detail.replace("\x00", ""))[:DETAIL_LENGTH] if _has_room(app) else "",
     }
     try:
-        # In a transaction, so that on SQLite (where no constraint holds rows without an App apart) writers take turns.
+        # In a transaction, so that on SQLite writers take turns; elsewhere a constraint decides.
         with transaction.atomic():
             if not Refusal.objects.filter(**row).update(count=F("count") + 1, last_at=now):
                 try:

@@ -330,7 +330,7 @@
       --line: var(--engage-line, #8a8a9a); font: 16px/1.5 var(--engage-font, system-ui, sans-serif); }
     @media (prefers-color-scheme: dark) { :host { --accent: var(--engage-accent-dark, #a899ff);
       --on-accent: var(--engage-on-accent-dark, #14101f); --back: var(--engage-background-dark, #1f1e2b);
-      --text: var(--engage-text-dark, #f2f1f8); --soft: var(--engage-soft-dark, #b5b3c6); --line: #6f6d82; } }
+      --text: var(--engage-text-dark, #f2f1f8); --soft: var(--engage-soft-dark, #b5b3c6); --line: var(--engage-line-dark, #6f6d82); } }
     :host(.banner) { display: block; position: sticky; top: 0; z-index: 2147483000; }
     * { box-sizing: border-box; font: inherit; }
     .box { position: fixed; border: 0; padding: 24px; background: var(--back); color: var(--text); overflow: auto;

@@ -75,7 +75,7 @@ class Progress(Protocol):
         """`run.bytes_read` of `run.size` bytes and `run.rows_read` rows are read."""
 
     def merging(self, run: ImportRun) -> None:
-        """`run.merged` of `run.rows_read` rows are merged."""
+        """`run.merged_through` of `run.rows_to_merge` ids are merged."""
 
     def ended(self, run: ImportRun) -> None:
         """The file is done, in one way or another."""

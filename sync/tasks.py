@@ -9,7 +9,7 @@ from sync import inbound, pushes, reports, rereads, retyping, schedule
 
 @shared_task(name="sync.tick")
 def tick() -> None:
-    """Look which schedules are due, and whether messages wait that nobody rang for."""
+    """Look what is due (sources, missing files, catalogues, pushes, readings), and whether messages wait that nobody rang for."""
     schedule.tick(timezone.now(), import_source.delay)
     reports.tell_of_missing_files(timezone.now())
     catalogues.refresh_due(timezone.now())

@@ -53,7 +53,9 @@ class Bar:
 
 
 class Command(BaseCommand):
-    """Exit status: 0 when everything that waited was imported, 1 when a file failed or a source could not be listed."""
+    """Exit status: 0 when everything that waited was imported, 1 when a file failed, a source could not be read or an argument
+    names nothing.
+    """
 
     help = "Imports the CSV files that wait at the sources of subscribers' traits. What was imported is not imported again."
 
