@@ -79,17 +79,6 @@ def as_kept(binding: Binding) -> dict[str, Any]:
     }
 
 
-def current(prompt: Prompt) -> PromptVersion:
-    """Return the version that is shown now.
-
-    Raises:
-        PromptVersion.DoesNotExist: the prompt was never published.
-
-    """
-    version: PromptVersion = prompt.versions.get(superseded_at=None)
-    return version
-
-
 def to_run(prompt: Prompt, number: int | None, now: datetime, shown_now: PromptVersion | None = None) -> PromptVersion:
     """Return the version whose bindings run for an answer that names `number`.
 

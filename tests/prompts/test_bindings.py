@@ -14,7 +14,7 @@ from connectors.registry import connector
 from engage.audit.models import Entry
 from engage.tenancy.models import App, User
 from engage.tenancy.roles import Role
-from prompts import bindings, versions
+from prompts import bindings
 from prompts.models import Binding, Interaction, Prompt, PromptStatus
 from tests import factories
 from tests.prompts.conftest import House
@@ -158,7 +158,7 @@ def test_people_who_move_at_once_lose_and_double_no_place() -> None:
     assert [row.position for row in bindings.lane(prompt, Interaction.ACCEPT)] == [1, 2, 3, 4, 5]
     assert sorted(prompt.versions.values_list("number", flat=True)) == list(range(1, 17))
     assert prompt.versions.filter(superseded_at=None).count() == 1
-    assert [kept["id"] for kept in versions.current(prompt).bindings] == [
+    assert [kept["id"] for kept in prompt.versions.get(superseded_at=None).bindings] == [
         row.pk for row in bindings.lane(prompt, Interaction.ACCEPT)
     ]
 
@@ -171,7 +171,10 @@ def test_every_change_is_published_and_in_the_history(
 ) -> None:
     first = lane[0]
     bindings.switch(first, request_, on=False)
-    assert [kept["inputs"]["coupon"]["value"] for kept in versions.current(prompt).bindings] == ["TWO", "THREE"]
+    assert [kept["inputs"]["coupon"]["value"] for kept in prompt.versions.get(superseded_at=None).bindings] == [
+        "TWO",
+        "THREE",
+    ]
     first.inputs = {"coupon": {"from": "fixed", "value": "NEW"}}
     bindings.edit(first, request_)
     bindings.switch(first, request_, on=True)
@@ -223,7 +226,7 @@ def test_a_duplicate_is_a_draft_with_actions_of_its_own(
     assert order(again) == order(prompt) == [(1, "ONE"), (2, "TWO")]
     bindings.archive(bindings.lane(again, Interaction.ACCEPT)[0], request_)
     assert len(order(prompt)) == 2
-    assert len(versions.current(third).bindings) == 2
+    assert len(third.versions.get(superseded_at=None).bindings) == 2
 
 
 # --- problems ---------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from django.urls import reverse
 from connectors import catalogues
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
-from prompts import bindings, panel, versions
+from prompts import bindings, panel
 from prompts.models import Binding, Interaction, Prompt
 from tests import factories
 from tests.prompts.conftest import House
@@ -224,7 +224,9 @@ def test_the_menu_copies_switches_and_removes(prompt: Prompt, pair: list[Binding
     client.post(url("action_change", prompt.pk, pair[0].pk, "copy"), {"interaction": "dismiss"})
     assert names(prompt, Interaction.DISMISS) == ["ONE"]
     client.post(url("action_change", prompt.pk, pair[0].pk, "off"))
-    assert [kept["id"] for kept in versions.current(prompt).bindings if kept["interaction"] == "accept"] == [pair[1].pk]
+    assert [
+        kept["id"] for kept in prompt.versions.get(superseded_at=None).bindings if kept["interaction"] == "accept"
+    ] == [pair[1].pk]
     client.post(url("action_change", prompt.pk, pair[0].pk, "on"))
     client.post(url("action_change", prompt.pk, pair[1].pk, "remove"))
     assert names(prompt) == ["ONE"]
@@ -293,7 +295,7 @@ def test_an_action_is_added_with_what_was_entered(house: House, console: Console
     )
     assert binding.connection == house.connection
     assert binding.checked_at is not None
-    assert versions.current(house.prompt).bindings[0]["id"] == binding.pk
+    assert house.prompt.versions.get(superseded_at=None).bindings[0]["id"] == binding.pk
 
 
 @pytest.mark.parametrize(

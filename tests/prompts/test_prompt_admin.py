@@ -10,7 +10,6 @@ from django.utils import timezone
 from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
-from prompts import versions
 from prompts.models import Interaction, LimitTaken, Prompt
 from sync.models import Subscriber
 from tests import factories
@@ -75,7 +74,7 @@ def test_a_prompt_is_made_published_and_in_the_history(app: App, console: Consol
     prompt = Prompt.objects.get()
     assert prompt.app == app
     assert answer.redirect_chain[-1][0] == reverse("admin:prompts_prompt_actions", args=[prompt.pk])
-    assert versions.current(prompt).content["title"] == "Hi {{ first_name|there }}"
+    assert prompt.versions.get(superseded_at=None).content["title"] == "Hi {{ first_name|there }}"
     entry = Entry.objects.get(kind="prompt")
     assert (entry.verb, entry.app, entry.changes["name"]) == ("created", app, [None, "Stay with us"])
     assert "No subscriber has" not in answer.content.decode()
@@ -237,7 +236,7 @@ def test_a_prompt_with_a_history_is_archived_and_comes_back_as_a_draft(app: App,
     client.post(f"{LIST}{prompt.pk}/delete/")
     prompt.refresh_from_db()
     assert prompt.archived_at is not None
-    assert versions.current(prompt).content["status"] == "paused"
+    assert prompt.versions.get(superseded_at=None).content["status"] == "paused"
     assert prompt.key not in client.get(LIST).content.decode()
     assert prompt.key in client.get(LIST + "?archived=yes").content.decode()
     assert client.post(f"{LIST}{prompt.pk}/change/", form()).status_code == 403

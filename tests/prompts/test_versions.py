@@ -54,7 +54,7 @@ def test_publishing_counts_up_and_supersedes_the_version_before(prompt: Prompt) 
     first.refresh_from_db()
     assert (first.number, second.number) == (1, 2)
     assert first.superseded_at is not None
-    assert versions.current(prompt) == second
+    assert prompt.versions.get(superseded_at=None) == second
     assert prompt.version == Prompt.objects.get(pk=prompt.pk).version == 2
 
 
