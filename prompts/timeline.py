@@ -36,10 +36,10 @@ class Moment:
 
 
 def seconds(duration: timedelta) -> str:
-    """Return a duration in words: "0.8 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
+    """Return a duration in words: "under 0.1 s", "0.8 s", "12 s", "3 min 20 s", "2 h 5 min", "3 d 4 h"."""
     total = max(duration.total_seconds(), 0)
     if total < 10:
-        return f"{total:.1f} s"
+        return f"{total:.1f} s" if total >= 0.05 else "under 0.1 s"
     units = (("d", 86400), ("h", 3600), ("min", 60), ("s", 1))
     whole = round(total)
     parts = []

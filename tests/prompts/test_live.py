@@ -560,7 +560,7 @@ def test_a_worker_that_stopped_is_told_as_such(app: App, console: Console) -> No
 @pytest.mark.parametrize(
     ("duration", "words"),
     [
-        (0.04, "0.0 s"),
+        (0.04, "under 0.1 s"),
         (0.84, "0.8 s"),
         (12, "12 s"),
         (200, "3 min 20 s"),
