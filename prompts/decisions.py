@@ -17,7 +17,7 @@ from connectors.registry import declaration
 from engage.redaction import redact
 from prompts import bell, bindings, executions
 from prompts.events import take_limit
-from prompts.models import TAKES_LIMIT, Execution, State
+from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, Execution, State
 from sync import traits
 
 
@@ -116,7 +116,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
 
 def try_now(execution: Execution, *, by: str) -> Execution:
     """Try an execution at once that waits for its next try, or that is held for its age or the daily limit."""
-    waiting = Q(state=State.WAITING) | Q(state=State.HELD, reason__in=["too_old", "daily_limit"])
+    waiting = Q(state=State.WAITING) | Q(state=State.HELD, reason__in=HELD_FOR_A_PERSON)
     return _change(
         execution,
         Execution.objects.filter(waiting),

@@ -341,7 +341,7 @@ class BindingForm(forms.ModelForm[Binding]):
         min_value=1,
         max_value=1_000_000,
         initial=1000,
-        help_text="More of them on one day are kept on hold, which the dashboard says: a leak costs this much and no more.",
+        help_text="More of them on one day are kept on hold, and administrators are told: a leak costs this much and no more.",
     )
     max_age_hours = forms.IntegerField(
         label="Not after",

@@ -26,12 +26,10 @@ from engage.tenancy.scoped import ConsoleViewMixin
 from prompts import decisions, erasure, live, lookup, timeline
 from prompts.decisions import Decision, NotPossible
 from prompts.events import is_test_subscriber
-from prompts.models import Attempt, Batch, Execution, PromptEvent, State
+from prompts.models import HELD_FOR_A_PERSON, Attempt, Batch, Execution, PromptEvent, State
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
 from sync.traits import MASKED
-
-HELD_FOR_A_PERSON = frozenset({"too_old", "daily_limit"})
 
 
 @dataclass

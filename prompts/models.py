@@ -281,6 +281,8 @@ class State(models.TextChoices):
 CLAIMABLE = (State.QUEUED, State.WAITING, State.PENDING)
 OPEN = (*CLAIMABLE, State.RUNNING, State.HELD, State.BLOCKED, State.UNCERTAIN)
 """What is not at its end. `handed_over` is open while `due_at` says until when a report is waited for."""
+HELD_FOR_A_PERSON = ("too_old", "daily_limit")
+"""Reasons for which an execution is held until a person decides; others go on once their connection is well."""
 NOTHING_HAPPENED = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT, State.CLOSED)
 """Ends after which the effect is not there (for *Stop*, and for giving the limit back)."""
 LOOKED_FOR = (

@@ -25,6 +25,7 @@ STATES = {
     Kind.ATTENTION: State.HELD,
     Kind.PAUSED: State.WAITING,
     Kind.UNCERTAIN: State.UNCERTAIN,
+    Kind.HELD: State.HELD,
     Kind.GAVE_UP: State.GAVE_UP,
     Kind.OVERDUE: State.QUEUED,
 }

@@ -22,22 +22,24 @@ class RulesForm(forms.ModelForm[AlertRules]):
 
     class Meta:
         model = AlertRules
-        fields = ("attention", "paused", "overdue", "uncertain", "gave_up")
+        fields = ("attention", "paused", "overdue", "uncertain", "held", "gave_up")
         labels = {
             "attention": "A connection needs attention",
             "paused": "A connection is paused after repeated failures",
             "overdue": "Work is overdue",
             "uncertain": "Lost answers that wait for a person, from",
+            "held": "Actions on hold that wait for a person, from",
             "gave_up": "Actions that gave up within two days, from",
         }
         help_texts = {
             "overdue": "What should have begun two minutes ago has not.",
             "uncertain": "0: never.",
+            "held": "Over a binding's limit for a day, or too old to be carried out unasked. 0: never.",
             "gave_up": "0: never.",
         }
         widgets = {
             **dict.fromkeys(("attention", "paused", "overdue"), UnfoldBooleanSwitchWidget),
-            **dict.fromkeys(("uncertain", "gave_up"), UnfoldAdminIntegerFieldWidget),
+            **dict.fromkeys(("uncertain", "held", "gave_up"), UnfoldAdminIntegerFieldWidget),
         }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

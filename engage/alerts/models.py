@@ -15,6 +15,7 @@ class Kind(models.TextChoices):
     PAUSED = "paused", "A connection is paused"
     UNCERTAIN = "uncertain", "Answers were lost"
     GAVE_UP = "gave_up", "Actions gave up"
+    HELD = "held", "Actions wait for a person"
     OVERDUE = "overdue", "Work is overdue"
 
 
@@ -27,6 +28,7 @@ class AlertRules(models.Model):
     overdue = models.BooleanField(default=True)
     # How many it takes; 0 is never.
     uncertain = models.PositiveIntegerField(default=1)
+    held = models.PositiveIntegerField(default=1)
     gave_up = models.PositiveIntegerField(default=5)
     # Those who do not want to hear, so that a new administrator does.
     silent = models.ManyToManyField(User, related_name="+", blank=True)

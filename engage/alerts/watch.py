@@ -19,7 +19,7 @@ from engage.alerts.models import Alert, AlertRules, Kind
 from engage.tenancy import mail
 from engage.tenancy.models import App
 from prompts import executions
-from prompts.models import Execution, State
+from prompts.models import HELD_FOR_A_PERSON, Execution, State
 
 SETTLED = timedelta(minutes=5)
 EVERY = timedelta(minutes=5)
@@ -59,6 +59,9 @@ def _wrong(app: App, rules: AlertRules, *, now: datetime, late: bool) -> Iterato
     uncertain = _count(mine, Q(state=State.UNCERTAIN), rules.uncertain)
     if uncertain:
         yield Wrong(Kind.UNCERTAIN, "", f"Answers were lost, and nobody has said whether it happened: {uncertain}.")
+    held = _count(mine, Q(state=State.HELD, reason__in=HELD_FOR_A_PERSON), rules.held)
+    if held:
+        yield Wrong(Kind.HELD, "", f"Actions are on hold until a person decides: {held}.")
     gave_up = _count(mine, Q(state=State.GAVE_UP, created_at__gte=now - GAVE_UP_OF), rules.gave_up)
     if gave_up:
         yield Wrong(Kind.GAVE_UP, "", f"Actions of the last two days gave up: {gave_up}.")

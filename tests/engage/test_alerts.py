@@ -25,7 +25,7 @@ from prompts.models import Execution, State
 from tests import factories
 
 PAGE = "/console/alerts/alert/"
-RULES = {"attention": "on", "paused": "on", "overdue": "on", "uncertain": "1", "gave_up": "5"}
+RULES = {"attention": "on", "paused": "on", "overdue": "on", "uncertain": "1", "held": "1", "gave_up": "5"}
 Console = Callable[[Role], Client]
 
 
@@ -88,6 +88,11 @@ def uncertain(account: Connection) -> None:
     execution(account, State.UNCERTAIN)
 
 
+def held(account: Connection) -> None:
+    execution(account, State.HELD, reason="daily_limit")
+    execution(account, State.HELD, reason="too_old")
+
+
 @pytest.mark.parametrize(
     ("begin", "kind", "subject"),
     [
@@ -113,6 +118,7 @@ def uncertain(account: Connection) -> None:
             Kind.UNCERTAIN,
             "Alert: Answers were lost, and nobody has said whether it happened: 1. (Streamly)",
         ),
+        (held, Kind.HELD, "Alert: Actions are on hold until a person decides: 2. (Streamly)"),
     ],
 )
 def test_what_begins_and_what_is_over_is_told_once_to_the_administrators(
@@ -154,6 +160,8 @@ def test_what_begins_and_what_is_over_is_told_once_to_the_administrators(
         lambda account: [execution(account, State.GAVE_UP, timedelta(hours=21)) for _ in range(4)],
         lambda account: [execution(account, State.GAVE_UP, GAVE_UP_OF + timedelta(hours=1)) for _ in range(6)],
         lambda account: Connection.objects.filter(pk=account.pk).update(active=False, health=Health.ATTENTION),
+        # What its connection holds goes on by itself.
+        lambda account: execution(account, State.HELD, reason="credentials"),
         # What its own connection keeps waiting is not overdue.
         lambda account: [
             execution(account, State.QUEUED, timedelta(hours=1)),
@@ -269,7 +277,7 @@ class TestRules:
 
     def test_nobody_chosen_is_said_and_nobody_is_written_to(self, account: Connection, console: Console) -> None:
         client = console(Role.APP_ADMIN)
-        client.post(PAGE, {"uncertain": "1", "gave_up": "5"})
+        client.post(PAGE, {"uncertain": "1", "held": "1", "gave_up": "5"})
         assert "Nobody is written to." in client.get(PAGE).content.decode()
         attention(account)
         uncertain(account)
