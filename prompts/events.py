@@ -43,6 +43,8 @@ from sync.models import Subscriber
 _insert_event, _insert_executions = PreparedInsert(PromptEvent), PreparedInsert(Execution)
 INTERACTIONS = frozenset({*Interaction.values, IMPRESSION})
 LONGEST_INPUT = 1000
+COUNTS_FOR = timedelta(hours=72)
+"""How long a prompt's answers count after it ended or was paused: a browser sends again for as long."""
 # Without letters and digits that people mix up when they read a reference out.
 REFERENCE_ALPHABET = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
@@ -141,7 +143,8 @@ def record(
         else:
             version = versions.to_run(prompt, report.version, event.received_at, found.version)
             chosen = version.bindings
-        return [_planned(event, prompt, kept) for kept in chosen if kept["interaction"] == report.interaction]
+        ended = _not_sent(event, prompt)
+        return [_planned(event, kept, ended) for kept in chosen if kept["interaction"] == report.interaction]
 
     event = PromptEvent(
         app=app,
@@ -225,7 +228,7 @@ def record_direct(
         "on_error": OnError.STOP,
         "position": 0,
     }
-    stored = _store(event, lambda event: [_planned(event, None, kept)], lambda _: []).event
+    stored = _store(event, lambda event: [_planned(event, kept)], lambda _: []).event
     return stored, stored.executions.get()
 
 
@@ -292,8 +295,12 @@ def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> Recorded:
     return Recorded(event, is_new=True, planned=executions)
 
 
-def _planned(event: PromptEvent, prompt: Prompt | None, kept: Mapping[str, Any]) -> Execution:
-    """Return the execution of a binding as it is frozen now, blocked until its turn is decided."""
+End = tuple[State, str, str]
+"""Why an execution is at its end as soon as it is planned: state, reason, sentence."""
+
+
+def _planned(event: PromptEvent, kept: Mapping[str, Any], ended: End | None = None) -> Execution:
+    """Return the execution of a binding as it is frozen now: `ended`, or blocked until its turn is decided."""
     execution = Execution(
         app_id=event.app_id,
         event=event,
@@ -308,7 +315,6 @@ def _planned(event: PromptEvent, prompt: Prompt | None, kept: Mapping[str, Any])
         created_at=event.received_at,
         expires_at=event.received_at + timedelta(hours=kept["max_age_hours"]) if "max_age_hours" in kept else None,
     )
-    ended = _not_sent(event, prompt)
     if ended:
         execution.state, execution.reason, execution.message = ended
     try:
@@ -322,23 +328,37 @@ def _planned(event: PromptEvent, prompt: Prompt | None, kept: Mapping[str, Any])
     return execution
 
 
-def _not_sent(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, str] | None:
-    """Why nothing of an event is sent, if so: state, reason, sentence."""
+def _not_sent(event: PromptEvent, prompt: Prompt) -> End | None:
+    """Why nothing of an event is sent, if so."""
     if event.limit_reached:
         return State.SKIPPED, "limit", "The limit per subscriber was reached: this person has accepted before."
     return _not_served(event, prompt)
 
 
-def _not_served(event: PromptEvent, prompt: Prompt | None) -> tuple[State, str, str] | None:
+def _not_served(event: PromptEvent, prompt: Prompt) -> End | None:
     """Why nothing leaves for this person or prompt, if so."""
     if event.source != EventSource.API:
         return None  # a person asked for it by name
     if event.mode == DeliveryMode.NOBODY:
         return State.NOT_SENT, "mode", "The App's delivery mode is “Nobody”."
-    if event.mode == DeliveryMode.TEST and not event.is_test:
+    if event.is_test:
+        return None  # also of a prompt that nobody is shown
+    if event.mode == DeliveryMode.TEST:
         return State.NOT_SENT, "mode", "Test mode: this is no test subscriber."
-    if prompt is not None and prompt.status == PromptStatus.DRAFT and not event.is_test:
+    return _not_open(prompt, event.received_at)
+
+
+def _not_open(prompt: Prompt, now: datetime) -> End | None:
+    """Why a prompt's answers do not count, if so: it is not shown yet, or has not been for long."""
+    if prompt.status == PromptStatus.DRAFT:
         return State.NOT_SENT, "draft", "The prompt is a draft."
+    if prompt.starts_at and prompt.starts_at > now:
+        return State.NOT_SENT, "early", "The prompt has not started yet."
+    shown_after = now - COUNTS_FOR
+    if prompt.ends_at and prompt.ends_at <= shown_after:
+        return State.NOT_SENT, "ended", "The prompt ended more than 72 hours before this answer."
+    if prompt.status == PromptStatus.PAUSED and not versions.was_live(prompt, shown_after):
+        return State.NOT_SENT, "paused", "The prompt was paused more than 72 hours before this answer."
     return None
 
 

@@ -81,7 +81,7 @@ def planned(event: PromptEvent, found: Iterable[Target], ended: tuple[State, str
     """Return the executions that forward an event; the caller stores them with the event.
 
     Args:
-        ended: why nothing of the event leaves (delivery mode, draft), if so: state, reason, sentence.
+        ended: why nothing of the event leaves (delivery mode, a prompt that is not shown), if so: state, reason, sentence.
 
     """
     state, reason, message = ended or (State.QUEUED, "", "")

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from engage.audit.record import snapshot
-from prompts.models import Binding, Interaction, Prompt, PromptVersion
+from prompts.models import Binding, Interaction, Prompt, PromptStatus, PromptVersion
 
 CONTENT = [
     "key",
@@ -77,6 +77,11 @@ def as_kept(binding: Binding) -> dict[str, Any]:
         "daily_limit": binding.daily_limit,
         "max_age_hours": binding.max_age_hours,
     }
+
+
+def was_live(prompt: Prompt, since: datetime) -> bool:
+    """Return whether a prompt that is paused now was live after a moment."""
+    return prompt.versions.filter(content__status=PromptStatus.LIVE, superseded_at__gt=since).exists()
 
 
 def to_run(prompt: Prompt, number: int | None, now: datetime, shown_now: PromptVersion | None = None) -> PromptVersion:

@@ -8,7 +8,17 @@ from django.utils import timezone
 
 from engage.tenancy.models import DeliveryMode
 from prompts import events
-from prompts.models import Execution, Interaction, LimitTaken, Prompt, PromptEvent, PromptVersion, State
+from prompts.models import (
+    Execution,
+    Interaction,
+    LimitTaken,
+    Prompt,
+    PromptEvent,
+    PromptStatus,
+    PromptVersion,
+    State,
+)
+from tests import factories
 from tests.prompts.conftest import House
 
 pytestmark = pytest.mark.django_db
@@ -80,8 +90,6 @@ def test_what_is_unknown_is_refused_and_stores_nothing(house: House) -> None:
 
 
 def test_a_prompt_of_another_app_is_unknown(house: House) -> None:
-    from tests import factories
-
     theirs: Prompt = factories.PromptFactory(key="theirs")
     with pytest.raises(events.UnknownPrompt):
         events.record(house.app, events.Report(uuid4(), theirs.key, "accept", "ann"))
@@ -137,6 +145,64 @@ class TestDeliveryMode:
         house.subscriber.save()
         house.bind()
         assert only(house.report()).state == state
+
+
+class TestPromptThatIsNotShown:
+    def pause(self, house: House, ago: timedelta) -> None:
+        """Pause the prompt, as if it had been so long ago."""
+        house.prompt.status = PromptStatus.PAUSED
+        house.prompt.save()
+        house.publish()
+        house.prompt.versions.exclude(superseded_at=None).update(superseded_at=timezone.now() - ago)
+
+    @pytest.mark.parametrize(
+        ("moments", "reason"),
+        [
+            ({"starts_at": timedelta(minutes=-1), "ends_at": timedelta(minutes=1)}, ""),
+            ({"ends_at": timedelta(hours=-71)}, ""),
+            ({"ends_at": timedelta(hours=-73)}, "ended"),
+            ({"starts_at": timedelta(minutes=1)}, "early"),
+        ],
+        ids=str,
+    )
+    def test_it_may_be_answered_until_three_days_after_its_end_and_not_before_its_start(
+        self, house: House, moments: dict[str, timedelta], reason: str
+    ) -> None:
+        Prompt.objects.update(**{name: timezone.now() + moment for name, moment in moments.items()})
+        house.bind()
+        execution = only(house.report())
+        assert (execution.state, execution.reason) == ((State.NOT_SENT, reason) if reason else (State.QUEUED, ""))
+
+    def test_it_may_be_answered_until_three_days_after_it_was_paused(self, house: House) -> None:
+        house.bind()
+        self.pause(house, timedelta(hours=71))
+        house.publish()  # an action was changed since
+        assert only(house.report()).state == State.QUEUED
+        PromptVersion.objects.filter(content__status="live").update(superseded_at=timezone.now() - timedelta(hours=73))
+        LimitTaken.objects.all().delete()
+        event = house.report()
+        assert (only(event).state, only(event).reason) == (State.NOT_SENT, "paused")
+        assert events.status_of(event).outcome == "not_possible"
+        assert not LimitTaken.objects.exists()
+
+    def test_one_that_was_never_live_is_not_carried_out_because_it_is_paused(self, house: House) -> None:
+        Prompt.objects.update(status=PromptStatus.PAUSED)
+        house.bind()
+        assert only(house.report()).reason == "paused"
+
+    def test_a_test_subscriber_is_served(self, house: House) -> None:
+        house.bind()
+        self.pause(house, timedelta(days=300))
+        house.subscriber.is_test = True
+        house.subscriber.save()
+        assert only(house.report()).state == State.QUEUED
+
+    def test_nothing_of_it_is_forwarded(self, house: House) -> None:
+        house.bind()
+        factories.ConnectionFactory(app=house.app, connector="heap")
+        assert [row.state for row in house.report("impression").executions.all()] == [State.QUEUED]
+        self.pause(house, timedelta(days=300))
+        assert [row.reason for row in house.report("impression").executions.all()] == ["paused"]
 
 
 class TestLimit:
