@@ -171,11 +171,13 @@ def request_id(exchange: dict[str, Any]) -> str:
     return next((str(headers[name]) for name in REQUEST_ID_HEADERS if headers.get(name)), "")
 
 
-def for_vendor_support(execution: Execution, attempts: list[Attempt]) -> str:
+def for_vendor_support(execution: Execution, attempts: list[Attempt], *, personal: bool) -> str:
     """Return a text to send to a vendor's support: when, what, which answer; of the person nothing but ids in paths.
 
-    Query strings and bodies are left out, and so is a path segment that looks like an e-mail address.
+    Query strings and bodies are left out, and so is a path segment that looks like an e-mail address. Without `personal`
+    whole paths are, for those who may not see the ids either.
     """
+    place = _without_person if personal else _host
     lines = [
         f"{live.environment(execution)}: {live.action_label(execution)}",
         f"Our id: {execution.pk}",
@@ -185,11 +187,11 @@ def for_vendor_support(execution: Execution, attempts: list[Attempt]) -> str:
         lines += ["", f"Attempt {attempt.number}, {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC"]
         for exchange in _exchanges(attempt):
             if not exchange.get("sent"):
-                lines.append(f"  {exchange['method']} {_without_person(exchange['url'])}: not sent")
+                lines.append(f"  {exchange['method']} {place(exchange['url'])}: not sent")
                 continue
             answer = f"answer {exchange['status']}" if exchange.get("status") else "no answer"
             lasted = f" after {exchange['ms']} ms" if exchange.get("ms") is not None else ""
-            lines.append(f"  {exchange['method']} {_without_person(exchange['url'])}: {answer}{lasted}")
+            lines.append(f"  {exchange['method']} {place(exchange['url'])}: {answer}{lasted}")
             if found := request_id(exchange):
                 lines.append(f"    your request id: {found}")
     return "\n".join(lines)
@@ -200,7 +202,12 @@ def _exchanges(attempt: Attempt) -> list[dict[str, Any]]:
     return list(body.exchanges) if body else []
 
 
+def _host(url: str) -> str:
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def _without_person(url: str) -> str:
     parts = urlsplit(url)
     path = "/".join("[e-mail]" if "@" in unquote(segment) else segment for segment in parts.path.split("/"))
-    return f"{parts.scheme}://{parts.netloc}{path}"
+    return f"{_host(url)}{path}"

@@ -347,7 +347,7 @@ def attempt_with_exchange(execution: Execution) -> None:
     exchange = {
         "kind": "read",
         "method": "GET",
-        "url": "https://api.cleeng.com/3.1/customers/ann%40example.com?email=ann@example.com",
+        "url": "https://api.cleeng.com/3.1/customers/640000001/ann%40example.com?email=ann@example.com",
         "headers": {"X-Publisher-Token": "[secret]"},
         "body": None,
         "sent": True,
@@ -539,11 +539,17 @@ def test_run_again_from_the_page_reaches_the_vendor(house: House, console: Conso
     assert len(house.sandbox.effects("coupon_applied")) == 1
 
 
-def test_the_text_for_vendor_support_holds_ids_and_nothing_else_of_the_person(app: App) -> None:
+@pytest.mark.parametrize(
+    ("personal", "place"),
+    [(True, "https://api.cleeng.com/3.1/customers/640000001/[e-mail]"), (False, "https://api.cleeng.com")],
+)
+def test_the_text_for_vendor_support_holds_ids_for_those_who_may_see_them_and_nothing_else_of_the_person(
+    app: App, personal: bool, place: str
+) -> None:
     execution = execution_of(app, State.REJECTED, known=PERSONAL)
     attempt_with_exchange(execution)
-    text = for_vendor_support(execution, list(execution.attempts.select_related("body")))
-    assert "GET https://api.cleeng.com/3.1/customers/[e-mail]: answer 404 after 31 ms" in text
+    text = for_vendor_support(execution, list(execution.attempts.select_related("body")), personal=personal)
+    assert f"GET {place}: answer 404 after 31 ms" in text
     assert "your request id: req-77" in text
     assert "ann@example.com" not in text
 
