@@ -97,6 +97,7 @@ class Published:
         path: the document's path there, in segments.
         key_id: which key of the document.
         keys: reads the document: key id -> key (`keys_of_set`); raises Undocumented.
+        ends: until when a key is good, where it says so itself, as a certificate does.
 
     """
 
@@ -104,6 +105,7 @@ class Published:
     path: tuple[str, ...]
     key_id: str
     keys: Callable[[Answer], Mapping[str, Any]]
+    ends: Callable[[Any], datetime] | None = None
 
 
 @dataclass(frozen=True)

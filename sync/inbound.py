@@ -68,7 +68,7 @@ def receive(connection: Connection, declared: Connector, inbound: Inbound, reque
         if (answer := inbound.challenge(request, values)) is not None:
             return answer
         if (wanted := inbound.signed_by(request, values)) is not None:
-            request = replace(request, key=published_key(declared, values, wanted))
+            request = replace(request, key=published_key(connection.pk, declared, values, wanted))
         inbound.verify(request, values)
     except (Forged, NoKey) as refusal:
         _note_refusal(connection, mask(str(refusal), secrets))

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID, uuid4
 
 import pytest
 import time_machine
@@ -17,6 +18,7 @@ from tests.connectors.fake_vendor import Call, FakeVendor, fake_vendor
 
 PATH = "/keyed/keys/v1/set"
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
+OURS, THEIRS = uuid4(), uuid4()
 
 
 class Keyed(Connector):
@@ -33,8 +35,9 @@ def names(document: Answer) -> dict[str, str]:
     return {name: f"key {name}" for name in document.texts("names")}
 
 
-def ask(name: str, document: str = "set") -> Any:
-    return published_key(Keyed(), {}, Published("keys", ("v1", document), name, names))
+def ask(name: str, document: str = "set", *, connection: UUID = OURS, ends: datetime | None = None) -> Any:
+    wanted = Published("keys", ("v1", document), name, names, (lambda _: ends) if ends else None)
+    return published_key(connection, Keyed(), {}, wanted)
 
 
 @pytest.fixture
@@ -73,6 +76,56 @@ def test_a_document_is_kept_for_as_long_as_the_vendor_allows(
         clock.shift(2)
         ask("a")
         assert len(vendor.fetched) == 2
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({}, 90 * 86_400),
+        ({"Cache-Control": "max-age=3600"}, 3600),
+        ({"Cache-Control": "no-store"}, published.SHORTEST),
+        ({"Expires": "0"}, published.SHORTEST),
+    ],
+)
+def test_a_key_that_says_until_when_it_is_good_is_kept_until_then_unless_the_vendor_says_otherwise(
+    vendor: FakeVendor, headers: dict[str, str], seconds: float
+) -> None:
+    publishes(vendor, "a", answer_headers=headers)
+    ends = NOW + timedelta(days=90)
+    with time_machine.travel(NOW, tick=False) as clock:
+        ask("a", ends=ends)
+        clock.shift(seconds - 1)
+        ask("a", ends=ends)
+        assert len(vendor.fetched) == 1
+        clock.shift(2)
+        ask("a", ends=ends)
+        assert len(vendor.fetched) == 2
+
+
+def test_a_key_that_ends_is_kept_no_longer_though_the_vendor_allows_it(vendor: FakeVendor) -> None:
+    publishes(vendor, "a", answer_headers={"Cache-Control": "max-age=3600"})
+    with time_machine.travel(NOW, tick=False) as clock:
+        ask("a", ends=NOW + timedelta(minutes=1))
+        clock.shift(61)
+        ask("a", ends=NOW + timedelta(days=90))
+    assert len(vendor.fetched) == 2
+
+
+def test_what_is_sent_to_one_connection_takes_no_others_turn(vendor: FakeVendor) -> None:
+    publishes(vendor, "a")
+    with time_machine.travel(NOW, tick=False) as clock:
+        for number in range(3):
+            with pytest.raises(NoKey):
+                ask("a", f"another-{number}", connection=THEIRS)
+        assert len(vendor.heard) == 1
+        assert ask("a") == ask("a", connection=THEIRS) == "key a"
+        with pytest.raises(NoKey):
+            ask("b")
+        assert len(vendor.fetched) == 1
+        clock.shift(published.APART)
+        with pytest.raises(Forged):
+            ask("b")
+        assert len(published.asked) == 1  # what is over is forgotten
 
 
 def test_a_new_key_is_found_and_the_old_one_ends_with_the_document(vendor: FakeVendor) -> None:

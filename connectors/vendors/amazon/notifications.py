@@ -70,7 +70,7 @@ class Notifications(Inbound):
         found = CERTIFICATE.fullmatch(str(told.get("SigningCertURL")))
         if found is None or found["host"] != sns_of(topic).removeprefix("https://"):
             raise Forged("The certificate that it names does not lie at SNS.")
-        return Published("sns", (found["file"],), "", _certificate)
+        return Published("sns", (found["file"],), "", _certificate, lambda key: key.not_valid_after_utc)
 
     def verify(self, request: Request, settings: Values) -> None:
         """The fields that SNS signs, in its order, by the certificate's key."""
@@ -81,7 +81,7 @@ class Notifications(Inbound):
         lines = [f"{name}\n{told[name]}\n" for name in names if told.get(name) is not None]
         try:
             given = b64decode(str(told.get("Signature")), validate=True)
-            request.key.verify(given, "".join(lines).encode("utf-8", "replace"), PKCS1v15(), digest())
+            request.key.public_key().verify(given, "".join(lines).encode("utf-8", "replace"), PKCS1v15(), digest())
         except (InvalidSignature, ValueError):
             raise Forged("Its signature does not fit.") from None
 
@@ -139,13 +139,11 @@ def sns_of(topic: str) -> str:
     return f"https://sns.{found['region']}.amazonaws.com" if found else ""
 
 
-def _certificate(document: Answer) -> dict[str, RSAPublicKey]:
-    """Return the key of a certificate in PEM that is good now."""
+def _certificate(document: Answer) -> dict[str, x509.Certificate]:
+    """Return a certificate in PEM that is good now."""
     try:
         found = x509.load_pem_x509_certificate(str(document.data).encode())
-        key = found.public_key()
-        now = datetime.now(UTC)
-        is_good = found.not_valid_before_utc <= now <= found.not_valid_after_utc and isinstance(key, RSAPublicKey)
+        is_good = found.not_valid_before_utc <= datetime.now(UTC) <= found.not_valid_after_utc
+        return {"": found} if is_good and isinstance(found.public_key(), RSAPublicKey) else {}
     except ValueError:
         raise Undocumented("The certificate of SNS cannot be read.") from None
-    return {"": key} if is_good and isinstance(key, RSAPublicKey) else {}

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
+import time_machine
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
@@ -545,6 +546,14 @@ class TestNotifications(InboundContract):
         over = certificate(ends=-timedelta(days=1))
         house.vendor.published[over.path] = over
         assert house.send(self.scenario.now()).status_code == 401
+
+    def test_a_certificate_is_fetched_once_for_as_long_as_it_is_good(self, house: House) -> None:
+        published = certificate(ends=timedelta(days=40))
+        house.vendor.published[published.path] = published
+        for days, answer, fetched in ((0, 200, 1), (39, 200, 1), (41, 401, 2)):
+            with time_machine.travel(datetime.now(UTC) + timedelta(days=days)):
+                assert house.send(self.scenario.now()).status_code == answer
+            assert len(house.vendor.fetched) == fetched
 
     def test_the_topic_is_confirmed_where_the_settings_say(self, house: House) -> None:
         asks = message(b"You have chosen to subscribe", **CONFIRM)
