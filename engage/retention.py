@@ -20,8 +20,9 @@ from connectors.models import Script
 from engage.alerts.models import Alert
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
-from prompts.models import OPEN, Attempt, Batch, Execution, PromptEvent, Refusal, State
-from sync.models import InboundMessage, PushRun, RejectedRow, RereadRun, UploadPart
+from prompts.models import OPEN, Attempt, Batch, BindingDay, Execution, PromptEvent, Refusal, State
+from sync.imports import OPEN_STATES
+from sync.models import Access, ImportRun, InboundMessage, PushRun, RejectedRow, RereadRun, Source, UploadPart
 from sync.uploads import FORGOTTEN_AFTER, IDLE
 
 logger = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ STEP = 500  # rows in one transaction
 PAUSE = 0.05  # seconds between two steps, in which others write
 SLOTS_KEPT = timedelta(days=400)
 """A slot that is gone could be run again; the rarest schedule comes once a year."""
+DAYS_KEPT = timedelta(days=7)
+"""Of an action's counts for its daily limit only today's is asked for."""
 UNSETTLED = Q(state__in=OPEN) | Q(state=State.HANDED_OVER, due_at__isnull=False)
 """Executions that are not at their end."""
 
@@ -64,6 +67,14 @@ def _replaced_scripts(before: datetime) -> Iterator[QuerySet[Any]]:
     yield Script.objects.filter(replaced_at__lt=before).order_by("replaced_at")
 
 
+def _readings(before: datetime) -> Iterator[QuerySet[Any]]:
+    """Readings of vendors, but the last one of each list. One of a week ago has no say in the next one (`sync.pulls`)."""
+    over = ImportRun.objects.exclude(state__in=OPEN_STATES)
+    newer = over.filter(source=OuterRef("source"), pk__gt=OuterRef("pk"))
+    for source in Source.objects.filter(access=Access.API):
+        yield over.filter(Exists(newer), source=source, started_at__lt=before).order_by("pk")
+
+
 def _sessions(before: datetime) -> Iterator[QuerySet[Any]]:
     yield Session.objects.filter(expire_date__lt=before).order_by("expire_date")
 
@@ -82,6 +93,7 @@ RULES = (
     Rule("attempts", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _attempts),
     Rule("batches", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _oldest(Batch, "started_at", Q(finished_at__isnull=False))),
     Rule("events", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _events),
+    Rule("days' counts", lambda: DAYS_KEPT, _oldest(BindingDay, "day")),
     Rule("refused requests", _setting("ENGAGE_KEEP_ATTEMPTS_DAYS"), _oldest(Refusal, "last_at")),
     Rule(
         "webhooks",
@@ -91,6 +103,8 @@ RULES = (
     # An instruction is followed within a day of its event, which is kept for as long.
     Rule("replaced scripts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _replaced_scripts),
     Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
+    # After their rejected rows, which would go with them all at once.
+    Rule("readings", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _readings),
     Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("rereads", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RereadRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("parts of uploads", lambda: FORGOTTEN_AFTER, _oldest(UploadPart, "run__started_at", IDLE)),

@@ -10,6 +10,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, connections
 from django.utils import timezone
+from pytest_django import Settings
 
 from engage import retention
 from engage import settings as engage_settings
@@ -23,15 +24,18 @@ from prompts.models import (
     AttemptBody,
     Batch,
     BatchBody,
+    BindingDay,
     Execution,
     LimitTaken,
     PromptEvent,
     Refusal,
     State,
 )
-from sync.models import ImportRun, InboundMessage, RejectedRow
+from sync import pulls
+from sync.models import ImportRun, InboundMessage, RejectedRow, RunState, Source
 from tests.factories import (
     AppFactory,
+    BindingFactory,
     ConnectionFactory,
     ExecutionFactory,
     PromptFactory,
@@ -157,6 +161,53 @@ def test_counts_of_refused_requests_and_rejected_rows_go() -> None:
     deleted = purged()
     assert (deleted["refused requests"], deleted["rejected rows"]) == (1, 1)
     assert ImportRun.objects.count() == 2  # the ledger of files
+
+
+def test_of_the_counts_of_days_a_week_stays() -> None:
+    binding = BindingFactory()
+    for days in (0, 7, 8, 9):
+        BindingDay.objects.create(binding=binding, day=ago(days=days).date(), count=3)
+    assert purged()["days' counts"] == 2
+    assert set(BindingDay.objects.values_list("day", flat=True)) == {NOW.date(), ago(days=7).date()}
+
+
+def vendors_list() -> Source:
+    """A list of a vendor that is read every night."""
+    told = {"region": "us", "use_account_code": True, "traits_for": "trait"}
+    return pulls.source_of(ConnectionFactory(connector="recurly", settings=told), "subscriptions")
+
+
+def reading(source: Source, days: float, state: RunState = RunState.DONE, **fields: Any) -> ImportRun:
+    run = ImportRun.objects.create(
+        app=source.app, source=source, object_key="read", etag=str(days), state=state, finished_at=NOW, **fields
+    )
+    ImportRun.objects.filter(pk=run.pk).update(started_at=ago(days=days))
+    return run
+
+
+def test_readings_of_a_vendor_go_but_the_last_of_each_list() -> None:
+    vendor, file = vendors_list(), reading(SourceFactory(), 200)
+    waiting = reading(vendor, 150, RunState.STOPPED)
+    for days, state in ((140, RunState.DONE), (130, RunState.DONE_WITH_REJECTED), (120, RunState.FAILED)):
+        reading(vendor, days, state)
+    last = reading(vendor, 110)
+    open_one = reading(vendor, 100, RunState.STOPPED)
+    other = reading(vendors_list(), 200)
+    assert purged()["readings"] == 3
+    assert set(ImportRun.objects.all()) == {file, waiting, last, open_one, other}
+    reading(vendor, 1)
+    assert purged()["readings"] == 1
+    assert not ImportRun.objects.filter(pk=last.pk).exists()
+
+
+def test_what_later_readings_rest_on_is_young_enough_to_stay(settings: Settings) -> None:
+    vendor = vendors_list()
+    settings.ENGAGE_KEEP_EVENTS_DAYS = 7  # no less is allowed
+    read_as = pulls.settings_now(vendor.connection)
+    for days, since in ((9, None), (8, ago(days=10)), (6.9, None), (2, ago(days=3)), (1, ago(days=2))):
+        reading(vendor, days, read_as=read_as, changed_since=since)
+    assert purged()["readings"] == 2
+    assert pulls.ask(vendor, "test").changed_since == ago(days=1) - pulls.OVERLAP
 
 
 def test_a_slot_stays_as_long_as_it_could_come_due_again() -> None:
