@@ -362,11 +362,12 @@ def _people(message: InboundMessage, word: Learned) -> list[Subscriber]:
 
     """
     for name, value in word.found_by:
-        found = list(traits.having(message.app, name, value).order_by("pk")[: traits.MOST_SUBSCRIBERS + 1])
+        # In no order: to find the first ones PostgreSQL would go through every App's rows.
+        found = list(traits.having(message.app, name, value)[: traits.MOST_SUBSCRIBERS + 1])
         if len(found) > traits.MOST_SUBSCRIBERS:
             raise _NotThem(f"More than {traits.MOST_SUBSCRIBERS} subscribers have this {name}, so it is nobody's id.")
         if found:
-            return found
+            return sorted(found, key=lambda person: person.pk)
     if not word.user_id or traits.wrong_user_id(word.user_id):
         return []
     if word.adds:
