@@ -317,8 +317,9 @@ class PromptAdmin(ScopedModelAdmin):
             kwargs["widget"] = UnfoldAdminExpandableTextareaWidget()
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         if db_field.name in {"starts_at", "ends_at"} and field is not None:
-            limit = "start" if db_field.name == "starts_at" else "end"
-            field.help_text = f"In {current.current_app(request).time_zone}. Empty: no {limit}."
+            starts = db_field.name == "starts_at"
+            empty = "no start." if starts else "no end. What is answered within 72 hours after it still counts."
+            field.help_text = f"In {current.current_app(request).time_zone}. Empty: {empty}"
         return field
 
     def changeform_view(
