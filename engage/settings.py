@@ -309,11 +309,9 @@ CORS_ALLOWED_ORIGINS: list[str] = []
 CORS_ALLOW_HEADERS = ["accept", "authorization", "content-type", "x-engage-identity"]
 CORS_EXPOSE_HEADERS = ["Retry-After"]
 ENGAGE_API_BODY_LIMIT = 64 * 1024
-# What one browser's address may ask for, and one App in all.
+# What one browser's address may ask for; what an App's browsers may in all, and its servers.
 ENGAGE_API_RATE = os.environ.get("ENGAGE_API_RATE", "600/min")
 ENGAGE_API_APP_RATE = os.environ.get("ENGAGE_API_APP_RATE", "60000/min")
-# engage.proxies has read X-Forwarded-For already, where it may be believed.
-NINJA_NUM_PROXIES = 0
 # The server's blocking threads: at most half of them wait for an outcome (`wait=`).
 ENGAGE_WEB_THREADS = int(os.environ.get("ENGAGE_WEB_THREADS", "8"))
 # The streaming site below /demo/, which signs anybody in.

@@ -1,24 +1,22 @@
-"""How often somebody may call. Counted in the cache: for each process, or with a shared cache for all together."""
+"""How often somebody may call."""
 
-import logging
 import threading
 import time
 
 from django.conf import settings
-from django.core.cache import cache
 from django.http import HttpRequest
 from ninja.throttling import SimpleRateThrottle
 
-from engage.tenancy.models import KeyKind
-
-log = logging.getLogger(__name__)
+from engage.tenancy.models import ApiKey, KeyKind
+from engage.tenancy.rates import one_address, within
 
 
 class Window(SimpleRateThrottle):
     """So many requests in a window of time.
 
     ninja's own throttle keeps the request at hand on the object, which threads share; here nothing is kept on it, and the
-    cache counts with one atomic increment.
+    cache counts with one atomic increment. ninja asks every throttle, also after one has refused: what is refused already
+    counts no further.
     """
 
     setting: str
@@ -27,19 +25,13 @@ class Window(SimpleRateThrottle):
         """The rate is read from the settings at each request."""
 
     def allow_request(self, request: HttpRequest) -> bool:
-        """Count the request; whether it is within the limit. A cache that is away refuses nobody."""
+        """Count the request; whether it is within the limit."""
+        if getattr(request, "engage_too_many", False):
+            return True
         who = self.get_cache_key(request)
-        if who is None:
-            return True
-        limit, seconds = self._rate()
-        key = f"rate:{self.setting}:{who}:{int(time.time() // seconds)}"
-        try:
-            return self._within(key, limit, seconds)
-        except ValueError:  # it has just expired
-            return True
-        except Exception:
-            log.exception("Requests could not be counted.")
-            return True
+        allowed = who is None or self._within(f"{self.setting}:{who}", *self._rate())
+        request.engage_too_many = not allowed  # type: ignore[attr-defined]
+        return allowed
 
     def wait(self) -> float:
         """Return the seconds until the next window begins."""
@@ -50,16 +42,8 @@ class Window(SimpleRateThrottle):
         count, seconds = self.parse_rate(getattr(settings, self.setting))
         return int(count or 0), int(seconds or 1)
 
-    def _within(self, key: str, limit: int, seconds: int) -> bool:
-        return _counted(key, 1, seconds) <= limit
-
-
-def _counted(key: str, more: int, seconds: int) -> int:
-    """Count so many more, and return how many there are."""
-    try:
-        return cache.incr(key, more)
-    except ValueError:  # the first of its window
-        return more if cache.add(key, more, timeout=seconds) else cache.incr(key, more)
+    def _within(self, what: str, limit: int, seconds: int) -> bool:
+        return within(what, limit, seconds)
 
 
 class PerAddress(Window):
@@ -70,11 +54,13 @@ class PerAddress(Window):
     def get_cache_key(self, request: HttpRequest) -> str | None:
         """Return the address; None for servers, which speak for many people from one."""
         caller = getattr(request, "auth", None)
-        return None if caller and caller.key.kind == KeyKind.SECRET else self.get_ident(request) or "unknown"
+        return None if caller and caller.key.kind == KeyKind.SECRET else one_address(request) or "unknown"
 
 
 class PerApp(Window):
-    """What one App may ask for in all: a fuse for the others.
+    """What one App's servers may ask for in all, and what its browsers may: a fuse for the others.
+
+    The two are counted apart. A publishable key is everybody's, who may use up what browsers have, and holds up no server.
 
     Each process counts a thousandth of the limit at once, and asks the cache again when it has used that up. What it does not use
     is lost with the window: with several processes the limit is met a few thousandths early, and never late.
@@ -89,22 +75,24 @@ class PerApp(Window):
         self._lock = threading.Lock()
 
     def get_cache_key(self, request: HttpRequest) -> str | None:
-        """Return the App."""
-        return str(request.auth.app.pk)  # type: ignore[attr-defined]
+        """Return the App, and which kind of key was used."""
+        key: ApiKey = request.auth.key  # type: ignore[attr-defined]
+        return f"{key.app_id}:{key.kind}"
 
-    def _within(self, key: str, limit: int, seconds: int) -> bool:
+    def _within(self, what: str, limit: int, seconds: int) -> bool:
         share = limit // self.SHARES
         if share < 2:
-            return super()._within(key, limit, seconds)
+            return super()._within(what, limit, seconds)
+        window = int(time.time() // seconds)
+        key = f"{what}:{window}"
         with self._lock:
             if left := self._left.get(key):
                 self._left[key] = left - 1
                 return True
-        if _counted(key, share, seconds) > limit:
+        if not super()._within(what, limit // share, seconds):
             return False
         with self._lock:
             if key not in self._left:
-                window = key.rpartition(":")[2]
                 self._left = {other: left for other, left in self._left.items() if other.endswith(f":{window}")}
             self._left[key] = self._left.get(key, 0) + share - 1
         return True

@@ -5,6 +5,7 @@ import threading
 import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from copy import copy
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -485,6 +486,10 @@ def test_traits_are_scalars_of_bounded_size(server: Caller, traits: Any) -> None
 # --- rates, addresses, documentation ----------------------------------------------------------------------------------
 
 
+def asked_from(address: str, page: Caller) -> int:
+    return Client(REMOTE_ADDR=address, headers=page.headers()).get("/api/v1/prompts").status_code
+
+
 def test_a_browser_that_asks_too_often_is_told_when_to_go_on(app: App, server: Caller, settings: Any) -> None:
     settings.ENGAGE_API_RATE = "2/min"
     page = browser(app, "user-1")
@@ -504,21 +509,51 @@ def test_an_app_has_a_fuse(server: Caller, settings: Any) -> None:
     assert [server.get("/prompts").status_code for _ in range(2)] == [200, 429]
 
 
+def test_who_asks_too_often_does_not_use_up_what_the_apps_other_browsers_have(app: App, settings: Any) -> None:
+    settings.ENGAGE_API_RATE, settings.ENGAGE_API_APP_RATE = "2/hour", "3/hour"
+    page = browser(app)
+    assert [asked_from("198.51.100.7", page) for _ in range(5)] == [200, 200, 429, 429, 429]
+    assert asked_from("203.0.113.7", page) == 200
+
+
+def test_browsers_do_not_use_up_what_the_apps_servers_have(app: App, server: Caller, settings: Any) -> None:
+    settings.ENGAGE_API_APP_RATE = "1/hour"
+    page = browser(app, "user-1")
+    assert [page.get("/prompts").status_code for _ in range(2)] == [200, 429]
+    assert [server.get("/prompts").status_code for _ in range(2)] == [200, 429]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("2001:db8:1:2::1", "2001:db8:1:2:ffff::9", True),
+        ("2001:db8:1:2::1", "2001:db8:1:3::1", False),
+        ("::ffff:203.0.113.7", "203.0.113.7", True),
+        ("::ffff:203.0.113.7", "::ffff:203.0.113.8", False),
+        ("", "not an address", True),
+    ],
+)
+def test_the_network_of_one_customer_is_one_address(app: App, settings: Any, one: str, other: str, same: bool) -> None:
+    settings.ENGAGE_API_RATE = "1/hour"
+    page = browser(app)
+    assert [asked_from(address, page) for address in (one, other)] == [200, 429 if same else 200]
+
+
 @pytest.mark.parametrize("elsewhere", [0, 1000])
 def test_an_app_is_counted_in_shares_by_each_process_and_never_late(app: App, settings: Any, elsewhere: int) -> None:
     settings.ENGAGE_API_APP_RATE = "3000/hour"
     request = RequestFactory().get("/api/v1/prompts")
-    request.auth = SimpleNamespace(app=app)  # type: ignore[attr-defined]
+    request.auth = SimpleNamespace(key=ApiKey.make(app, KeyKind.SECRET)[0])  # type: ignore[attr-defined]
     here, other = PerApp(), PerApp()
     with time_machine.travel("2026-03-01T10:00:10Z", tick=False) as clock:
-        assert all(other.allow_request(request) for _ in range(elsewhere))
+        assert all(other.allow_request(copy(request)) for _ in range(elsewhere))
         begun = -elsewhere % 3  # what is left of the other process's last share
         with ThreadPoolExecutor(4) as threads:
-            answers = list(threads.map(lambda _: here.allow_request(request), range(4000)))
+            answers = list(threads.map(lambda _: here.allow_request(copy(request)), range(4000)))
         assert answers.count(True) == 3000 - elsewhere - begun
         clock.shift(3600)
         assert here.allow_request(request)
-        assert cache.get(f"rate:ENGAGE_API_APP_RATE:{app.pk}:{int(time.time() // 3600)}") == 3
+        assert cache.get(f"rate:ENGAGE_API_APP_RATE:{app.pk}:secret:{int(time.time() // 3600)}") == 1
 
 
 def test_guessing_keys_fills_no_table(server: Caller, settings: Any) -> None:
