@@ -42,7 +42,7 @@ def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, st
             email=email,
             role=role,
             token_hash=token_hash(token),
-            invited_by=request.user if isinstance(request.user, User) else None,
+            invited_by=_maker(request),
             expires_at=timezone.now() + Invitation.VALID_FOR,
         )
         record("invited", invitation, {"role": [None, role.label]}, request=request)
@@ -54,8 +54,9 @@ def renew(request: HttpRequest, invitation: Invitation) -> str:
     _check(request, invitation)
     token = new_token("inv")
     invitation.token_hash, invitation.expires_at = token_hash(token), timezone.now() + Invitation.VALID_FOR
+    invitation.invited_by = _maker(request)
     with transaction.atomic():
-        invitation.save(update_fields=["token_hash", "expires_at"])
+        invitation.save(update_fields=["token_hash", "expires_at", "invited_by"])
         record("sent a new invitation link", invitation, request=request)
     return link_of(token)
 
@@ -64,9 +65,7 @@ def revoke(request: HttpRequest, invitation: Invitation) -> None:
     """Make the link worthless."""
     _check(request, invitation)
     with transaction.atomic():
-        if Invitation.objects.filter(pk=invitation.pk, accepted_at=None, revoked_at=None).update(
-            revoked_at=timezone.now()
-        ):
+        if invitation.revoke():
             record("revoked the invitation", invitation, request=request)
 
 
@@ -123,6 +122,10 @@ def mail(invitation: Invitation, link: str) -> bool:
 def link_of(token: str) -> str:
     """Return the address that an invited person opens."""
     return str(settings.ENGAGE_BASE_URL) + reverse("accept_invitation", args=[token])
+
+
+def _maker(request: HttpRequest) -> User | None:
+    return request.user if isinstance(request.user, User) else None
 
 
 def _check(request: HttpRequest, invitation: Invitation) -> None:

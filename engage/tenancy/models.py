@@ -245,6 +245,7 @@ class Invitation(models.Model):
     email = models.EmailField()
     role = models.CharField(max_length=16, choices=Role.choices)
     token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    # Who made the link that works now, and so knows it.
     invited_by = models.ForeignKey(User, null=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField()
@@ -260,6 +261,11 @@ class Invitation(models.Model):
     def is_open(self) -> bool:
         """Whether the link still works."""
         return self.accepted_at is None and self.revoked_at is None and self.expires_at > timezone.now()
+
+    def revoke(self) -> bool:
+        """Make the link worthless. Returns whether it was still to be accepted or renewed."""
+        waiting = Invitation.objects.filter(pk=self.pk, accepted_at=None, revoked_at=None)
+        return bool(waiting.update(revoked_at=timezone.now()))
 
 
 class KeyKind(models.TextChoices):

@@ -1,7 +1,7 @@
 """Who is in an App, as what, and who may change that. Every change is in the history.
 
 The rules: administrators manage people; only company administrators make, change or remove company administrators;
-nobody changes their own role; a company keeps at least one active administrator.
+nobody changes their own role; a company keeps at least one active administrator. An invitation ends with the right to make it.
 """
 
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ from django.utils import timezone
 
 from engage.audit.record import record
 from engage.tenancy import current, second_factor
-from engage.tenancy.models import ApiKey, App, Company, Membership, User
+from engage.tenancy.models import ApiKey, App, Company, Invitation, Membership, User
 from engage.tenancy.roles import Right, Role
 from engage.vault.canary import sealed_models
 
@@ -74,6 +74,7 @@ def change_role(request: HttpRequest, membership: Membership, role: Role) -> Non
         membership.app, membership.role = (None if role == Role.COMPANY_ADMIN else app), role
         membership.save(update_fields=["app", "role"])
         record("changed the role", membership, {"role": [before.label, role.label]}, request=request)
+        _revoke_what_they_may_not_give(request, membership)
 
 
 def remove(request: HttpRequest, membership: Membership) -> None:
@@ -88,6 +89,7 @@ def remove(request: HttpRequest, membership: Membership) -> None:
         keep_an_administrator(membership)
         record("removed", membership, {"role": [membership.get_role_display(), None]}, request=request)
         membership.delete()
+        _revoke_what_they_may_not_give(request, membership)
 
 
 def set_active(request: HttpRequest, membership: Membership, *, active: bool) -> None:
@@ -111,6 +113,19 @@ def set_active(request: HttpRequest, membership: Membership, *, active: bool) ->
         verb = "reactivated" if active else "deactivated"
         for each in user.memberships.all():
             record(verb, each, {"active": [not active, active]}, request=request)
+        _revoke_what_they_may_not_give(request, membership)
+
+
+def _revoke_what_they_may_not_give(request: HttpRequest, membership: Membership) -> None:
+    """Revoke the invitations of somebody who could not make them any more: they know the links, and may have the addresses."""
+    waiting = Invitation.objects.filter(
+        company=membership.company_id, invited_by=membership.user_id, accepted_at=None, revoked_at=None
+    )
+    roles = Membership.objects.filter(user=membership.user_id, user__is_active=True, company=membership.company_id)
+    for invitation in waiting.select_related("app", "company"):
+        theirs = roles.filter(Q(app=invitation.app_id) | Q(app=None)).values_list("role", flat=True)
+        if not any(invitation.role in grantable(Role(role)) for role in theirs) and invitation.revoke():
+            record("revoked the invitation", invitation, request=request)
 
 
 def reset_second_factor(request: HttpRequest, membership: Membership) -> None:

@@ -255,6 +255,56 @@ def test_a_removed_person_keeps_the_account_and_loses_the_role(app: App, console
     assert Entry.objects.filter(verb="removed", kind="membership", app=app).exists()
 
 
+@pytest.mark.parametrize(("what", "role"), [("remove", ""), ("role", Role.APP_MEMBER), ("deactivate", "")])
+def test_whoever_may_invite_nobody_any_more_holds_no_link(
+    app: App, console: Console, signed_in: SignedIn, what: str, role: str
+) -> None:
+    leaving = factories.person(app, Role.APP_ADMIN)
+    kept = invite(console(Role.APP_ADMIN), "kept@example.com", Role.APP_MEMBER)
+    theirs = invite(signed_in(leaving), "private@example.com", Role.APP_ADMIN)
+    boss = console(Role.COMPANY_ADMIN)
+    assert "nobody has accepted yet are revoked" in text(boss, f"{LIST}{leaving.memberships.get().pk}/change/")
+    do(boss, leaving.memberships.get(), what, role=role)
+    assert Client().post(theirs, {"name": "Me again", **PASSWORDS}).status_code == 404
+    assert not User.objects.filter(email="private@example.com").exists()
+    assert Entry.objects.get(verb="revoked the invitation").label.startswith("private@example.com")
+    assert Client().get(kept).status_code == 200
+
+
+def test_a_new_link_is_its_makers(app: App, signed_in: SignedIn, console: Console) -> None:
+    leaving = factories.person(app, Role.APP_ADMIN)
+    boss = console(Role.COMPANY_ADMIN)
+    invite(boss, "somebody@example.com", Role.APP_MEMBER)
+    waiting = Invitation.objects.get()
+    signed_in(leaving).post(f"{LIST}invitation/{waiting.pk}/renew/")
+    do(boss, leaving.memberships.get(), "remove")
+    waiting.refresh_from_db()
+    assert waiting.revoked_at is not None
+
+
+def test_invitations_stay_where_their_maker_may_still_make_them(
+    app: App, other_app: App, signed_in: SignedIn, console: Console
+) -> None:
+    second = factories.AppFactory(company=app.company, name="Zweite")
+    leaving = factories.person(app, Role.COMPANY_ADMIN)
+    made = [
+        Invitation.objects.create(
+            company=where.company,
+            app=None if role == Role.COMPANY_ADMIN else where,
+            email=f"x{number}@example.com",
+            role=role,
+            token_hash=str(number),
+            invited_by=leaving,
+            expires_at=timezone.now() + timedelta(days=1),
+        )
+        for number, (where, role) in enumerate(
+            [(app, Role.APP_ADMIN), (second, Role.APP_ADMIN), (app, Role.COMPANY_ADMIN), (other_app, Role.APP_ADMIN)]
+        )
+    ]
+    do(console(Role.COMPANY_ADMIN), leaving.memberships.get(), "role", role=Role.APP_ADMIN)
+    assert [Invitation.objects.get(pk=each.pk).revoked_at is None for each in made] == [True, False, False, True]
+
+
 def test_deactivating_ends_sessions_for_good_and_names_the_secrets_to_replace(
     app: App, console: Console, signed_in: SignedIn
 ) -> None:
