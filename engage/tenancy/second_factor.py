@@ -4,6 +4,8 @@ A wrong code counts towards the lock-out like a wrong password. A session that h
 now is nobody's (`engage.tenancy.middleware`), so setting one up or replacing it ends the sessions elsewhere.
 """
 
+from datetime import timedelta
+
 import django_otp
 from axes.handlers.proxy import AxesProxyHandler
 from django.contrib.auth.signals import user_login_failed
@@ -17,6 +19,9 @@ from engage.tenancy.mail import send_in_background
 from engage.tenancy.models import Authenticator, Company, User
 
 TRY_LATER = "Try again later."
+WAITING = "engage_waiting_authenticator"
+"""In the session that sets one up: only there it is shown, and can be confirmed."""
+WAITING_SECONDS = 600
 
 
 def factor_of(user: User) -> Authenticator | None:
@@ -24,9 +29,21 @@ def factor_of(user: User) -> Authenticator | None:
     return Authenticator.objects.filter(user=user, confirmed=True).first()
 
 
-def waiting_for(user: User) -> Authenticator | None:
-    """Return the authenticator that somebody is setting up."""
-    return Authenticator.objects.filter(user=user, confirmed=False).first()
+def begin(request: HttpRequest, user: User) -> Authenticator:
+    """Make an authenticator that waits for its first code, in this session and for ten minutes."""
+    waiting = Authenticator.make(user)
+    request.session[WAITING] = waiting.pk
+    return waiting
+
+
+def waiting_for(request: HttpRequest, user: User) -> Authenticator | None:
+    """Return the authenticator that somebody is setting up in this session, not one begun elsewhere or too long ago."""
+    return Authenticator.objects.filter(
+        pk=request.session.get(WAITING, 0),
+        user=user,
+        confirmed=False,
+        created_at__gt=timezone.now() - timedelta(seconds=WAITING_SECONDS),
+    ).first()
 
 
 def required_by(user: User) -> QuerySet[Company]:
@@ -79,6 +96,7 @@ def confirm(request: HttpRequest, waiting: Authenticator) -> list[str]:
         waiting.confirmed = True
         waiting.save(update_fields=["confirmed", "recovery_hashes"])
         note(user, "replaced their second factor" if replaced else "set up a second factor", request=request)
+    del request.session[WAITING]
     request.session.cycle_key()
     django_otp.login(request, waiting)
     return codes

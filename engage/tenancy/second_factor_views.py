@@ -128,7 +128,10 @@ class SecondFactorView(TemplateView):
         factor = second_factor.factor_of(self.user)
         if what == "begin" and factor is None:
             return self._begin(PasswordForm(request.POST))
-        needed = second_factor.waiting_for(self.user) if what == "confirm" else factor
+        needed = second_factor.waiting_for(request, self.user) if what == "confirm" else factor
+        if needed is None and what == "confirm":
+            messages.error(request, "This took too long, or was begun elsewhere. Begin again.")
+            return HttpResponseRedirect(reverse("admin:second_factor"))
         if needed is None or what not in {"confirm", "replace", "recovery", "remove"}:
             raise Http404
         form = CodeForm(request.POST)
@@ -145,7 +148,11 @@ class SecondFactorView(TemplateView):
             said := second_factor.why_not_them(self.request, self.user, form.cleaned_data["password"])
         ):
             form.add_error("password", said)
-        return self._set_up(Authenticator.make(self.user)) if form.is_valid() else self._show(password_form=form)
+        return (
+            self._set_up(second_factor.begin(self.request, self.user))
+            if form.is_valid()
+            else self._show(password_form=form)
+        )
 
     def _carry_out(self, what: str, factor: Authenticator) -> HttpResponse:
         if what == "confirm":
@@ -153,7 +160,7 @@ class SecondFactorView(TemplateView):
         if what == "recovery":
             return self._show(recovery_codes=second_factor.renew_recovery_codes(self.request, factor))
         if what == "replace":
-            return self._set_up(Authenticator.make(self.user))
+            return self._set_up(second_factor.begin(self.request, self.user))
         if second_factor.required_by(self.user).exists():
             messages.error(self.request, "Your company requires a second factor. You can replace yours.")
         else:

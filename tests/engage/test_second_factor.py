@@ -232,7 +232,7 @@ class TestOnesOwn:
         before = Authenticator.objects.values("pk", "recovery_hashes").get()
         assert "not right" in client.post(MINE, {"do": what, "code": wrong(code_of(factor))}).content.decode()
         assert client.post(MINE, BEGIN).status_code == 404
-        assert client.post(MINE, {"do": "confirm", "code": code_of(factor)}).status_code == 404
+        assert client.post(MINE, {"do": "confirm", "code": code_of(factor)})["Location"] == MINE
         assert Authenticator.objects.values("pk", "recovery_hashes").get() == before
         clock.shift(30)
         page = client.post(MINE, {"do": what, "code": code_of(factor)}, follow=True).content.decode()
@@ -248,6 +248,34 @@ class TestOnesOwn:
             assert Authenticator.objects.get().pk == new.pk
             assert is_in(client)
             assert not is_in(elsewhere)
+
+    def test_one_that_waits_belongs_to_the_session_that_made_it(self, ada: User, clock: time_machine.Traveller) -> None:
+        factor = factories.authenticator(ada)
+        client, elsewhere = verified(ada, factor, clock), verified(ada, factor, clock)
+        client.post(MINE, {"do": "replace", "code": code_of(factor)})
+        new = Authenticator.objects.get(confirmed=False)
+        secret = new.secrets()["secret"]
+        for code in ("", wrong(code_of(new)), code_of(new)):
+            page = elsewhere.post(MINE, {"do": "confirm", "code": code}, follow=True).content.decode()
+            assert "Begin again" in page
+            assert secret not in page.replace(" ", "")
+        assert Authenticator.objects.get(confirmed=True).pk == factor.pk
+        assert len(once(client.post(MINE, {"do": "confirm", "code": code_of(new)}).content.decode())) == 10
+
+    def test_one_that_waits_does_so_for_ten_minutes(
+        self, ada: User, signed_in: SignedIn, clock: time_machine.Traveller
+    ) -> None:
+        client = signed_in(ada)
+        client.post(MINE, BEGIN)
+        waiting = Authenticator.objects.get()
+        clock.shift(599)
+        secret = waiting.secrets()["secret"]
+        assert secret in client.post(MINE, {"do": "confirm", "code": ""}).content.decode().replace(" ", "")
+        clock.shift(1)
+        page = client.post(MINE, {"do": "confirm", "code": code_of(waiting)}, follow=True).content.decode()
+        assert "Begin again" in page
+        assert secret not in page.replace(" ", "")
+        assert not Authenticator.objects.filter(confirmed=True).exists()
 
     @pytest.mark.django_db(transaction=True)
     def test_the_person_is_written_to(self, ada: User, signed_in: SignedIn, clock: time_machine.Traveller) -> None:
