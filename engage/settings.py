@@ -248,7 +248,9 @@ for _validator in AUTH_PASSWORD_VALIDATORS:
 LOGIN_URL = reverse_lazy("admin:login")
 LOGIN_REDIRECT_URL = reverse_lazy("admin:index")
 PASSWORD_RESET_TIMEOUT = 60 * 60 * 24
-# Five failures of one person from one address lock that pair for a quarter of an hour.
+# Five failures of one person from one address lock that pair for a quarter of an hour; the handler adds a limit by name alone.
+AXES_HANDLER = "engage.tenancy.lockout.Handler"
+AXES_CLIENT_IP_CALLABLE = "engage.tenancy.rates.one_address"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]

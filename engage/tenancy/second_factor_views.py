@@ -16,7 +16,7 @@ from django.utils.safestring import SafeString, mark_safe
 from django.views.generic import FormView, TemplateView
 
 from engage.audit.record import record
-from engage.tenancy import current, second_factor
+from engage.tenancy import current, lockout, second_factor
 from engage.tenancy.forms import CodeForm, PasswordForm, SignInForm
 from engage.tenancy.models import Authenticator, Company, User
 from engage.tenancy.roles import Right
@@ -37,7 +37,7 @@ class SignInView(LoginView):
         """Sign in, or ask for the code."""
         user = form.get_user()
         if second_factor.factor_of(user) is None:
-            return super().form_valid(form)
+            return lockout.remember(super().form_valid(form), user)
         self.request.session[HALF_WAY] = {
             "user": user.pk,
             "password": user.get_session_auth_hash(),
@@ -92,7 +92,7 @@ class CodeView(FormView[CodeForm]):
                 self.request,
                 f"That was a recovery code; {left} are left. If your phone is gone, replace your second factor now.",
             )
-        return HttpResponseRedirect(following)
+        return lockout.remember(HttpResponseRedirect(following), user)
 
 
 class SecondFactorView(TemplateView):

@@ -4,9 +4,9 @@ from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from engage.tenancy.forms import ForgottenPasswordForm, NewPasswordForm
+from engage.tenancy.forms import ForgottenPasswordForm
 from engage.tenancy.second_factor_views import CodeView
-from engage.tenancy.views import AcceptView
+from engage.tenancy.views import AcceptView, NewPasswordView
 
 urlpatterns = [
     path("code/", CodeView.as_view(), name="sign_in_code"),
@@ -22,7 +22,7 @@ urlpatterns = [
     path("forgotten/sent/", auth_views.PasswordResetDoneView.as_view(), name="password_reset_done"),
     path(
         "password/<uidb64>/<token>/",
-        auth_views.PasswordResetConfirmView.as_view(form_class=NewPasswordForm),
+        NewPasswordView.as_view(),
         name="password_reset_confirm",
     ),
     path(

@@ -5,6 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
+from django.contrib.auth.views import PasswordResetConfirmView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -16,8 +17,8 @@ from django.views import View
 from django.views.generic import TemplateView
 
 from engage.audit.record import differences, record, snapshot
-from engage.tenancy import current, invitations, people, second_factor
-from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, NewAppForm, RoleForm
+from engage.tenancy import current, invitations, lockout, people, second_factor
+from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, NewAppForm, NewPasswordForm, RoleForm
 from engage.tenancy.models import ApiKey, App, DeliveryMode, IdentitySecret, Invitation, KeyKind, Membership, User
 from engage.tenancy.people import NotAllowed
 from engage.tenancy.roles import Right, Role
@@ -38,6 +39,16 @@ class SwitchAppView(View):
         app = get_object_or_404(current.apps_of(_person(request)), pk=int(chosen) if chosen.isdecimal() else None)
         current.choose(request, app)
         return HttpResponseRedirect(reverse("admin:index"))
+
+
+class NewPasswordView(PasswordResetConfirmView):
+    """Set a new password by the link of an e-mail. The browser is known from then on: whoever reads the mailbox is the person."""
+
+    form_class = NewPasswordForm
+
+    def form_valid(self, form: Any) -> HttpResponse:
+        """Set it."""
+        return lockout.remember(super().form_valid(form), form.user)
 
 
 class AcceptView(TemplateView):

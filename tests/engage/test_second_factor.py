@@ -14,6 +14,7 @@ from django.test import Client
 from django_otp.oath import totp
 
 from engage.audit.models import Entry
+from engage.tenancy.lockout import KNOWN
 from engage.tenancy.mail import _background
 from engage.tenancy.models import App, Authenticator, Company, User
 from engage.tenancy.roles import Role
@@ -88,6 +89,13 @@ class TestSigningIn:
         assert (answer.status_code, answer["Location"]) == (302, PEOPLE)
         assert is_in(client)
         assert Entry.objects.filter(verb="signed in").count() == 1
+
+    def test_a_browser_is_known_by_the_code_and_not_by_the_password_alone(
+        self, ada: User, clock: time_machine.Traveller
+    ) -> None:
+        factor = factories.authenticator(ada)
+        assert KNOWN not in password(ada).cookies
+        assert KNOWN in verified(ada, factor, clock).cookies
 
     def test_a_code_counts_once(self, ada: User, clock: time_machine.Traveller) -> None:
         factor = factories.authenticator(ada)

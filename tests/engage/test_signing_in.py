@@ -2,11 +2,14 @@
 
 import time
 from collections.abc import Callable
+from datetime import timedelta
 
 import pytest
 import time_machine
+from axes.models import AccessAttempt
 from django.core import mail
 from django.test import Client
+from django.utils import timezone
 
 from engage.audit.models import Entry
 from engage.tenancy.models import App, User
@@ -32,6 +35,12 @@ def mails(count: int) -> list[str]:
     while len(mail.outbox) < count and time.monotonic() < until:
         time.sleep(0.01)
     return [f"{message.to} {message.subject} {message.body}" for message in mail.outbox]
+
+
+def link_in(text: str) -> str:
+    """Return the path of the link to a new password."""
+    link = next(word for word in text.split() if word.startswith("http://testserver/console/account/password/"))
+    return link.removeprefix("http://testserver")
 
 
 def test_the_form_asks_for_an_e_mail_address(db: None) -> None:
@@ -89,6 +98,61 @@ def test_five_failures_lock_the_sign_in_also_for_the_right_password_and_other_sp
     assert attempt(client, "ada@example.com", factories.PASSWORD)[0] == 429
 
 
+def test_an_ipv6_network_is_one_address(ada: User) -> None:
+    statuses = [attempt(Client(REMOTE_ADDR=f"2001:db8:1:2::{host}"), ada.email)[0] for host in range(6)]
+    assert statuses == [200] * 4 + [429] * 2
+    assert attempt(Client(REMOTE_ADDR="2001:db8:1:3::1"), ada.email)[0] == 200
+
+
+@pytest.fixture
+def _guessed_from_everywhere(ada: User) -> None:
+    """Somebody with many addresses has failed so often that one failure more locks the name."""
+    AccessAttempt.objects.bulk_create(
+        AccessAttempt(username=ada.email, ip_address=f"198.51.100.{host}", failures_since_start=3) for host in range(33)
+    )
+
+
+@pytest.mark.usefixtures("_guessed_from_everywhere")
+def test_guesses_from_everywhere_lock_unknown_browsers_until_they_are_old(ada: User) -> None:
+    with time_machine.travel(timezone.now(), tick=False) as clock:
+        assert attempt(Client(REMOTE_ADDR="203.0.113.1"), "Ada@example.com")[0] == 429
+        elsewhere = Client(REMOTE_ADDR="203.0.113.2")
+        assert attempt(elsewhere, ada.email, factories.PASSWORD)[0] == 429
+        assert attempt(Client(), "nobody@example.com")[0] == 200
+        clock.shift(timedelta(minutes=15, seconds=10))
+        assert attempt(elsewhere, ada.email, factories.PASSWORD)[0] == 302
+
+
+@pytest.mark.usefixtures("_guessed_from_everywhere")
+def test_guesses_of_others_keep_nobody_out_of_the_browser_that_they_use(ada: User, app: App) -> None:
+    mine = Client()
+    assert attempt(mine, ada.email, factories.PASSWORD)[0] == 302
+    bob = factories.person(app, Role.READ_ONLY, email="bob@example.com")
+    others = Client(REMOTE_ADDR="203.0.113.1")
+    assert attempt(others, bob.email, factories.PASSWORD)[0] == 302
+    attempt(Client(REMOTE_ADDR="203.0.113.2"), ada.email)
+    for browser in (mine, others):
+        browser.post("/console/logout/")
+    assert attempt(others, ada.email, factories.PASSWORD)[0] == 429
+    assert attempt(mine, ada.email, factories.PASSWORD)[0] == 302
+    mine.post("/console/logout/")
+    assert [attempt(mine, ada.email)[0] for _ in range(5)] == [200] * 4 + [429]
+
+
+@pytest.mark.usefixtures("_guessed_from_everywhere")
+def test_a_new_password_by_e_mail_opens_the_sign_in_and_forgets_the_browsers_of_the_old_one(ada: User) -> None:
+    old, new = Client(), Client(REMOTE_ADDR="203.0.113.1")
+    attempt(old, ada.email, factories.PASSWORD)
+    old.post("/console/logout/")
+    attempt(Client(REMOTE_ADDR="203.0.113.2"), ada.email)
+    new.post("/console/account/forgotten/", {"email": ada.email})
+    link = link_in(mails(2)[1])
+    phrase = "another long phrase"
+    new.post(new.get(link)["Location"], {"new_password1": phrase, "new_password2": phrase})
+    assert attempt(new, ada.email, phrase)[0] == 302
+    assert attempt(old, ada.email, phrase)[0] == 429
+
+
 def test_the_lock_opens_by_itself_at_the_time_that_the_e_mail_names(ada: User) -> None:
     client = Client()
     with time_machine.travel("2026-03-01T12:00:00Z", tick=True) as clock:
@@ -144,8 +208,7 @@ def test_a_forgotten_password_is_set_through_the_link_in_the_e_mail(ada: User) -
     answer = client.post("/console/account/forgotten/", {"email": "ADA@example.com"}, follow=True)
     assert "If there is an account with this address" in answer.content.decode()
     [text] = mails(1)
-    link = next(word for word in text.split() if word.startswith("http://testserver/console/account/password/"))
-    form = client.get(link.removeprefix("http://testserver"))
+    form = client.get(link_in(text))
     weak = client.post(form["Location"], {"new_password1": "short", "new_password2": "short"})
     assert "too short" in weak.content.decode()
     assert (
