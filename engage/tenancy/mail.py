@@ -15,10 +15,10 @@ _background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
 
 
 def send(to: str, subject: str, template: str, context: Mapping[str, Any]) -> bool:
-    """Send a plain text e-mail. Returns whether the mail server took it; the log says what it did not."""
+    """Send a plain text e-mail; the subject becomes one line. Returns whether the mail server took it; the log says what it did not."""
     text = render_to_string(template, {**context, "base_url": settings.ENGAGE_BASE_URL})
     try:
-        send_mail(subject, text, None, [to])
+        send_mail(" ".join(subject.split()), text, None, [to])
     except (SMTPException, OSError):
         log.exception("An e-mail could not be sent")
         return False

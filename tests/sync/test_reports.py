@@ -106,6 +106,16 @@ def test_a_wish_that_nobody_subscribed_to_reaches_the_administrators(make_source
     assert list(written()) == ["admin@example.com"]
 
 
+def test_a_name_of_two_lines_holds_up_nobodys_e_mails(make_source: Callable[..., Source]) -> None:
+    source = make_source(name="Cleeng\r\nBcc: everybody@example.com", alert_after_days=3)
+    Source.objects.update(created_at=timezone.now() - timedelta(days=4))
+    person(source.app, Role.APP_ADMIN, email="admin@example.com")
+    assert reports.tell_of_missing_files(timezone.now()) == 1
+    assert written() == {
+        "admin@example.com": f"No file for 3 days: Cleeng Bcc: everybody@example.com ({source.app.name})"
+    }
+
+
 @pytest.mark.parametrize("fields", [{"paused": True}, {"alert_after_days": None}, {"access": "upload"}])
 def test_nobody_is_told_where_absence_is_right(make_source: Callable[..., Source], fields: dict[str, Any]) -> None:
     make_source(**{"alert_after_days": 3, **fields})
