@@ -17,9 +17,13 @@ from unfold.widgets import (
 )
 
 from engage.tenancy import domains
-from engage.tenancy.mail import send_in_background
+from engage.tenancy.mail import send_sparingly
 from engage.tenancy.models import App, DeliveryMode, User
+from engage.tenancy.rates import HOUR, one_address, within
 from engage.tenancy.roles import Role
+
+MOST_LINKS_BY_ADDRESS = 20
+"""New passwords that one address may ask for in an hour, for whomever."""
 
 
 class SignInForm(AuthenticationForm):  # type: ignore[misc]
@@ -88,6 +92,11 @@ class ForgottenPasswordForm(PasswordResetForm):
         """Return the person with this address; also one who has not set a first password yet."""
         return User.objects.filter(email=email.strip().lower(), is_active=True)
 
+    def save(self, *args: Any, **options: Any) -> None:
+        """Send the link, unless this address or for this person too many were asked for. Nobody can tell."""
+        if within(f"forgotten:{one_address(options['request'])}", MOST_LINKS_BY_ADDRESS, HOUR):
+            super().save(*args, **options)
+
     def send_mail(
         self,
         subject_template_name: str,
@@ -98,7 +107,7 @@ class ForgottenPasswordForm(PasswordResetForm):
         html_email_template_name: str | None = None,
     ) -> None:
         """Send the link."""
-        send_in_background(to_email, "Set a new password for Engage", email_template_name, context)
+        send_sparingly(context["user"], "Set a new password for Engage", email_template_name, context)
 
 
 class InviteForm(forms.Form):

@@ -15,7 +15,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
 
-from engage.tenancy.mail import send_in_background
+from engage.tenancy.mail import send_sparingly
 from engage.tenancy.models import User
 
 KNOWN = "engage_known"
@@ -89,14 +89,14 @@ def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
 
 
 def tell_the_person(request: HttpRequest, username: str, **_: Any) -> None:
-    """Write to the person once, when they are locked out (axes' signal also comes for every later try)."""
+    """Write to the person when they are locked out (axes' signal also comes for every later try)."""
     if not getattr(request, "axes_failures_since_start", None):
         return
     user = User.objects.filter(email=username, is_active=True).first()
     if user is not None:
         until = timezone.now() + _cool_off()
-        send_in_background(
-            user.email,
+        send_sparingly(
+            user,
             "Your sign-in to Engage is locked",
             "tenancy/locked_out.txt",
             {"until": until, "name": user.name},

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 
 log = logging.getLogger(__name__)
 
+HOUR = 3600
 IPV6_SITE = 64
 """Bits of an IPv6 address that name the network of one customer, who chooses the others freely."""
 
