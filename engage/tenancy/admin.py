@@ -9,7 +9,7 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 
 from engage.tenancy import current, invitations, people
-from engage.tenancy.models import ApiKey, App, Authenticator, Membership
+from engage.tenancy.models import ApiKey, App, Authenticator, Membership, User
 from engage.tenancy.roles import Right, Role
 from engage.tenancy.scoped import ScopedModelAdmin
 from engage.tenancy.second_factor_views import RequireSecondFactorView
@@ -111,11 +111,13 @@ class MembershipAdmin(ScopedModelAdmin):
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Membership]:
         """Return the memberships that count in the App at hand."""
-        app = current.current_app_or_none(request)
+        app, viewer = current.current_app_or_none(request), request.user
         rows = people.people_of(app) if app else Membership.objects.none()
+        apps = current.apps_of(viewer) if isinstance(viewer, User) else App.objects.none()
+        seen = Membership.objects.filter(app__in=apps).select_related("app").order_by("app__name")
         return rows.annotate(
             has_factor=models.Exists(Authenticator.objects.filter(user=models.OuterRef("user"), confirmed=True))
-        )
+        ).prefetch_related(models.Prefetch("user__memberships", seen, "seen_in_apps"))
 
     def get_urls(self) -> list[URLPattern]:
         """Invitations, beside the usual pages."""
@@ -164,12 +166,11 @@ class MembershipAdmin(ScopedModelAdmin):
         return str(row.get_role_display())
 
     @admin.display(description="Apps")
-    def apps(self, row: Membership) -> str:
-        """Every App of the company that the person belongs to."""
+    def apps(self, row: Any) -> str:
+        """Every App of the company that the person belongs to, of those that the viewer does."""
         if row.role == Role.COMPANY_ADMIN:
             return f"All of {row.company}"
-        mine = App.objects.filter(company=row.company_id, memberships__user=row.user_id)
-        return ", ".join(mine.order_by("name").values_list("name", flat=True))
+        return ", ".join(each.app.name for each in row.user.seen_in_apps if each.company_id == row.company_id)
 
     @admin.display(description="Second factor", ordering="has_factor")
     def factor(self, row: Any) -> str:

@@ -155,17 +155,17 @@ def end_sessions(user: User) -> None:
             session.delete()
 
 
-def secrets_known_to(user: User, company: Company) -> list[str]:
-    """Name the credentials that somebody entered or was shown in the company's Apps, and that still work."""
-    return [f"{thing._meta.verbose_name} {thing} ({thing.app})" for thing in _secrets(user, company)]  # type: ignore[attr-defined]
+def secrets_known_to(user: User, apps: models.QuerySet[App]) -> list[str]:
+    """Name the credentials that somebody entered or was shown in these Apps, and that still work."""
+    return [f"{thing._meta.verbose_name} {thing} ({thing.app})" for thing in _secrets(user, apps)]  # type: ignore[attr-defined]
 
 
-def _secrets(user: User, company: Company) -> Iterator[models.Model]:
+def _secrets(user: User, apps: models.QuerySet[App]) -> Iterator[models.Model]:
     holding: list[type[models.Model]] = [ApiKey, *sealed_models()]
     for model in holding:
         names = {field.name for field in model._meta.get_fields()}
         for by in names & {"secrets_set_by", "created_by"}:
-            rows: models.QuerySet[Any] = model._default_manager.filter(**{by: user, "app__company": company})  # noqa: SLF001
+            rows: models.QuerySet[Any] = model._default_manager.filter(**{by: user, "app__in": apps})  # noqa: SLF001
             yield from rows.filter(revoked_at=None) if "revoked_at" in names else rows
 
 

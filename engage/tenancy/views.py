@@ -198,6 +198,7 @@ class PersonView(ConsoleViewMixin, TemplateView):
         """The person, what may be done, and why not."""
         membership, user = self.membership, self.membership.user
         why_not = people.why_not(self.request, membership)
+        apps = current.apps_of(_person(self.request)).filter(company=membership.company_id)
         kwargs.setdefault(
             "role_form",
             RoleForm(roles=people.grantable(current.current_role(self.request)), initial={"role": membership.role}),
@@ -210,10 +211,8 @@ class PersonView(ConsoleViewMixin, TemplateView):
             and current.may(self.request, Right.MANAGE_COMPANY)
             and not user.memberships.exclude(company=membership.company_id).exists(),
             second_factor=second_factor.factor_of(user),
-            secrets_known=people.secrets_known_to(user, membership.company),
-            other_apps=user.memberships.filter(company=membership.company_id)
-            .exclude(pk=membership.pk)
-            .select_related("app"),
+            secrets_known=people.secrets_known_to(user, apps),
+            other_apps=user.memberships.filter(app__in=apps).exclude(pk=membership.pk).select_related("app"),
             **kwargs,
         )
 

@@ -62,6 +62,25 @@ def test_the_list_shows_who_is_here_and_nobody_else(app: App, other_app: App, co
     assert "stranger@example.com" not in shown
 
 
+def test_an_administrator_reads_of_their_own_apps_only(app: App, signed_in: SignedIn, console: Console) -> None:
+    shared = factories.AppFactory(company=app.company, name="Shared App")
+    hidden = factories.AppFactory(company=app.company, name="Hidden App")
+    member, me = factories.person(app, Role.APP_MEMBER), factories.person(app, Role.APP_ADMIN)
+    for where in (shared, hidden):
+        factories.MembershipFactory(user=member, app=where)
+        factories.ConnectionFactory(app=where, secrets_set_by=member)
+    factories.MembershipFactory(user=me, app=shared, role=Role.APP_ADMIN)
+    client, boss = signed_in(me), console(Role.COMPANY_ADMIN)
+    for browser in (client, boss):
+        browser.post("/console/switch-app/", {"app": app.pk})
+    page = f"{LIST}{member.memberships.get(app=app).pk}/change/"
+    assert "Hidden App, Shared App, Streamly" in text(boss, LIST)
+    assert all(name in text(boss, page) for name in ("Hidden App (App member)", "(Hidden App)"))
+    assert "Shared App, Streamly" in text(client, LIST)
+    assert "(Shared App)" in text(client, page)
+    assert not any("Hidden App" in text(client, path) for path in (LIST, page))
+
+
 def test_somebody_invited_sets_name_and_password_and_is_in(app: App, console: Console, settings: LazySettings) -> None:
     settings.EMAIL_IS_SET_UP = True
     link = invite(console(Role.APP_ADMIN), "New@Example.com", Role.APP_MEMBER)
@@ -287,6 +306,12 @@ def test_invitations_stay_where_their_maker_may_still_make_them(
 ) -> None:
     second = factories.AppFactory(company=app.company, name="Zweite")
     leaving = factories.person(app, Role.COMPANY_ADMIN)
+    cases: list[tuple[App, Role]] = [
+        (app, Role.APP_ADMIN),
+        (second, Role.APP_ADMIN),
+        (app, Role.COMPANY_ADMIN),
+        (other_app, Role.APP_ADMIN),
+    ]
     made = [
         Invitation.objects.create(
             company=where.company,
@@ -297,9 +322,7 @@ def test_invitations_stay_where_their_maker_may_still_make_them(
             invited_by=leaving,
             expires_at=timezone.now() + timedelta(days=1),
         )
-        for number, (where, role) in enumerate(
-            [(app, Role.APP_ADMIN), (second, Role.APP_ADMIN), (app, Role.COMPANY_ADMIN), (other_app, Role.APP_ADMIN)]
-        )
+        for number, (where, role) in enumerate(cases)
     ]
     do(console(Role.COMPANY_ADMIN), leaving.memberships.get(), "role", role=Role.APP_ADMIN)
     assert [Invitation.objects.get(pk=each.pk).revoked_at is None for each in made] == [True, False, False, True]
