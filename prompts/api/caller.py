@@ -2,6 +2,7 @@
 
 import ipaddress
 import json
+import math
 from dataclasses import dataclass
 from typing import Any, NoReturn, cast
 
@@ -151,8 +152,9 @@ class Key(HttpBearer):
 
 
 def _slow_down(request: HttpRequest) -> None:
-    if not PerAddress().allow_request(request):
-        raise Throttled(wait=None) from None
+    rate = PerAddress()
+    if not rate.allow_request(request):
+        raise Throttled(wait=math.ceil(rate.wait())) from None
 
 
 def _hint(token: str) -> str:

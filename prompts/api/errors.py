@@ -1,6 +1,7 @@
 """Everything that the runtime API refuses, in one shape: {"error": {"code", "message", "fields"?}}."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from typing import Any
@@ -105,9 +106,12 @@ def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
     return answer(500, "internal", "Something went wrong on our side. Send the same event id again later.")
 
 
-def _throttled(request: HttpRequest, _: Throttled) -> HttpResponse:
+def _throttled(request: HttpRequest, throttled: Throttled) -> HttpResponse:
     message = "Too many requests. Retry-After says when to go on."
-    return _refused(request, Refused(TOO_MANY, "too_many_requests", message, counted="rate"))
+    response = _refused(request, Refused(TOO_MANY, "too_many_requests", message, counted="rate"))
+    if throttled.wait is not None:
+        response["Retry-After"] = str(math.ceil(throttled.wait))
+    return response
 
 
 def _without_key(request: HttpRequest, _: AuthenticationError) -> HttpResponse:

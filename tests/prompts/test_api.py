@@ -560,6 +560,7 @@ def test_guessing_keys_fills_no_table(server: Caller, settings: Any) -> None:
     settings.ENGAGE_API_RATE = "3/hour"
     server.token = "sk_guess"
     assert [server.get("/prompts").status_code for _ in range(5)] == [401, 401, 401, 429, 429]
+    assert 0 < int(server.get("/prompts")["Retry-After"]) <= 3600
     assert Refusal.objects.get(reason="wrong key").count == 3
 
 
