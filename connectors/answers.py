@@ -297,19 +297,20 @@ def query_of(url: Any) -> dict[str, str]:
     return dict(parse_qsl(urlsplit(str(url or "")).query))
 
 
-def retry_after(headers: Mapping[str, str]) -> float | None:
+def retry_after(answer: Answer) -> float | None:
     """Seconds that the vendor wishes us to wait, at least 0 and at most a day; None where it says nothing.
 
     RFC 9110, 10.2.3: seconds or a date. Without it, when the rate limit's window ends: `X-RateLimit-Reset` is Unix time with
-    some vendors (SendGrid, Recurly) and seconds from now with others; no window lasts thirty years.
+    some vendors (SendGrid, Recurly) and seconds from now with others; no window lasts thirty years. It is read with a 429 alone:
+    vendors send it with every answer, and when a window ends says nothing of when a 5xx is over.
     """
-    value = (headers.get("Retry-After") or "").strip()
+    value = (answer.headers.get("Retry-After") or "").strip()
     seconds = _number(value)
-    if not value:
-        seconds = _number(headers.get("X-RateLimit-Reset") or "")
+    if not value and answer.status == 429:
+        seconds = _number(answer.headers.get("X-RateLimit-Reset") or "")
         if seconds is not None and seconds > 1e9:
             seconds = seconds - time.time() if math.isfinite(seconds) else None
-    elif seconds is None:
+    elif value and seconds is None:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             seconds = (parsedate_to_datetime(value) - datetime.now(UTC)).total_seconds()
     return None if seconds is None else min(max(seconds, 0.0), 86_400.0)

@@ -698,7 +698,7 @@ class Connector:
         if means := self.codes.get(code):
             failure = means(f"{self.label} says: {words or code}", code=code)
             if isinstance(failure, Temporary):
-                failure.after = retry_after(answer.headers)
+                failure.after = retry_after(answer)
             return failure
         by_status = answer.status in BY_STATUS or (answer.status == 403 and self.forbidden_is_bad_credentials)
         if by_status or not (words or code):

@@ -627,9 +627,9 @@ class Api:
             elif status == 401 or (status == 403 and self.connector.forbidden_is_bad_credentials):
                 failure = BadCredentials(f"{label} does not accept the credentials.")
             elif status == 429:
-                failure = Temporary(f"{label} asks us to slow down.", after=retry_after(answer.headers), sent=False)
+                failure = Temporary(f"{label} asks us to slow down.", after=retry_after(answer), sent=False)
             elif status >= 500 or status in {408, 425}:
-                failure = Temporary(f"{label} has a problem (status {status}).", after=retry_after(answer.headers))
+                failure = Temporary(f"{label} has a problem (status {status}).", after=retry_after(answer))
             elif status < 400:
                 failure = Undocumented(f"{label} answered with a redirect (status {status}), which is not followed.")
             else:

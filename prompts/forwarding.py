@@ -398,7 +398,9 @@ def _give_up_for_lost(batch: Batch) -> None:
                 values = _values(Outcome(Result.GAVE_UP, text, reason="lost_answer"), made + 1)
             else:
                 text = "The worker stopped in the middle; it is sent again."
-                values = _values(Outcome(Result.WAITING, text, after=0.0, reason="worker_died"), made + 1)
+                values = _values(Outcome(Result.WAITING, text, reason="worker_died"), made + 1)
+                if values["state"] == State.WAITING:
+                    values["due_at"] = Now()
             mine.filter(attempts_made=made).update(**values)
     logger.warning("A batch's lease expired; its worker stopped")
 

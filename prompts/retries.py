@@ -12,13 +12,18 @@ from connectors.runner import Outcome
 from prompts.models import State
 
 JITTER = 0.1
+WISHES = 3
+"""Tries after which the vendor's wish is granted as it is; from then on it only lengthens the wait, so that a vendor that says
+"at once" through hours of trouble does not use up all tries in seconds."""
 
 
 def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
     """Return the columns of an execution that is tried again after `made` tries, or gives up."""
+    a_second = 1 / settings.ENGAGE_TIME_SCALE
     if not outcome.spent:
-        spread = random.uniform(0, max(1 / settings.ENGAGE_TIME_SCALE, (outcome.after or 0) * JITTER))  # noqa: S311 - as below
-        return {"due_at": Now() + Value(timedelta(seconds=(outcome.after or 0) + spread))}
+        wait = max(outcome.after or 0, outcome.not_before)
+        spread = random.uniform(0, max(a_second, wait * JITTER))  # noqa: S311 - as below
+        return {"due_at": Now() + Value(timedelta(seconds=wait + spread))}
     delays = settings.ENGAGE_RETRY_DELAYS
     if made > len(delays):
         if outcome.may_have_acted:
@@ -33,5 +38,5 @@ def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
         }
     wait = delays[made - 1] * (1 + random.random() * JITTER)  # noqa: S311 - to spread retries, not to keep a secret
     if outcome.after is not None:
-        wait = outcome.after
+        wait = max(outcome.after, a_second if made <= WISHES else wait)
     return {"due_at": Now() + Value(timedelta(seconds=max(wait, outcome.not_before)))}

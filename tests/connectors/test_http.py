@@ -711,6 +711,13 @@ class TestHowLongItWaits:
             after = outcome_of(lambda: door.get("x")).after  # type: ignore[attr-defined]
         assert least <= after <= most
 
+    def test_when_a_window_ends_says_nothing_of_when_a_trouble_does(self, vendor: FakeVendor, url: str) -> None:
+        vendor.expect(Call("GET", "/x"), broken={0: Broken("", 503, "{}", headers={"X-RateLimit-Reset": "1"})})
+        with api(url) as door:
+            failure = outcome_of(lambda: door.get("x"))
+        assert isinstance(failure, Temporary)
+        assert failure.after is None
+
 
 class TestHowMuchItReads:
     def read(self, listed: Callable[[int], str], raw: bytes) -> Failure:

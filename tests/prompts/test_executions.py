@@ -109,6 +109,32 @@ def test_a_vendors_wish_to_wait_is_granted(house: House) -> None:
     assert 75 < (execution.due_at - timezone.now()).total_seconds() < 78  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(
+    ("wish", "made", "least", "most"),
+    [("0", 0, 0, 1.5), ("0", 2, 0, 1.5), ("0", 3, 590, 661), ("77", 2, 75, 78), ("3000", 3, 2990, 3001)],
+)
+def test_a_wish_for_less_is_granted_three_times(
+    house: House, wish: str, made: int, least: float, most: float
+) -> None:
+    house.bind()
+    event = house.report()
+    Execution.objects.update(attempts_made=made)
+    house.sandbox.fault("GET", status=503, retry_after=wish)
+    execution = carried_out(event)
+    assert (execution.state, execution.attempts_made) == (State.WAITING, made + 1)
+    assert least < (execution.due_at - timezone.now()).total_seconds() < most  # type: ignore[operator]
+
+
+def test_a_pause_after_a_lost_answer_does_not_shorten_the_time_that_the_write_needs_to_show(house: House) -> None:
+    house.bind()
+    event = house.report()
+    claimed = executions.claim("tests")
+    assert claimed is not None
+    paused = Outcome(Result.WAITING, "Not our turn.", after=12, not_before=30, may_have_acted=True, spent=False)
+    executions.settle(claimed, None, paused)
+    assert (first_of(event).due_at - timezone.now()).total_seconds() > 28  # type: ignore[operator]
+
+
 def test_a_lost_answer_is_looked_after_before_anything_is_repeated(house: House) -> None:
     house.bind()
     house.sandbox.fault("PATCH", then="reset", act=True)

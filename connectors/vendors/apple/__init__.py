@@ -272,7 +272,7 @@ class Apple(Connector):
         if answer.status != 429:
             return super().failure(answer)
         value = str(answer.headers.get("Retry-After") or "").strip()
-        after = retry_after(answer.headers)
+        after = retry_after(answer)
         if value.isascii() and value.isdecimal() and float(value[:20]) > UNIX_MILLIS:
             after = min(max(float(value[:20]) / 1000 - time.time(), 0.0), 86_400.0)
         return Temporary("Apple asks us to slow down.", after=after, sent=False)

@@ -148,6 +148,6 @@ def failure(answer: Answer) -> Failure | None:
     if reason in BAD_KEY:
         return BadCredentials(f"Apple does not accept the key for push notifications: {reason}.", code=reason)
     if reason in NOT_NOW:
-        after = retry_after(answer.headers)
+        after = retry_after(answer)
         return Temporary(f"Apple sends no notification just now: {reason}.", after=after, code=reason, sent=False)
     return None if answer.status in BY_STATUS or answer.status >= 500 else refused("Apple", reason, code=reason)

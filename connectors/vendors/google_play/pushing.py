@@ -119,7 +119,7 @@ def failure(answer: Answer) -> Failure | None:
             told = "Firebase cannot reach the device: its own key for Apple or the web is missing or no longer good."
             return Rejected(f"{told} In the Firebase console, open Project settings > Cloud Messaging.", code=code)
         case "QUOTA_EXCEEDED":
-            after = retry_after(answer.headers)
+            after = retry_after(answer)
             after = BUSY_FOR if after is None else after
             return Temporary(f"Firebase says: {words_of(answer) or code}", after=after, code=code, sent=False)
     return None if answer.status in BY_STATUS else refused("Google", words_of(answer), code=code)

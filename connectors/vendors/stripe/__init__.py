@@ -193,7 +193,7 @@ class Stripe(Connector):
         may_retry = answer.headers.get("Stripe-Should-Retry")
         if 400 <= answer.status < 500 and (may_retry == "true" or (answer.status == 409 and may_retry != "false")):
             code, words = self.said(answer)
-            return Temporary(f"Stripe is busy: {words}", after=retry_after(answer.headers), code=code, sent=False)
+            return Temporary(f"Stripe is busy: {words}", after=retry_after(answer), code=code, sent=False)
         return super().failure(answer)
 
     def replayed(self, answer: Answer) -> bool:

@@ -176,11 +176,11 @@ class Zuora(Connector):
             return BadCredentials(says, code=code)
         if category in (LOCKED, LIMIT):
             later = busy(says, code=code)
-            later.after = retry_after(answer.headers)
+            later.after = retry_after(answer)
             return later
         if category in PASSING or answer.status == 409:
             # 409: "submitting concurrent requests for the same cached data while the request is still in progress".
-            return Temporary(says, after=retry_after(answer.headers), code=code)
+            return Temporary(says, after=retry_after(answer), code=code)
         if answer.status < 400:
             return Rejected(says.replace("says", "refused", 1), code=code)
         return super().failure(answer)
