@@ -5,6 +5,7 @@ No transaction is open while a vendor is called. Times that decide (due, lease) 
 """
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -52,6 +53,8 @@ logger = logging.getLogger(__name__)
 ASK_FIRST_AFTER = timedelta(hours=72)  # held longer than this: a person is asked before it goes on
 OVERTAKEN_AFTER = timedelta(hours=1)
 REPORT_WITHIN = timedelta(hours=24)
+WORKS_FOR = 5.0
+"""Seconds after which a worker's thread claims no more and rings again, so that what else was rung for has its turn."""
 NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
 
 # --- claim ------------------------------------------------------------------------------------------
@@ -68,18 +71,19 @@ UPDATE prompts_execution SET state = 'running', fence = fence + 1, worker = %s, 
         WHERE other.connection_id = prompts_execution.connection_id AND other.slot = numbers.slot
           AND other.state = 'running')
     ORDER BY RANDOM() LIMIT 1)
-WHERE id = (
+WHERE id = {candidate} AND state IN ('queued', 'waiting', 'pending')
+RETURNING id
+"""
+_CANDIDATE = """(
     SELECT due.id FROM prompts_execution due
     WHERE due.state IN ('queued', 'waiting', 'pending') AND due.due_at <= {now} AND NOT due.is_forward {first}
-      AND (due.connection_id IS NULL OR due.connection_id NOT IN ({unavailable}))
+      AND (due.connection_id IS NULL OR due.connection_id NOT IN ({passed_over}))
       AND NOT EXISTS (
         SELECT 1 FROM prompts_execution other
         WHERE other.connection_id = due.connection_id AND other.subscriber_id = due.subscriber_id
           AND other.state = 'running' AND NOT other.is_forward)
     ORDER BY due.due_at LIMIT 1 {skip_locked}
-) AND state IN ('queued', 'waiting', 'pending')
-RETURNING id
-"""
+)"""
 _claimed = Prepared(
     lambda: Execution.objects.select_related("connection", "subscriber", "binding", "event").filter(
         pk=Given("execution", UUIDField())
@@ -87,19 +91,23 @@ _claimed = Prepared(
 )
 
 
-def claim(worker: str, first: UUID | None = None) -> Execution | None:
+def claim(worker: str, first: UUID | None = None, *, in_turn: bool = False) -> Execution | None:
     """Claim the execution that has been due longest (or `first`, if it is due), or return None when nothing is.
 
     No connection has more executions running than it has slots, so one that hangs leaves the other threads alone.
+
+    Args:
+        in_turn: connections of which nothing is running go before the others, however long those have waited; without `first`.
+
     """
+    candidate = _candidate(slots.unavailable(), first)
+    if in_turn:
+        candidate = f"COALESCE({_candidate(f'{slots.unavailable()} UNION ALL {slots.at_work()}')}, {candidate})"
     sql = _CLAIM.format(
         numbers=", ".join(f"({slot})" for slot in range(1, settings.ENGAGE_SLOTS + 1)),
         slots_of_its=slots.of("prompts_execution.connector"),
-        unavailable=slots.unavailable(),
-        now=clock.now(),
         lease_ends=clock.later(),
-        first="AND due.id = %s" if first else "",
-        skip_locked="FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else "",
+        candidate=candidate,
     )
     arguments: list[Any] = [worker, settings.ENGAGE_LEASE]
     if first:
@@ -121,15 +129,33 @@ def claim(worker: str, first: UUID | None = None) -> Execution | None:
     return execution
 
 
+def _candidate(passed_over: str, first: UUID | None = None) -> str:
+    return _CANDIDATE.format(
+        passed_over=passed_over,
+        now=clock.now(),
+        first="AND due.id = %s" if first else "",
+        skip_locked="FOR UPDATE SKIP LOCKED" if connection.features.has_select_for_update_skip_locked else "",
+    )
+
+
 def work(worker: str, first: UUID | None = None) -> int:
-    """Carry out what is due, `first` before the others, until nothing is left. Returns how many were claimed."""
-    count = 0
-    for wanted in (first, None) if first else (None,):
-        while (execution := claim(worker, wanted)) is not None:
-            count += 1
-            carry_out(execution)
-            if wanted:
-                break
+    """Carry out what is due: `first`, then one of a connection of which nothing is running, then what has waited longest.
+
+    After `WORKS_FOR` seconds it ends, and rings once where something may be left: with a long queue at a slow vendor it would
+    keep its thread for hours, and bells and ticks would wait behind it. Returns how many were carried out.
+    """
+    ends, count = time.monotonic() + WORKS_FOR, 0
+    if first and (execution := claim(worker, first)) is not None:
+        count += 1
+        carry_out(execution)
+    in_turn = True
+    while (execution := claim(worker, in_turn=in_turn)) is not None:
+        count += 1
+        carry_out(execution)
+        in_turn = False
+        if time.monotonic() >= ends:
+            bell.ring()
+            break
     return count
 
 

@@ -23,6 +23,11 @@ def of(column: str) -> str:
     return f"CASE {column} {cases} ELSE {most} END"
 
 
+def at_work() -> str:
+    """Return a query: the ids of the connections of which something is running. It has no parameters."""
+    return "SELECT connection_id FROM prompts_execution WHERE state = 'running' AND slot IS NOT NULL AND connection_id IS NOT NULL"
+
+
 def unavailable() -> str:
     """Return a query: the ids of the connections of which every slot is taken, or which pause. It has no parameters."""
     return f"""

@@ -22,7 +22,7 @@ def worker_name() -> str:
 
 @shared_task(name="prompts.work")
 def work(first: str | None = None) -> None:
-    """Carry out what is due."""
+    """Carry out what is due, for some seconds."""
     executions.work(worker_name(), UUID(first) if first else None)
 
 

@@ -1,6 +1,7 @@
 """The embedded broker's files appear whole or not at all; and what every broker keeps."""
 
 import threading
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -104,3 +105,5 @@ def test_a_bell_that_rings_before_the_first_worker_is_kept_for_it(settings: Sett
         queue.delete()
     assert message is not None
     assert (message.headers["task"], message.payload[0]) == ("the.task", ["its hint"])
+    expires = datetime.fromisoformat(message.headers["expires"]) - datetime.now(UTC)
+    assert timedelta(seconds=20) < expires <= timedelta(seconds=30)

@@ -2,22 +2,28 @@
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 from django.db import IntegrityError, connection, transaction
+from django.db import connections as databases
 from django.utils import timezone
+from kombu import Producer
 
 from connectors import connections
 from connectors.failures import LostClaim
 from connectors.journal import Exchange
 from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
+from engage import bell
+from engage.tenancy.models import DeliveryMode
 from prompts import decisions, events, executions
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
+from tests import factories
 from tests.prompts.conftest import SUBSCRIPTION, House
+from tests.sandbox_fixture import RunningSandbox
 
 pytestmark = pytest.mark.django_db
 
@@ -48,6 +54,64 @@ def test_an_accepted_offer_reaches_cleeng_once(house: House) -> None:
     assert (attempt.number, attempt.outcome, attempt.write_begun_at is not None) == (1, "done", True)
     assert [(exchange["method"], exchange["kind"]) for exchange in attempt.body.exchanges][-1] == ("PATCH", "write")
     assert events.status_of(event).outcome == "done"
+
+
+class TestHowLongAThreadIsKept:
+    @pytest.fixture
+    def rung(self, monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+        """What is sent to the broker."""
+        heard: list[dict[str, Any]] = []
+        monkeypatch.setattr(Producer, "publish", lambda *_, **message: heard.append(message["headers"]))
+        monkeypatch.setattr(bell, "_quiet_until", 0.0)
+        return heard
+
+    def people(self, house: House, count: int) -> list[Execution]:
+        """Let so many people of an App have answered."""
+        house.bind()
+        names = [f"person-{number}" for number in range(count)]
+        for name in names:
+            factories.SubscriberFactory(app=house.app, user_id=name, traits=house.subscriber.traits)
+        return [house.report(user_id=name).executions.get() for name in names]
+
+    def test_it_ends_after_some_seconds_and_rings_once_for_the_rest(
+        self, house: House, rung: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(executions, "WORKS_FOR", 0.0)
+        waiting = self.people(house, 4)
+        assert executions.work("tests", waiting[3].pk) == 2
+        assert {row.pk for row in Execution.objects.filter(state=State.DONE)} == {waiting[0].pk, waiting[3].pk}
+        assert [headers["task"] for headers in rung] == ["prompts.work"]
+        expires = datetime.fromisoformat(rung[0]["expires"]) - timezone.now()
+        assert timedelta(seconds=5) < expires < timedelta(seconds=15)
+
+    def test_where_nothing_is_left_nobody_is_rung_for(self, house: House, rung: list[dict[str, Any]]) -> None:
+        self.people(house, 3)
+        assert executions.work("tests") == 3
+        assert rung == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_long_queues_do_not_keep_a_third_connection_waiting(house: House, sandbox: RunningSandbox) -> None:
+    others = [House(factories.AppFactory(delivery_mode=DeliveryMode.LIVE), sandbox) for _ in range(2)]
+    for slow in (house, others[0]):
+        slow.bind()
+        for number in range(30):
+            factories.SubscriberFactory(app=slow.app, user_id=f"{number}", traits=house.subscriber.traits)
+            slow.report(user_id=f"{number}")
+    others[1].bind()
+    single = others[1].report().executions.get()
+
+    def working(name: str) -> None:
+        try:
+            executions.work(name)
+        finally:
+            databases.close_all()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(working, [f"worker-{number}" for number in range(8)]))
+    assert not Execution.objects.exclude(state=State.DONE).exists()
+    begun = list(Attempt.objects.order_by("started_at").values_list("execution", flat=True))
+    assert begun.index(single.pk) < 16
 
 
 def test_the_key_is_nowhere_in_what_is_kept(house: House) -> None:
@@ -113,9 +177,7 @@ def test_a_vendors_wish_to_wait_is_granted(house: House) -> None:
     ("wish", "made", "least", "most"),
     [("0", 0, 0, 1.5), ("0", 2, 0, 1.5), ("0", 3, 590, 661), ("77", 2, 75, 78), ("3000", 3, 2990, 3001)],
 )
-def test_a_wish_for_less_is_granted_three_times(
-    house: House, wish: str, made: int, least: float, most: float
-) -> None:
+def test_a_wish_for_less_is_granted_three_times(house: House, wish: str, made: int, least: float, most: float) -> None:
     house.bind()
     event = house.report()
     Execution.objects.update(attempts_made=made)

@@ -42,6 +42,17 @@ def test_a_connection_has_four_slots_and_the_next_one_is_served(other_app: objec
     assert [execution.pk for execution in running[4:]] == [healthy[0].pk]
 
 
+def test_a_connection_of_which_nothing_is_running_has_its_turn_however_long_the_queues_of_others() -> None:
+    slow, slower = queued(10), queued(10)
+    running = claimed(8)
+    late = queued(1)[0]
+    Execution.objects.filter(pk=running[0].pk).update(state=State.DONE)
+    assert executions.claim("another", in_turn=True) == late
+    following = executions.claim("another", in_turn=True)
+    assert following is not None
+    assert following.connection_id in {slow[0].connection_id, slower[0].connection_id}
+
+
 def test_a_slot_that_is_free_again_is_given_out_again() -> None:
     queued(6)
     first = claimed(4)[0]

@@ -46,7 +46,7 @@ def test_what_nobody_rang_for_is_found_with_the_next_bell(house: House) -> None:
     house.report()
     Execution.objects.update(due_at=timezone.now() - timedelta(hours=1))
     with worker(house.sandbox):
-        bell.ring()
+        bell.ring_on_commit()
         wait_until(settled(1))
 
 
@@ -58,7 +58,7 @@ def test_two_workers_and_many_bells_act_once_for_each_person(house: House) -> No
         for _ in range(10):
             house.report()
         for _ in range(20):
-            bell.ring()
+            bell.ring_on_commit()
         wait_until(settled(10))
     assert len(house.sandbox.requests("PATCH")) == 1
 
@@ -93,6 +93,6 @@ def test_a_worker_killed_in_mid_call_is_replaced_and_nothing_is_doubled(house: H
     assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
     Execution.objects.update(due_at=timezone.now())
     with worker(house.sandbox):
-        bell.ring()
+        bell.ring_on_commit()
         wait_until(settled(1))
     assert len(house.sandbox.effects()) == 1
