@@ -12,14 +12,14 @@ from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
-from django.db.models import F, Value
+from django.db.models import F, Q, Value
 from django.db.models.expressions import CombinedExpression
 from django.db.models.functions import Now
 from django.dispatch import Signal
 from django.utils import timezone
 
 from connectors.failures import Paused
-from connectors.limits import paused, seconds_to_wait
+from connectors.limits import WAITS_AT_MOST, paused, seconds_to_wait
 from connectors.models import Connection
 from engage import crash
 from engage.audit.record import record
@@ -45,13 +45,17 @@ def turn(account: Connection | None) -> bool:
     if account is None or account.closed_until is None:
         return False
     row = Connection.objects.filter(pk=account.pk)
-    if row.filter(closed_until__lte=Now()).update(closed_until=_in(settings.ENGAGE_LEASE)):
+    # Where the vendor asked us to wait for longer, the probe would be sent back at the gate, and free the turn for the next.
+    soon = Q(next_free_at=None) | Q(next_free_at__lte=_in(WAITS_AT_MOST / settings.ENGAGE_TIME_SCALE))
+    if row.filter(soon, closed_until__lte=Now()).update(closed_until=_in(settings.ENGAGE_LEASE)):
         crash.point("breaker.turned")
         _tell(account.pk, settings.ENGAGE_LEASE)
         return True
     if not row.filter(closed_until__isnull=False).exists():
         return False
-    raise Paused(_sentence(account), after=seconds_to_wait(account.pk, "closed_until"))
+    raise Paused(
+        _sentence(account), after=max(seconds_to_wait(account.pk, "closed_until"), seconds_to_wait(account.pk))
+    )
 
 
 def note(account: Connection | None, *, failed: bool | None, probing: bool) -> None:

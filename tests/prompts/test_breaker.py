@@ -12,7 +12,7 @@ from django.conf import settings as django_settings
 from django.db import connections as databases
 from django.utils import timezone
 
-from connectors import breaker, connections
+from connectors import breaker, connections, limits
 from connectors.failures import Paused
 from connectors.models import Connection
 from engage.audit.models import Entry
@@ -268,6 +268,24 @@ class TestProbe:
         claimed.refresh_from_db()
         assert claimed.state == State.SKIPPED
         assert closed_for(house) <= 0
+        assert breaker.turn(connection_of(house)) is True
+
+    def test_a_vendor_that_asked_for_a_longer_pause_gets_it_and_the_others_are_left_where_they_are(
+        self, house: House
+    ) -> None:
+        opened(house)
+        waiting = report(house, "ben")
+        limits.pause(house.connection, 600)
+        pause_is_over(house)
+        Execution.objects.update(due_at=timezone.now() + timedelta(seconds=590))
+        late, asked = report(house, "cem"), len(house.sandbox.requests())
+        late = carried_out(late)
+        assert (late.state, late.reason, late.attempts_made, late.message) == (State.WAITING, "paused", 0, SENTENCE)
+        assert 585 < due_in(late) < 670
+        waiting.refresh_from_db()
+        assert 580 < due_in(waiting) < 591
+        assert len(house.sandbox.requests()) == asked
+        Connection.objects.update(next_free_at=timezone.now() + timedelta(seconds=8))
         assert breaker.turn(connection_of(house)) is True
 
     def test_one_whose_worker_died_is_followed_by_another(self, house: House) -> None:
