@@ -18,7 +18,9 @@ from connectors.failures import NotAllowed, Temporary
 RESOLVE_SECONDS = 5
 # Networks that Python's `is_global` lets pass, and in which no vendor lives. RFC 6052 and RFC 8215: addresses in which a
 # NAT64 gateway finds an IPv4 address; RFC 3056: 6to4, RFC 7526: its relays; RFC 4380: Teredo; RFC 3879: site-local
-# addresses, deprecated and still private; RFC 9637: documentation.
+# addresses, deprecated and still private; RFC 9637: documentation. RFC 6890: what the protocols themselves use (Python 3.11 knows
+# a part of it). 168.63.129.16: the agent of the host that a virtual machine of Azure runs on
+# (https://learn.microsoft.com/azure/virtual-network/what-is-ip-address-168-63-129-16).
 REFUSED = tuple(
     ipaddress.ip_network(network)
     for network in (
@@ -31,6 +33,8 @@ REFUSED = tuple(
         "::/96",
         "fec0::/10",
         "3fff::/20",
+        "192.0.0.0/24",
+        "168.63.129.16/32",
     )
 )
 
