@@ -6,16 +6,19 @@ resolves to something else a moment later ("rebinding") changes nothing. When in
 
 import ipaddress
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import cache
+from threading import Lock
+from typing import Any
 from urllib.parse import urlsplit
 
 from django.conf import settings
 
-from connectors.failures import NotAllowed, Temporary
+from connectors.failures import NotAllowed, Paused, Temporary
 
 RESOLVE_SECONDS = 5
+LOOKUPS = 2  # of one name at once, so that one whose name server is silent leaves threads for the others
 # Networks that Python's `is_global` lets pass, and in which no vendor lives. RFC 6052 and RFC 8215: addresses in which a
 # NAT64 gateway finds an IPv4 address; RFC 3056: 6to4, RFC 7526: its relays; RFC 4380: Teredo; RFC 3879: site-local
 # addresses, deprecated and still private; RFC 9637: documentation. RFC 6890: what the protocols themselves use (Python 3.11 knows
@@ -47,6 +50,23 @@ def _resolvers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=8, thread_name_prefix="resolve")
 
 
+_under_way: list[tuple[str, Future[list[Any]]]] = []
+_under_way_changes = Lock()
+
+
+def _looked_up(host: str, port: int) -> Future[list[Any]]:
+    """Return a lookup that has begun: a new one, or the latest of this name where enough are under way."""
+    name = host.lower()
+    with _under_way_changes:
+        _under_way[:] = [each for each in _under_way if not each[1].done()]
+        lookups = [lookup for of, lookup in _under_way if of == name]
+        if len(lookups) >= LOOKUPS:
+            return lookups[-1]
+        lookup = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM)
+        _under_way.append((name, lookup))
+        return lookup
+
+
 def is_public(address: Address) -> bool:
     """Whether an address belongs to the public internet and hides no other address inside."""
     if not address.is_global or address.is_multicast or address.is_reserved:
@@ -74,13 +94,18 @@ def resolve(host: str, port: int, seconds: float = RESOLVE_SECONDS) -> list[str]
 
     Raises:
         Temporary: the name does not resolve, or not within `seconds`.
+        Paused: nobody was asked in that time, since other names kept every thread.
 
     """
     with suppress(ValueError):
         return [str(ipaddress.ip_address(host))]  # nobody is asked, so no thread waits
+    lookup = _looked_up(host, port)
     try:
-        found = _resolvers().submit(socket.getaddrinfo, host, port, 0, socket.SOCK_STREAM).result(seconds)
-    except TimeoutError:  # the resolver's own, or ours
+        found = lookup.result(seconds)
+    except (TimeoutError, CancelledError):  # the resolver's own time-out, or ours
+        if lookup.cancel():
+            text = f"The name {host} could not be looked up: other names keep the resolver busy."
+            raise Paused(text, after=RESOLVE_SECONDS) from None
         raise Temporary(f"The name {host} did not resolve in time.", sent=False) from None
     except (OSError, UnicodeError):
         raise Temporary(f"The name {host} does not resolve.", sent=False) from None

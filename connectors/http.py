@@ -540,7 +540,8 @@ class Api:
             return self._judge(answer, repeats=repeats, judge=asked.judge)
         except Failure as failure:
             exchange.error = failure.message
-            self._attempt.failed = isinstance(failure, Temporary)
+            if not isinstance(failure, Paused):  # nobody was asked: it is no trouble of the vendor's
+                self._attempt.failed = isinstance(failure, Temporary)
             if self.account and isinstance(failure, Temporary) and failure.status in {429, 503} and failure.after:
                 pause(self.account, failure.after)
             if exchange.status is None:

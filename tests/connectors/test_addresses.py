@@ -3,7 +3,9 @@
 import ipaddress
 import socket
 import threading
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,15 +13,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django.fixtures import Settings
 
+from connectors import addresses, transport
 from connectors.addresses import checked_addresses, is_public, listed, resolve
-from connectors.failures import NotAllowed, Temporary
+from connectors.failures import NotAllowed, Paused, Temporary
+from connectors.http import Api
+from tests.connectors.contract import MemoryJournal
+from tests.connectors.throwaway import Throwaway
 
 # Numeric forms are resolved by the system's own resolver, as a browser's URL bar would.
 HOSTILE = [
     *("127.0.0.1", "127.1", "127.255.255.254", "2130706433", "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001"),
     *("0.0.0.0", "0", "255.255.255.255", "240.0.0.1", "224.0.0.1", "239.255.255.250"),  # noqa: S104 - nothing is bound
     *("10.0.0.1", "172.16.0.1", "172.31.255.255", "192.168.0.1", "192.168.1.1", "100.64.0.1", "100.127.255.254"),
-    *("169.254.169.254", "0xa9fea9fe", "2852039166", "169.254.170.2", "192.0.0.1", "192.0.2.1", "198.18.0.1"),
+    *(
+        "169.254.169.254",
+        "0xa9fea9fe",
+        "2852039166",
+        "169.254.170.2",
+        "192.0.0.1",
+        "192.0.0.9",
+        "192.0.0.200",
+        "192.0.2.1",
+        "198.18.0.1",
+    ),
     *("198.51.100.1", "203.0.113.1", "192.88.99.1", "192.0.0.9", "192.0.0.200", "168.63.129.16", "0xa83f8110"),
     *("::1", "::", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::ffff:8.8.8.8", "::127.0.0.1", "::8.8.8.8"),
     *("fe80::1", "fec0::1", "fc00::1", "fd00:ec2::254", "ff02::1", "ff0e::1"),
@@ -152,6 +168,62 @@ class TestNames:
                 checked_addresses("vendor.example", 443, 0.1)
         finally:
             let_go.set()
+
+
+class TestSilentNameServers:
+    @pytest.fixture
+    def asked(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+        """The names that the system's resolver was asked for; it knows one at once, and the others in the end."""
+        asked: list[str] = []
+        self.answers = threading.Event()
+
+        def answer(host: str, port: int, *_: Any) -> Any:
+            asked.append(host)
+            if host != "vendor.example":
+                self.answers.wait(20)
+            return answering("8.8.8.8")("", port)
+
+        monkeypatch.setattr(socket, "getaddrinfo", answer)
+        yield asked
+        self.answers.set()
+        while any(not lookup.done() for _, lookup in addresses._under_way):  # noqa: SLF001 - no test sees another's
+            time.sleep(0.01)
+
+    def test_a_silent_name_keeps_two_threads(self, asked: list[str]) -> None:
+        for _ in range(9):
+            with pytest.raises(Temporary, match="in time") as failed:
+                resolve("Silent.example", 443, 0.02)
+            assert not isinstance(failed.value, Paused)
+        assert asked == ["Silent.example"] * 2
+        assert resolve("vendor.example", 443, 5) == ["8.8.8.8"]
+
+    def test_who_comes_third_gets_the_answer_of_the_others(self, asked: list[str]) -> None:
+        with ThreadPoolExecutor(3) as threads:
+            found = [threads.submit(resolve, "slow.example", 443, 10) for _ in range(3)]
+            threading.Timer(0.2, self.answers.set).start()
+            assert [each.result() for each in found] == [["8.8.8.8"]] * 3
+        assert len(asked) <= 2
+
+    def test_who_got_no_thread_was_not_refused_and_is_not_asked_about_later(self, asked: list[str]) -> None:
+        for number in range(8):
+            with pytest.raises(Temporary):
+                resolve(f"silent-{number // 2}.example", 443, 0.02)
+        with pytest.raises(Paused, match="other names keep the resolver busy") as paused:
+            resolve("vendor.example", 443, 0.02)
+        assert (paused.value.after, paused.value.sent) == (5, False)
+        self.answers.set()
+        assert resolve("silent-9.example", 443, 5) == ["8.8.8.8"]
+        assert "vendor.example" not in asked
+
+    def test_it_is_no_trouble_of_the_vendor_s(self, asked: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+        for number in range(8):
+            with pytest.raises(Temporary):
+                resolve(f"silent-{number // 2}.example", 443, 0.02)
+        monkeypatch.setattr(transport, "RESOLVE_SECONDS", 0.02)
+        with Api(Throwaway(), {"api_key": "a-key-of-the-tests"}, MemoryJournal()) as api:
+            with pytest.raises(Paused):
+                api.get("x")
+            assert api.failed is None
 
 
 class TestExceptions:
