@@ -45,12 +45,11 @@ from prompts.models import (
     PromptEvent,
     State,
 )
-from prompts.retries import next_try
+from prompts.retries import ASK_FIRST_AFTER, next_try
 from sync import inbound, traits
 
 logger = logging.getLogger(__name__)
 
-ASK_FIRST_AFTER = timedelta(hours=72)  # held longer than this: a person is asked before it goes on
 OVERTAKEN_AFTER = timedelta(hours=1)
 REPORT_WITHIN = timedelta(hours=24)
 WORKS_FOR = 5.0

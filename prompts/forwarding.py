@@ -18,7 +18,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Value
-from django.db.models.functions import Now
+from django.db.models.functions import Concat, Now
 
 from connectors import connections
 from connectors.base import Connector, Json, Replay, Values
@@ -35,12 +35,13 @@ from engage.logs import about
 from engage.redaction import redact
 from engage.vault.fields import Unreadable
 from prompts.models import Batch, BatchBody, EventSource, Execution, PromptEvent, State
-from prompts.retries import next_try
+from prompts.retries import ASK_FIRST_AFTER, next_try
 
 logger = logging.getLogger(__name__)
 
 PAUSE = 30.0
 """Seconds without another batch after one of which the vendor took nothing, where it names no time itself."""
+GIVEN_UP_AT_ONCE = 500  # of what was held for too long, in one tick: others write too
 DUE = (State.QUEUED, State.WAITING)
 LATE = (State.QUEUED, State.WAITING, State.GAVE_UP)
 """States out of which a late success still brings an event whose batch was given up for lost."""
@@ -371,13 +372,32 @@ def _pause(outcomes: Sequence[Outcome]) -> Any:
 
 
 def sweep() -> list[UUID]:
-    """Return expired leases. Returns the connections for which events are due, those that are paused left out."""
+    """Return expired leases, and give up what was held for too long.
+
+    Returns the connections for which events are due, those that are paused left out.
+    """
     for batch in Batch.objects.filter(finished_at=None, lease_until__lt=Now()).select_related("connection"):
         _give_up_for_lost(batch)
+    _give_up_held()
     waiting = Execution.objects.filter(connection=OuterRef("pk"), is_forward=True, state__in=DUE, due_at__lte=Now())
     busy = Batch.objects.filter(Q(finished_at=None) | Q(pause_until__gt=Now()), connection=OuterRef("pk"))
     rows = Connection.objects.filter(Exists(waiting), ~Exists(busy), connector__in=forwarder_keys())
     return list(rows.values_list("pk", flat=True))
+
+
+def _give_up_held() -> None:
+    """End some of the events that were held for too long: nothing lets them go, and they would stay out of the purge for ever."""
+    too_long = Execution.objects.filter(is_forward=True, state=State.HELD, due_at__lt=Now() - Value(ASK_FIRST_AFTER))
+    accounts = Connection.objects.filter(connector__in=forwarder_keys())
+    some = too_long.filter(connection__in=accounts).values("pk")[:GIVEN_UP_AT_ONCE]
+    ended = too_long.filter(pk__in=some).update(
+        state=State.GAVE_UP,
+        message=Concat(F("message"), Value(" It was held for 72 hours, and is given up.")),
+        due_at=None,
+        settled_at=Now(),
+    )
+    if ended:
+        logger.warning("%d events were held for too long and are given up", ended)
 
 
 def _give_up_for_lost(batch: Batch) -> None:

@@ -12,6 +12,8 @@ from connectors.runner import Outcome
 from prompts.models import State
 
 JITTER = 0.1
+ASK_FIRST_AFTER = timedelta(hours=72)
+"""What was held for longer does not go on by itself: about an action a person is asked, and an event is no longer forwarded."""
 WISHES = 3
 """Tries after which the vendor's wish is granted as it is; from then on it only lengthens the wait, so that a vendor that says
 "at once" through hours of trouble does not use up all tries in seconds."""

@@ -454,6 +454,29 @@ def test_refused_credentials_hold_everything_until_a_test_passes(desk: Desk, tal
     assert {row.state for row in forwards()} == {State.DONE}
 
 
+def test_what_was_held_for_three_days_is_given_up_in_small_steps_and_seen(
+    desk: Desk, tally: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = desk.connect()
+    connections.mark_attention(connection.pk, "The key was refused.")
+    for number in range(4):
+        desk.report(user=f"u{number}")
+    go(connection)
+    late = [row.pk for row in forwards()[:3]]
+    Execution.objects.filter(pk__in=late).update(due_at=timezone.now() - timedelta(hours=72, seconds=1))
+    monkeypatch.setattr(forwarding, "GIVEN_UP_AT_ONCE", 2)
+    assert forwarding.sweep() == []
+    assert sorted(row.state for row in forwards()) == [State.GAVE_UP] * 2 + [State.HELD] * 2
+    forwarding.sweep()
+    forwarding.sweep()
+    assert {row.pk for row in forwards(state=State.GAVE_UP)} == set(late)
+    ended = forwards(state=State.GAVE_UP)[0]
+    assert (ended.due_at, ended.settled_at is not None) == (None, True)
+    assert "The key was refused. It was held for 72 hours, and is given up." in ended.message
+    assert "3 events could not be forwarded this week" in [need.text for need in dashboard.needs(desk.app)]
+    assert decisions.run_again(ended, by="tests").state == State.QUEUED
+
+
 def test_what_was_held_while_it_was_switched_off_is_closed_at_once(desk: Desk, tally: Counter) -> None:
     connection = desk.connect()
     for number in range(3):
