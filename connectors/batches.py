@@ -14,6 +14,7 @@ from connectors.failures import (
     AlreadyDone,
     BadCredentials,
     Failure,
+    LostClaim,
     Missing,
     Paused,
     Rejected,
@@ -65,7 +66,8 @@ def forward(
     there was no time for waits. Every request gets the time that `journal.deadline` still has.
 
     Raises:
-        LostClaim: the journal refused a write, since this worker no longer has the batch.
+        LostClaim: the journal refused the first write, since this worker no longer has the batch. Where a later one is
+            refused, what is known of the parts before is kept.
 
     """
     outcomes: dict[int, Outcome] = {}
@@ -79,7 +81,13 @@ def forward(
             outcomes |= dict.fromkeys(part, stopped)
             continue
         with Api(connector, settings, journal, account) as api:
-            found = _send(api, batched, [payloads[place] for place in part])
+            try:
+                found = _send(api, batched, [payloads[place] for place in part])
+            except LostClaim:
+                if not outcomes:
+                    raise
+                late = Temporary("The time for this batch was over.")
+                found = [_forwarded(late, batched, acted=api.may_have_acted)] * len(part)
         if found is None:
             middle = len(part) // 2
             parts += [part[middle:], part[:middle]]

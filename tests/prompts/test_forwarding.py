@@ -487,6 +487,31 @@ def test_what_was_held_while_it_was_switched_off_is_closed_at_once(desk: Desk, t
     assert {row.state for row in forwards()} == {State.CLOSED}
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_claim_that_is_lost_between_two_halves_takes_nothing_back_that_is_known(desk: Desk, tally: Counter) -> None:
+    connection = desk.connect("once_tally")
+    for number in range(4):
+        desk.report(user=f"u{number}")
+    tally.spoils = {"u3"}
+    answer = tally.vendor.by_shape
+
+    def slowly(heard: Heard) -> Call | None:
+        if len(heard.body) == 2:
+            Batch.objects.update(started_at=timezone.now() - timedelta(seconds=settings.ENGAGE_ATTEMPT_TIMEOUT + 1))
+            database.close()
+        assert answer is not None
+        return answer(heard)
+
+    tally.vendor.by_shape = slowly
+    go(connection)
+    assert [row.state for row in forwards()] == [State.DONE, State.DONE, State.WAITING, State.WAITING]
+    tally.vendor.by_shape = answer
+    make_due()
+    go(connection)
+    assert [row.state for row in forwards()] == [State.DONE, State.DONE, State.DONE, State.REJECTED]
+    assert [one["who"] for one in tally.counted.values()] == ["u0", "u1", "u2"]
+
+
 # --- claim and recover ------------------------------------------------------------------------------------------------------
 
 
