@@ -43,7 +43,7 @@ def test_only_what_comes_before_a_call_does_not_wait(as_installed: None, house: 
         if sql.startswith("PRAGMA synchronous ="):
             way = sql.split()[-1]
         for begins in (
-            "WITH places",
+            "WITH numbers",
             'INSERT INTO "prompts_attempt" ',
             'UPDATE "prompts_attempt" ',
             'UPDATE "prompts_execution" ',
@@ -51,7 +51,7 @@ def test_only_what_comes_before_a_call_does_not_wait(as_installed: None, house: 
             if sql.startswith(begins):
                 ways.setdefault(begins, set()).add(way)
     assert ways == {
-        "WITH places": {"NORMAL"},
+        "WITH numbers": {"NORMAL"},
         'INSERT INTO "prompts_attempt" ': {"NORMAL"},
         'UPDATE "prompts_attempt" ': {"FULL"},
         'UPDATE "prompts_execution" ': {"FULL"},
