@@ -3,14 +3,13 @@
 import time
 from collections.abc import Callable
 
-from django.conf import settings as django_settings
-
 from connectors.answers import Answer
 from connectors.base import Connector, Values
 from connectors.failures import Paused, Temporary
 from connectors.http import Api, Asked
 from connectors.journal import Exchange, OnlyLooks
 from connectors.models import Connection
+from connectors.waits import until_the_next_try
 
 SPAN = 120.0
 """Seconds that requests share one connection to the vendor; each has at least half of them for itself."""
@@ -53,8 +52,7 @@ class PatientApi(Api):
             Temporary: it does not pass.
 
         """
-        delays = iter(django_settings.ENGAGE_RETRY_DELAYS[: TRIES - 1])
-        waited = 0.0
+        tries, waited = 0, 0.0
         while True:
             if self.remaining < SPAN / 2:
                 self._attempt.renew(SPAN)
@@ -62,12 +60,14 @@ class PatientApi(Api):
                 return super()._send_read(asked)
             except Temporary as failure:
                 # Its turn, or the end of a pause, costs no try.
-                delay = failure.after if isinstance(failure, Paused) else next(delays, None)
-                if delay is None:
-                    raise
-                wait = delay if failure.after is None else failure.after
-                waited += wait
-                if waited > LONGEST_WAIT:
+                wait: float | None
+                if isinstance(failure, Paused):
+                    wait = failure.after or 0.0
+                else:
+                    tries += 1
+                    wait = until_the_next_try(tries, failure.after) if tries < TRIES else None
+                waited += wait or 0.0
+                if wait is None or waited > LONGEST_WAIT:
                     raise
             self._attempt.renew(SPAN)
             self._sleep(wait)

@@ -15,7 +15,6 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Now
@@ -30,6 +29,7 @@ from connectors.journal import OnlyLooks
 from connectors.models import Connection
 from connectors.published import published_key
 from connectors.registry import connector_or_none
+from connectors.waits import until_the_next_try
 from engage import bell, crash
 from engage.logs import about
 from engage.redaction import mask, redact
@@ -393,12 +393,11 @@ def _settle(message: InboundMessage, end: End) -> bool:
     """Store how a message stands. False: this worker's claim is over, and nothing was stored."""
     values: dict[str, Any] = {"state": end.state, "reason": end.reason, "subscriber": end.subscriber}
     if end.state == MessageState.QUEUED:
-        delays = settings.ENGAGE_RETRY_DELAYS
-        if message.tries > len(delays):
+        wait = until_the_next_try(message.tries, end.after) if end.counts else end.after or 0.0
+        if wait is None:
             text = f"{end.reason} Gave up after {message.tries} tries."
             values |= {"state": MessageState.FAILED, "reason": text, "due_at": None, "settled_at": Now()}
         else:
-            wait = delays[message.tries - 1] if end.after is None else end.after
             values["due_at"] = Now() + Value(timedelta(seconds=wait))
             values["tries"] = message.tries - (not end.counts)
     else:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Now
@@ -23,6 +22,7 @@ from connectors.catalogues import zone_of
 from connectors.failures import LostClaim
 from connectors.models import Connection
 from connectors.runner import Outcome, Result
+from connectors.waits import until_the_next_try
 from engage import bell, crash
 from engage.logs import about
 from engage.redaction import mask
@@ -199,11 +199,11 @@ def settle(
         store(run, **progress, message=sentence, tries=0, due_at=Now())
         connections.mark_attention(connection.pk, sentence, stopped.failed_parts)
         return False
-    tries, delays = tries + stopped.spent, settings.ENGAGE_RETRY_DELAYS
-    if tries > len(delays):
+    tries += stopped.spent
+    wait = until_the_next_try(tries, stopped.after) if stopped.spent else stopped.after or 0.0
+    if wait is None:
         store(run, **progress)
         return end(run, RoundState.FAILED, f"{sentence} Gave up after {tries} tries.")
-    wait = stopped.after if stopped.after is not None else delays[max(tries, 1) - 1]
     store(run, **progress, message=sentence, tries=tries, due_at=Now() + Value(timedelta(seconds=wait)))
     return False
 
