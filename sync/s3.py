@@ -311,6 +311,7 @@ _WRONG_REGION = frozenset(
         "307",
     }
 )
+CODE_SHOWN = 60  # characters of what a store says
 _HTTP_NAMES = {"403": "AccessDenied", "404": "NoSuchBucket", "AllAccessDisabledException": "AllAccessDisabled"}
 
 
@@ -333,12 +334,12 @@ class _Sentences:
         where = self.location
         said: dict[str, Any] = dict(error.response.get("Error", {}))
         if error.operation_name == "AssumeRole":
-            return self._role(str(said.get("Code", "")))
+            return self._role(str(said.get("Code", ""))[:CODE_SHOWN])
         meta = error.response.get("ResponseMetadata", {})
-        code = str(said.get("Code") or meta.get("HTTPStatusCode") or "")
+        code = str(said.get("Code") or meta.get("HTTPStatusCode") or "")[:CODE_SHOWN]
         code = _HTTP_NAMES.get(code, code)
         if code in _WRONG_REGION:
-            right = said.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or ""
+            right = str(said.get("Region") or meta.get("HTTPHeaders", {}).get("x-amz-bucket-region") or "")[:CODE_SHOWN]
             named = f"in the region {right}" if right else "in another region"
             return StorageProblem(f"The bucket is {named}, not in {where.region}. Correct the region.", code=code)
         if code.startswith("5"):  # no code of the store's own: perhaps a web page
@@ -353,7 +354,7 @@ class _Sentences:
             log.warning(
                 "s3 answered with an unexpected code", extra={"code": code, "status": meta.get("HTTPStatusCode")}
             )
-            text = f"The store refused with “{code[:60]}”."
+            return StorageProblem(f"The store refused with “{code}”.", code=code)
         return StorageProblem(
             text.format(
                 key=where.access_key_id,
@@ -381,7 +382,7 @@ class _Sentences:
         elif code == "ValidationError":
             text = f"{where.role_arn} is not the ARN of a role. It looks like arn:aws:iam::123456789012:role/engage-reader."
         else:
-            text = f"AWS STS refused with “{code[:60]}” when the role was to be assumed."
+            text = f"AWS STS refused with “{code}” when the role was to be assumed."
         return StorageProblem(text, code=code, lasting=code not in _PASSING | {"Throttling"})
 
     def _host(self) -> str:

@@ -190,6 +190,9 @@ def aws(httpserver: HTTPServer, settings: Settings) -> Callable[[int, str, dict[
         (400, error_body("ExpiredToken"), {}, "has expired"),
         (403, error_body("AllAccessDisabled"), {}, "disabled all access"),
         (418, error_body("BrandNewCode"), {}, "refused with “BrandNewCode”"),
+        (400, error_body("{key:>3000000000}"), {}, "refused with “{key:>3000000000}”"),
+        (400, error_body("{"), {}, "refused with “{”"),
+        (400, error_body("x" * 5000), {}, f"refused with “{'x' * 60}”"),
     ],
 )
 def test_refusals_are_told_apart(
