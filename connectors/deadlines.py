@@ -34,6 +34,16 @@ class Deadline:
         else:
             self.shut()  # it is over, or about to be: this socket may have been missed
 
+    def again(self, seconds: float) -> None:
+        """Let the time begin anew, for the same sockets."""
+        self.ends = time.monotonic() + seconds
+        if self._sockets:
+            _watchman.expect(self)
+
+    def pause(self) -> None:
+        """Shut nothing until the time begins anew."""
+        _watchman.forget(self)
+
     def shut(self) -> None:
         """Shut every socket; whoever reads or writes learns of it at once."""
         for sock in list(self._sockets):

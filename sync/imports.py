@@ -261,8 +261,9 @@ def _import_pull(summary: Summary, lease: Lease, started_by: str, progress: Prog
 def _import_bucket(summary: Summary, lease: Lease, started_by: str, progress: Progress) -> None:
     source = summary.source
     try:
-        bucket = storage.bucket(location_of(source))
-        files = bucket.files()
+        with lease.kept():
+            bucket = storage.bucket(location_of(source))
+            files = bucket.files()
     except StorageProblem as error:
         summary.problem = error.message
         _looked(source, error.message)
@@ -272,7 +273,8 @@ def _import_bucket(summary: Summary, lease: Lease, started_by: str, progress: Pr
         run = _enter(source, file, started_by)
         if run.state in OPEN_STATES:
             summary.runs.append(run)
-            _carry_out(run, partial(bucket.open, file), lease, progress)
+            with lease.kept():
+                _carry_out(run, partial(bucket.open, file), lease, progress)
             progress.ended(run)
     for run in _vanished(source, files, lease):
         summary.runs.append(run)

@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshabl
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
+    ConnectionClosedError,
     ConnectTimeoutError,
     CredentialRetrievalError,
     EndpointConnectionError,
@@ -40,10 +42,13 @@ from botocore.httpsession import URLLib3Session
 from django.conf import settings
 from urllib3.exceptions import HTTPError as URLLib3Error
 from urllib3.exceptions import NewConnectionError
+from urllib3.exceptions import ReadTimeoutError as URLLib3ReadTimeoutError
 
 from connectors import deadlines
 from connectors.addresses import checked_addresses
+from connectors.deadlines import Deadline
 from connectors.failures import Failure, Temporary
+from connectors.http import LARGEST_ANSWER
 from sync.models import Access
 from sync.storage import Location, StorageProblem, StoredFile
 from sync.unpack import unpacked
@@ -51,8 +56,11 @@ from sync.unpack import unpacked
 log = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
-READ_SECONDS = 30
+READ_SECONDS = 30  # for each read of a socket; a store that trickles outlives it, and so:
+LIST_SECONDS = 120  # for a whole list of files,
+CHUNK_SECONDS = 120  # and for each so many bytes of one:
 CHUNK = 256 * 1024
+MOST_FILES = 100_000
 
 
 # --- connections that only go to checked addresses --------------------------------------------------------------------------
@@ -77,14 +85,29 @@ def _open_checked(connection: AWSHTTPConnection | AWSHTTPSConnection) -> socket.
     raise NewConnectionError(connection, str(problem))
 
 
+def _watch_again(connection: AWSHTTPConnection | AWSHTTPSConnection) -> None:
+    """Let the deadline at hand shut a connection that is used once more: it was opened under another."""
+    deadline = deadlines.at_hand()
+    if deadline and connection.sock:
+        deadline.watch(connection.sock)
+
+
 class _Connection(AWSHTTPConnection):
     def _new_conn(self) -> socket.socket:
         return _open_checked(self)
+
+    def request(self, *args: Any, **options: Any) -> Any:
+        _watch_again(self)
+        return super().request(*args, **options)
 
 
 class _TlsConnection(AWSHTTPSConnection):
     def _new_conn(self) -> socket.socket:
         return _open_checked(self)
+
+    def request(self, *args: Any, **options: Any) -> Any:
+        _watch_again(self)
+        return super().request(*args, **options)
 
 
 class _Pool(AWSHTTPConnectionPool):
@@ -95,8 +118,25 @@ class _TlsPool(AWSHTTPSConnectionPool):
     ConnectionCls = _TlsConnection
 
 
+class _Limited:
+    """An answer's body, which `AWSResponse` reads to its end, as far as an answer may go."""
+
+    def __init__(self, body: Any) -> None:
+        self._body = body
+
+    def stream(self) -> Iterator[bytes]:
+        size = 0
+        for piece in self._body.stream():
+            size += len(piece)
+            if size > LARGEST_ANSWER:
+                self._body.close()
+                text = f"The store answered with more than {LARGEST_ANSWER // 2**20} MB where it had little to say."
+                raise StorageProblem(text, lasting=False)
+            yield piece
+
+
 class _Session(URLLib3Session):
-    """botocore's HTTP session with our connections and without proxies."""
+    """botocore's HTTP session with our connections, without proxies, and with an end to what is read of an answer."""
 
     pools: ClassVar[dict[str, Any]] = {"http": _Pool, "https": _TlsPool}
 
@@ -108,14 +148,26 @@ class _Session(URLLib3Session):
     _manager: Any  # the stubs leave it out
 
     def send(self, request: AWSRequest | AWSPreparedRequest) -> AWSResponse:
-        """Send it; what the address check refuses leaves as its own exception, which botocore does not retry."""
+        """Send it; what the address check refuses leaves as its own exception, which botocore does not retry.
+
+        Only the bytes of a file are left to be read; botocore would read whatever else comes to its end, however far that is.
+        """
+        is_file, request.stream_output = request.stream_output, True
         try:
-            return super().send(request)
+            answer = super().send(request)
+            if not is_file or answer.status_code >= 300:
+                answer.raw = _Limited(answer.raw)
+                _ = answer.content  # read and kept
         except HTTPClientError as error:
             cause = error.kwargs.get("error")
             if isinstance(cause, Failure):
                 raise StorageProblem(cause.message, lasting=False) from None
             raise
+        except URLLib3ReadTimeoutError as error:
+            raise ReadTimeoutError(endpoint_url=str(request.url), error=error) from None
+        except URLLib3Error as error:
+            raise ConnectionClosedError(error=error, request=request, endpoint_url=str(request.url)) from None
+        return answer
 
 
 class Bucket:
@@ -128,9 +180,14 @@ class Bucket:
         self._client.meta.events.register("before-call.s3", _stay_in_region)
 
     def files(self) -> list[StoredFile]:
-        """Return all files under the prefix, oldest first."""
+        """Return all files under the prefix, oldest first; there may be `MOST_FILES`, listed within `LIST_SECONDS`."""
         found = []
-        with _Sentences(self.location, "list"):
+        late = "The store took too long to list its files. The next run tries again."
+        with (
+            closing(Deadline(LIST_SECONDS)) as deadline,
+            _in_time(deadline, LIST_SECONDS, late),
+            _Sentences(self.location, "list"),
+        ):
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=self.location.bucket, Prefix=self.location.prefix
             )
@@ -144,6 +201,11 @@ class Bucket:
                     StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
                     for item in page.get("Contents", [])
                 ]
+                if len(found) > MOST_FILES:
+                    raise StorageProblem(
+                        f"There are more than {MOST_FILES:,} files under “{self.location.prefix}”. Enter a longer path, or "
+                        "let the bucket delete old files."
+                    )
         meant = (file for file in found if file.is_meant and self.location.means(file.key))
         return sorted(meant, key=lambda file: (file.modified_at, file.key))
 
@@ -152,12 +214,36 @@ class Bucket:
 
         Not every store heeds `If-Match`, so what the answer says of the file is compared as well.
         """
-        with _Sentences(self.location, "read", file.key):
-            answer = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)
-        if (answer.get("ETag", file.etag).strip('"'), answer["ContentLength"]) != (file.etag, file.size):
-            answer["Body"].close()
-            raise _still_written(file)
-        return Download(self.location, file, answer["Body"])
+        with ExitStack() as opened:
+            deadline = opened.enter_context(closing(Deadline(CHUNK_SECONDS)))
+            with _in_time(deadline, CHUNK_SECONDS, _too_slow(file)), _Sentences(self.location, "read", file.key):
+                answer = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)
+            if (answer.get("ETag", file.etag).strip('"'), answer["ContentLength"]) != (file.etag, file.size):
+                answer["Body"].close()
+                raise _still_written(file)
+            opened.pop_all()
+        return Download(self.location, file, answer["Body"], deadline)
+
+
+@contextmanager
+def _in_time(deadline: Deadline, seconds: float, late: str) -> Iterator[None]:
+    """Give what happens inside so many seconds, or what is left of the deadline at hand; at their end its sockets are shut.
+
+    Raises:
+        StorageProblem: they were over. `late` says it.
+    """
+    outer = deadlines.at_hand()
+    deadline.again(min(seconds, outer.remaining()) if outer else seconds)
+    try:
+        with deadlines.within(deadline):
+            yield
+    except (StorageProblem, ValueError):  # ValueError: urllib3 found a socket shut in the middle of a read
+        if deadline.remaining():
+            raise
+    finally:
+        deadline.pause()
+    if not deadline.remaining():  # also where a socket that was shut looked like the end
+        raise StorageProblem(late, lasting=False)
 
 
 # What would be read from the environment or from files of the person who runs the server is switched off.
@@ -246,8 +332,9 @@ def _stay_in_region(context: dict[str, Any], **_: object) -> None:
 class Download:
     """A file that is being read: iterate for its unpacked bytes. `received` counts the stored bytes so far."""
 
-    def __init__(self, location: Location, file: StoredFile, body: Any) -> None:
+    def __init__(self, location: Location, file: StoredFile, body: Any, deadline: Deadline | None = None) -> None:
         self.location, self.file, self.received, self._body = location, file, 0, body
+        self._deadline = deadline or Deadline(CHUNK_SECONDS)  # that of a store has its socket
 
     def __iter__(self) -> Iterator[bytes]:
         """Unpacked bytes, as they come.
@@ -261,14 +348,25 @@ class Download:
     def close(self) -> None:
         """Let go of the connection, also when only the beginning was read."""
         self._body.close()
+        self._deadline.close()
 
     def _stored(self) -> Iterator[bytes]:
-        with _Sentences(self.location, "read", self.file.key):
-            while piece := self._body.read(CHUNK):
-                self.received += len(piece)
-                yield piece
+        while piece := self._chunk():
+            self.received += len(piece)
+            yield piece
         if self.received != self.file.size:
             raise _still_written(self.file)
+
+    def _chunk(self) -> bytes:
+        """Return what comes next. Only the reading counts: what becomes of a chunk may take its time."""
+        late = _too_slow(self.file)
+        with _in_time(self._deadline, CHUNK_SECONDS, late), _Sentences(self.location, "read", self.file.key):
+            piece: bytes = self._body.read(CHUNK)
+        return piece
+
+
+def _too_slow(file: StoredFile) -> str:
+    return f"The store is too slow to read {file.key} from it. The next run tries again."
 
 
 def _still_written(file: StoredFile) -> StorageProblem:

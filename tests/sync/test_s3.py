@@ -10,6 +10,8 @@ from pytest_django import Settings
 from pytest_httpserver import HTTPServer
 from werkzeug import Response
 
+from connectors.http import LARGEST_ANSWER
+from sync import s3
 from sync.models import Access
 from sync.s3 import CHUNK, STS, Bucket
 from sync.storage import Location, StorageProblem
@@ -215,6 +217,38 @@ def test_an_endpoint_that_is_a_web_page_is_said(aws: Callable[[int, str, dict[st
         Bucket(aws(200, "<html><body>Welcome</body>", {})).files()
 
 
+@pytest.mark.parametrize("status", [200, 403])
+def test_no_more_is_read_of_an_answer_than_it_may_have(
+    aws: Callable[[int, str, dict[str, str]], Location], status: int
+) -> None:
+    with pytest.raises(StorageProblem, match="more than 5 MB") as problem:
+        Bucket(aws(status, " " * (LARGEST_ANSWER + 1), {})).files()
+    assert not problem.value.lasting
+
+
+def test_nor_of_a_refusal_in_place_of_a_file(
+    httpserver: HTTPServer, aws: Callable[[int, str, dict[str, str]], Location]
+) -> None:
+    store = Bucket(aws(200, LISTING, {}))
+    httpserver.expect_request("/exports/cleeng/a.csv").respond_with_data(" " * (LARGEST_ANSWER + 1), status=403)
+    with pytest.raises(StorageProblem, match="more than 5 MB"):
+        store.open(store.files()[0])
+
+
+def test_a_bucket_with_too_many_files_is_refused(
+    bucket: TestBucket, location: Location, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOTO_S3_DEFAULT_MAX_KEYS", "2")  # of a page
+    monkeypatch.setattr(s3, "MOST_FILES", 4)
+    for number in range(4):
+        bucket.put(f"cleeng/{number}.csv", "x")
+    assert len(Bucket(location).files()) == 4
+    bucket.put("cleeng/_SUCCESS", "x")
+    with pytest.raises(StorageProblem, match="more than 4 files under “cleeng/”") as problem:
+        Bucket(location).files()
+    assert problem.value.lasting
+
+
 def test_a_key_that_may_list_but_not_read_is_told_apart(
     httpserver: HTTPServer, aws: Callable[[int, str, dict[str, str]], Location]
 ) -> None:
@@ -347,6 +381,10 @@ def test_what_sts_refuses_is_said(
         Bucket(location).files()
 
 
+LISTING = (
+    "<ListBucketResult><Name>exports</Name><Contents><Key>cleeng/a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    "<ETag>&quot;e&quot;</ETag><Size>3</Size></Contents></ListBucketResult>"
+)
 EMPTY_LIST = (
     "<ListBucketResult><Name>exports</Name><KeyCount>0</KeyCount><IsTruncated>false</IsTruncated></ListBucketResult>"
 )

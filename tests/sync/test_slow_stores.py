@@ -1,22 +1,32 @@
-"""A store that trickles: *Test connection* ends all the same."""
+"""Stores that trickle, or have no end: whoever reads them ends all the same."""
 
 import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from zoneinfo import ZoneInfo
 
 import pytest
+from django.db import connection as database
 from pytest_django import Settings
 from pytest_httpserver import HTTPServer
+from werkzeug import Request, Response
 
 from engage.tenancy.models import App
-from sync import sources
+from sync import imports, s3, sources
 from sync.csv_rows import Layout
-from sync.s3 import Bucket
+from sync.models import ImportRun, RunState, Source
+from sync.s3 import CHUNK, Bucket
 from sync.storage import Location, StorageProblem
-from tests.sync.conftest import REGION
+from tests.sync.conftest import REGION, TestBucket
+
+SIZE = 10_000
+LISTING = (
+    "<ListBucketResult><Name>exports</Name><Contents><Key>a.csv</Key><LastModified>2026-01-01T00:00:00.000Z</LastModified>"
+    f"<ETag>&quot;e&quot;</ETag><Size>{SIZE}</Size></Contents></ListBucketResult>"
+)
+HEADERS = f'HTTP/1.1 200 OK\r\nETag: "e"\r\nContent-Length: {SIZE}\r\n'
 
 
 @pytest.fixture
@@ -43,6 +53,108 @@ def trickling() -> Iterator[str]:
     over.set()
     listening.shutdown(socket.SHUT_RDWR)
     listening.close()
+
+
+@pytest.fixture
+def trickles(settings: Settings) -> Iterator[Callable[[str], Location]]:
+    """Return a function that starts a store: it lists its file at once, and after these headers trickles on the same connection."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    host = f"127.0.0.1:{listening.getsockname()[1]}"
+    settings.ENGAGE_PRIVATE_HOSTS = [host]
+    over = threading.Event()
+    begin: list[str] = []
+
+    def answer(sock: socket.socket) -> None:
+        with sock, contextlib.suppress(OSError):
+            sock.recv(65536)
+            sock.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(LISTING)}\r\n\r\n{LISTING}".encode())
+            sock.recv(65536)
+            sock.sendall(begin[0].encode())
+            while not over.wait(0.05):
+                sock.sendall(b"x")
+
+    def serve() -> None:
+        with contextlib.suppress(OSError):
+            answer(listening.accept()[0])
+
+    def start(headers: str) -> Location:
+        begin.append(headers)
+        threading.Thread(target=serve, daemon=True).start()
+        return Location("exports", "", REGION, f"http://{host}", "AKIAREADER", "secret-of-the-reader")
+
+    yield start
+    over.set()
+    listening.close()
+
+
+def test_a_list_that_trickles_ends_in_time(trickling: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings.ENGAGE_PRIVATE_HOSTS = [trickling.removeprefix("http://")]
+    monkeypatch.setattr(s3, "LIST_SECONDS", 0.5)
+    begun = time.monotonic()
+    with pytest.raises(StorageProblem, match="too long to list") as problem:
+        Bucket(Location("exports", "", REGION, trickling, "AKIAREADER", "secret-of-the-reader")).files()
+    assert time.monotonic() - begun < 6
+    assert not problem.value.lasting
+
+
+@pytest.mark.parametrize("headers", [f"{HEADERS}\r\n", f"{HEADERS}X-Slow: "], ids=["body", "headers"])
+def test_a_file_that_trickles_over_the_connection_of_its_list_ends_in_time(
+    trickles: Callable[[str], Location], monkeypatch: pytest.MonkeyPatch, headers: str
+) -> None:
+    monkeypatch.setattr(s3, "CHUNK_SECONDS", 0.5)
+    store = Bucket(trickles(headers))
+    (file,) = store.files()
+    begun = time.monotonic()
+    with pytest.raises(StorageProblem, match=r"too slow to read a\.csv") as problem:
+        list(store.open(file))
+    assert time.monotonic() - begun < 6
+    assert not problem.value.lasting
+
+
+def test_only_the_reading_counts_and_not_what_becomes_of_it(
+    bucket: TestBucket, s3_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    content = b"user_id\n" + b"1\n" * 40 * CHUNK  # more than the sockets hold
+    bucket.put("a.csv", content)
+    monkeypatch.setattr(s3, "CHUNK_SECONDS", 1)
+    store = Bucket(Location("exports", "", REGION, s3_url, "AKIAREADER", "secret-of-the-reader"))
+    with contextlib.closing(store.open(store.files()[0])) as download:
+        pieces = iter(download)
+        read = len(next(pieces))
+        time.sleep(1.2)
+        read += sum(map(len, pieces))
+    assert read == len(content)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_source_stays_with_who_reads_a_slow_store(
+    source: Source, httpserver: HTTPServer, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease is renewed while the list is waited for, and the file."""
+    monkeypatch.setattr(imports, "BEAT", 0.02)
+    settings.ENGAGE_PRIVATE_HOSTS = [f"{httpserver.host}:{httpserver.port}"]
+    Source.objects.update(endpoint_url=httpserver.url_for("").rstrip("/"), prefix="")
+    rows = b"user_id,plan\n" + b"1,gold\n" * 10
+    seen: list[bool] = []
+
+    def slowly(body: bytes) -> Callable[[Request], Response]:
+        def handler(_: Request) -> Response:
+            try:
+                first = Source.objects.get().lease_until
+                seen.append(any(Source.objects.get().lease_until != first for _ in range(5_000)))
+            finally:
+                database.close()
+            return Response(body, headers={"ETag": '"e"'})
+
+        return handler
+
+    listing = LISTING.replace(f"<Size>{SIZE}", f"<Size>{len(rows)}").encode()
+    httpserver.expect_request("/exports").respond_with_handler(slowly(listing))
+    httpserver.expect_request("/exports/a.csv").respond_with_handler(slowly(rows))
+    imports.import_source(Source.objects.get(), started_by="test")
+    assert seen == [True, True]
+    assert ImportRun.objects.get().state == RunState.DONE
+    assert Source.objects.get().lease_until is None
 
 
 def test_a_store_that_trickles_holds_no_thread(app: App, trickling: str, settings: Settings) -> None:
