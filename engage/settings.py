@@ -114,6 +114,7 @@ MIDDLEWARE = [
     "engage.headers.ContentSecurityPolicyMiddleware",
     "engage.tenancy.middleware.MachinesMiddleware",
     # What follows is for people.
+    "engage.body_limit.BodyLimitMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -300,7 +301,8 @@ LANGUAGE_CODE = "en-us"
 USE_I18N = False
 TIME_ZONE = "UTC"
 USE_TZ = True
-# The runtime API, vendors' webhooks and uploaded files have limits of their own where they are read.
+# What people send, files included (engage/body_limit.py); an uploaded file comes on top (ENGAGE_UPLOAD_MOST).
+# The runtime API and vendors' webhooks have lower limits of their own where they are read.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 
 # --- the runtime API ------------------------------------------------------------------------------------------------------
