@@ -2,6 +2,7 @@
 
 import re
 from datetime import datetime, time
+from functools import partial
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, available_timezones
@@ -12,6 +13,7 @@ from django.core import validators
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
+from connectors.addresses import listed
 from connectors.base import SecretField
 from connectors.forms import NO_AUTOFILL, dress
 from engage.schedules.slots import Cron
@@ -26,6 +28,7 @@ from sync.traits import wrong_name
 # The name that Cleeng's exports give their own id.
 CLEENG_ID_COLUMN = "Customer ID"
 CRON_PARTS = 5
+HTTP_PORT = 80
 SECRET = "secret_access_key"  # noqa: S105 - the name of a field
 # What chooses whose bucket it is: another one never gets the stored secret.
 IDENTITY = ("bucket", "region", "endpoint_url", "access_key_id", "access", "role_arn")
@@ -98,6 +101,7 @@ class SourceForm(forms.ModelForm[Source]):
             "time_zone",
             "alert_after_days",
         )
+        field_classes: ClassVar[Any] = {"endpoint_url": partial(forms.URLField, assume_scheme="https")}
         labels: ClassVar[dict[str, str]] = {
             "access": "Who reads the bucket",
             "prefix": "Path in the bucket",
@@ -229,13 +233,19 @@ class SourceForm(forms.ModelForm[Source]):
         return region
 
     def clean_endpoint_url(self) -> str:
-        """A URL of a host, without anything that could carry a key."""
+        """A URL of a host, without anything that could carry a key, and over TLS unless the operator listed it."""
         url: str = self.cleaned_data["endpoint_url"]
         parts = urlsplit(url)
         if url and (parts.scheme not in {"http", "https"} or parts.username or parts.query or parts.fragment):
             raise forms.ValidationError(
                 "An endpoint looks like https://minio.example.com, without a name, key or question mark."
             )
+        try:
+            port = parts.port
+        except ValueError:
+            raise forms.ValidationError("There is no such port.") from None
+        if parts.scheme == "http" and not listed(parts.hostname or "", port or HTTP_PORT):
+            raise forms.ValidationError("Begin with https://; over http everybody on the way reads the files.")
         return url.rstrip("/")
 
     def clean_customer_id_trait(self) -> str:

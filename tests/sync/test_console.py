@@ -78,6 +78,11 @@ def test_an_administrator_adds_a_source(console: Console, app: App, typed: dict[
     assert SECRET not in str(entry.changes)
 
 
+def test_an_endpoint_without_a_scheme_is_one_over_tls(console: Console, typed: dict[str, Any]) -> None:
+    console(Role.APP_ADMIN).post(ADD, {**typed, "endpoint_url": "minio.example.com"})
+    assert Source.objects.get().endpoint_url == "https://minio.example.com"
+
+
 def test_the_stored_secret_is_on_no_page(console: Console, source: Source) -> None:
     page = console(Role.APP_ADMIN).get(change(source)).content.decode()
     assert SECRET not in page
@@ -129,6 +134,9 @@ def test_a_kept_secret_never_goes_to_another_place(
         ({"region": "evil.example.com/"}, "A region looks like"),
         ({"endpoint_url": "https://name:key@minio.example.com"}, "without a name, key or question mark"),
         ({"endpoint_url": "ftp://minio.example.com"}, "An endpoint looks like"),
+        ({"endpoint_url": "http://minio.example.com"}, "Begin with https://"),
+        ({"endpoint_url": "http://minio.example.com:9000/"}, "Begin with https://"),
+        ({"endpoint_url": "https://minio.example.com:99999"}, "There is no such port"),
         ({"secret_access_key": ""}, "Enter the secret access key"),
         ({"id_column": ""}, "This field is required"),
         ({"customer_id_trait": "Customer ID"}, "lower-case"),
