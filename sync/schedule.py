@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models import Q
+from django.utils import timezone
 
 from engage.schedules import slots
 from sync import pulls, reports
@@ -19,9 +20,12 @@ log = logging.getLogger(__name__)
 SLOT_LEASE = timedelta(minutes=10)
 
 
+JOB = "source:"
+
+
 def job_of(source_id: UUID) -> str:
     """Return the name under which a source's slots are claimed."""
-    return f"source:{source_id}"
+    return f"{JOB}{source_id}"
 
 
 def schedule_of(source: Source) -> slots.Schedule | None:
@@ -42,7 +46,9 @@ def next_run(source: Source, now: datetime) -> datetime | None:
 
 
 def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
-    """Send every source whose slot is due, and every import that a process died over, to a worker. Returns how many.
+    """Send every source whose slot is due or was put off, and every import that a process died over, to a worker.
+
+    Returns how many.
 
     Args:
         now: the moment to look at.
@@ -62,9 +68,18 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
         if start and slots.claim(job_of(source.pk), start, now=now, lease=SLOT_LEASE):
             send(str(source.pk), "Schedule", start.isoformat())
             sent += 1
+    waiting = {turn.job.removeprefix(JOB): turn for turn in slots.put_off(JOB)}
+    for source_id, turn in waiting.items():
+        if Source.objects.filter(pk=source_id, paused=True).exists():
+            continue
+        if slots.claim(turn.job, turn.start, now=now, lease=SLOT_LEASE):
+            send(source_id, "Schedule", turn.start.isoformat())
+            sent += 1
     for pk in left_behind(now):
-        turn = slots.open_turn(job_of(pk))
-        send(str(pk), "Schedule", turn.start.isoformat() if turn else "")
+        if str(pk) in waiting:
+            continue
+        begun = slots.open_turn(job_of(pk))
+        send(str(pk), "Schedule", begun.start.isoformat() if begun else "")
         sent += 1
     return sent
 
@@ -89,3 +104,14 @@ def carry_out(source_id: str, started_by: str, slot: str = "") -> None:
     turn = slots.Turn(job_of(source.pk), datetime.fromisoformat(slot)) if slot else None
     with suppress(Busy, LostLease):
         reports.tell(import_source(source, started_by=started_by, turn=turn))
+
+
+def put_off(source_id: str, slot: str = "") -> None:
+    """Leave a source to the next tick, since no thread can be spared for it; what is put off is kept as a slot.
+
+    Args:
+        source_id: the source, as `carry_out` takes it.
+        slot: the one that it was for; without one, somebody asked for a look now.
+    """
+    start = datetime.fromisoformat(slot) if slot else timezone.now()
+    slots.Turn(job_of(UUID(source_id)), start).put_off()

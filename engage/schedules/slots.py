@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 
 from celery.schedules import ParseException, crontab
 from django.db import IntegrityError, transaction
-from django.db.models import Q
+from django.db.models import Max, Q
 from django.utils import timezone
 from django_celery_beat.models import CrontabSchedule, IntervalSchedule
 
@@ -189,8 +189,19 @@ class Turn:
         """Say that it was carried out."""
         complete(self.job, self.start, now=timezone.now())
 
+    def put_off(self) -> None:
+        """Say that nobody can be spared for it; it waits until somebody claims it (`put_off`)."""
+        Slot.objects.update_or_create(job=self.job, start=self.start, defaults={"lease_until": None})
+
 
 def open_turn(job: str) -> Turn | None:
     """Return the newest slot of a job that was begun and not completed."""
     start = Slot.objects.filter(job=job, completed_at=None).order_by("-start").values_list("start", flat=True).first()
     return Turn(job, start) if start else None
+
+
+def put_off(prefix: str) -> list[Turn]:
+    """Return what was put off and nobody has claimed since, oldest first: the newest slot of each job whose name begins so."""
+    waiting = Slot.objects.filter(job__startswith=prefix, completed_at=None, lease_until=None)
+    newest = waiting.values("job").annotate(newest=Max("start")).order_by("newest")
+    return [Turn(found["job"], found["newest"]) for found in newest]
