@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from connectors.base import Action, Confirmed, HandedOver, Json, Replay, Values
 from connectors.choosing import require
+from connectors.failures import Rejected
 from connectors.http import Api
 
 
@@ -51,6 +52,11 @@ def reported(detail: Json, name: str, pattern: str, whose: str) -> str:
     text = value if isinstance(value, str) else ""
     require(re.fullmatch(pattern, text), f"The report holds no {name} of {whose}.")
     return text
+
+
+def no_purchase(no: Rejected) -> Rejected:
+    """Return a store's word that it has no such purchase as the end of the app's report, which a refused question is not."""
+    return Rejected(no.message, code=no.code)
 
 
 def purchased(product: str, traits: Json, *, subject: str, receipt: str, later: str = "") -> Confirmed:

@@ -413,7 +413,10 @@ class Action:
         return None
 
     def follow_up(self, api: "Api", job: Json) -> "str | Confirmed | Pending":
-        """Ask what became of a job: the sentence when it is done, Pending while it is not; raise Rejected.
+        """Ask what became of a job: the sentence when it is done, Pending while it is not; raise Rejected where it has failed.
+
+        A request's own Rejected is left as it is: the vendor refused the question, which is asked again. Where such an answer is
+        the job's end, raise another.
 
         By reads, and by writes which the vendor shows, so that the next look makes none of them twice (an acknowledgement).
         """

@@ -212,7 +212,11 @@ def _carried_out(work: Work, api: Api, user: Json, inputs: Json) -> Outcome:
 
 
 def follow_up(work: Work, job: Json, journal: Journal) -> Outcome:
-    """Ask once what became of a job that the vendor accepted. One that fails is asked again."""
+    """Ask once what became of a job that the vendor accepted. A question that fails or is refused is asked again.
+
+    What the vendor refuses there is the question, and says nothing of the job: the job's end is only what the connector itself
+    raises, having read it in an answer.
+    """
     with Api(work.connector, work.settings, journal, work.account) as api:
         return replace(_asked(work, api, job), failed=api.failed)
 
@@ -221,14 +225,21 @@ def _asked(work: Work, api: Api, job: Json) -> Outcome:
     try:
         return _settled(work.action.follow_up(api, job))
     except (Rejected, Missing) as no:
+        if no.status:
+            return _asked_again(no, job)
         return Outcome(Result.REJECTED, no.message, reason="vendor")
     except BadCredentials as bad:
-        return Outcome(Result.HELD, bad.message, job=job, reason="credentials")
+        found = _tested(work, api, bad)
+        return replace(found, job=job) if isinstance(found, Outcome) else _asked_again(found, job)
     except Failure as failure:
-        return Outcome(Result.PENDING, failure.message, after=getattr(failure, "after", None), job=job)
+        return _asked_again(failure, job)
     except Exception as error:
         logger.exception("The follow-up of %s.%s failed", work.connector.key, work.action.key)
         return Outcome(Result.PENDING, f"The connector failed while asking ({type(error).__name__}).", job=job)
+
+
+def _asked_again(failure: Failure, job: Json) -> Outcome:
+    return Outcome(Result.PENDING, failure.message, after=getattr(failure, "after", None), job=job)
 
 
 def preview(work: Work) -> Preview:
@@ -368,18 +379,24 @@ def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) ->
 
 
 def _credentials(work: Work, api: Api, user: Json, inputs: Json, error: BadCredentials) -> Outcome:
-    """A refused key holds the connection only when a test of it fails too; else it was this request that was not allowed."""
     acted = api.may_have_acted or work.may_have_acted
+    found = _tested(work, api, error)
+    if isinstance(found, Outcome):
+        return replace(found, may_have_acted=acted)
+    if isinstance(found, Paused):
+        return _temporary(work, found, acted=acted, this_one=api.may_have_acted)
+    return _failed(work, api, user, inputs, found)
+
+
+def _tested(work: Work, api: Api, error: BadCredentials) -> Outcome | Paused | Rejected:
+    """A refused key holds the connection only when a test of it fails too; else it was this request that was not allowed."""
     report = probe(work.connector, work.settings, work.account, min(PROBE_SECONDS, api.remaining))
     if report.paused is not None:
-        return _temporary(work, Paused(report.message, after=report.paused), acted=acted, this_one=api.may_have_acted)
+        return Paused(report.message, after=report.paused)
     if not report.passed_for(work.action.part) or not work.connector.probe_proves_secrets:
         message = f"{work.action.part}: {error.message}" if work.action.part else error.message
-        return Outcome(
-            Result.HELD, message, may_have_acted=acted, failed_parts=report.failed_parts, reason="credentials"
-        )
-    no = Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
-    return _failed(work, api, user, inputs, no)
+        return Outcome(Result.HELD, message, failed_parts=report.failed_parts, reason="credentials")
+    return Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
 
 
 def _temporary(work: Work, error: Temporary, *, acted: bool, this_one: bool) -> Outcome:

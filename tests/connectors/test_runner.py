@@ -269,6 +269,34 @@ class TestFollowUp:
         assert (outcome.result, outcome.job) == (Result.PENDING, {"id": 7})
         assert "KeyError" in outcome.message
 
+    @pytest.mark.parametrize("status", [400, 403, 404, 410])
+    def test_a_question_that_is_refused_says_nothing_of_the_job(
+        self, player: Player, settings: Settings, status: int
+    ) -> None:
+        settings.ENGAGE_VENDOR_URLS = {"throwaway": player.vendor.url}
+        player.vendor.expect(*ME, broken={0: Broken("no", status, "{}")})
+        outcome = self.ask(lambda api, _: api.get("me")["name"])
+        assert (outcome.result, outcome.job) == (Result.PENDING, {"id": 7})
+        assert "refused" in outcome.message
+
+    def test_what_the_connector_has_read_is_its_end(self) -> None:
+        def ended(api: Api, job: Json) -> str:
+            raise Rejected("It was cancelled.")
+
+        outcome = self.ask(ended)
+        assert (outcome.result, outcome.job) == (Result.REJECTED, None)
+
+    @pytest.mark.parametrize(("works", "result"), [(True, Result.PENDING), (False, Result.HELD)])
+    def test_a_refused_key_holds_it_with_its_job_where_its_test_fails_too(
+        self, player: Player, settings: Settings, works: bool, result: Result
+    ) -> None:
+        settings.ENGAGE_VENDOR_URLS = {"throwaway": player.vendor.url}
+        refused = Broken("no", 401, "{}")
+        player.vendor.expect(*ME, *ME, broken={0: refused} if works else {0: refused, 1: refused})
+        outcome = self.ask(lambda api, _: api.get("me")["name"])
+        player.vendor.assert_played()
+        assert (outcome.result, outcome.job) == (result, {"id": 7})
+
     def test_a_missing_setting_holds_it_with_its_job(self) -> None:
         action = type("Odd", (Odd,), {"follow_up": lambda _, api, __: api.get("me")["name"]})
         work = Work(Throwaway(), action(), {}, {}, {})

@@ -7,11 +7,12 @@ import re
 
 from django import forms
 
-from connectors.app_stores import InAppPurchase, purchased, reported
+from connectors.app_stores import InAppPurchase, no_purchase, purchased, reported
 from connectors.base import CatalogueField, Confirmed, Json, Values, if_known
 from connectors.choosing import require, text_in
+from connectors.failures import Rejected
 from connectors.http import Api
-from connectors.vendors.amazon.receipts import APPSTORE, CHECK_AT, ID, receipt, subject, traits_of
+from connectors.vendors.amazon.receipts import APPSTORE, CHECK_AT, ID, NO_RECEIPT, receipt, subject, traits_of
 
 SKU = "[A-Za-z0-9_.-]{1,150}"
 
@@ -57,7 +58,11 @@ class Buying(InAppPurchase):
 
     def follow_up(self, api: Api, job: Json) -> Confirmed:
         """Done once Amazon shows it."""
-        shown, sku = receipt(api, job["user"], job["receipt"]), job["sku"]
+        sku = job["sku"]
+        try:
+            shown = receipt(api, job["user"], job["receipt"])
+        except Rejected as no:
+            raise (no_purchase(no) if no.status in NO_RECEIPT else no) from None
         # "A null cancelDate" is what entitles; a renewal date in the past alone does not end anything.
         require(shown.get("cancelDate") is None, "Amazon shows the purchase as cancelled.")
         now = sku in {shown.get("termSku"), shown["productId"]}

@@ -16,6 +16,11 @@ APPSTORE = "Appstore"
 SUBSCRIPTION = "SUBSCRIPTION"
 ID = r"[A-Za-z0-9_.:=+/~!*@|-]{1,500}"  # Amazon does not say what its ids are made of
 UNKNOWN, GONE, WRONG_KEY, WRONG_USER = 400, 410, 496, 497  # RVS has statuses of its own
+NO_RECEIPT = {
+    UNKNOWN: "Amazon knows no such receipt.",
+    GONE: "Amazon shows the receipt as no longer valid.",
+    WRONG_USER: "Amazon knows no such receipt of this user.",
+}
 
 
 def receipt(api: Api, user: str, number: str) -> Answer:
@@ -32,12 +37,7 @@ def receipt(api: Api, user: str, number: str) -> Answer:
     except Rejected as no:
         if no.status == WRONG_KEY:
             raise BadCredentials("Amazon does not accept the shared key.") from None
-        words = {
-            UNKNOWN: "Amazon knows no such receipt.",
-            GONE: "Amazon shows the receipt as no longer valid.",
-            WRONG_USER: "Amazon knows no such receipt of this user.",
-        }
-        no.message = words.get(no.status, no.message)
+        no.message = NO_RECEIPT.get(no.status, no.message)
         raise
     found.shows("receiptId", number)
     return found

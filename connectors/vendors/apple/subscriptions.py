@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from connectors.answers import Answer
-from connectors.app_stores import in_words, purchased
+from connectors.app_stores import in_words, no_purchase, purchased
 from connectors.base import Confirmed, Json, Values
 from connectors.choosing import only_one, require, text_in
 from connectors.failures import Rejected, Undocumented
@@ -18,6 +18,7 @@ from connectors.vendors.apple import signing
 APP_STORE = "App Store"
 TRANSACTION = "[0-9]{1,40}"
 UNKNOWN = "4040010"  # TransactionIdNotFoundError
+INVALID = "4000006"  # InvalidTransactionIdError
 STATES = {1: "active", 2: "expired", 3: "billing_retry", 4: "billing_grace_period", 5: "revoked"}
 RUNS = {"active", "billing_grace_period"}
 IN_SANDBOX = "It was bought in Apple's sandbox (TestFlight, App Review), and this connection is for production."
@@ -118,7 +119,10 @@ def transaction(api: Api, number: str) -> Answer:
 
 def confirm(api: Api, job: Json) -> Confirmed:
     """Ask Apple about a purchase that the app reports: done once Apple shows it, for this person and product."""
-    bought = transaction(api, job["transaction"])
+    try:
+        bought = transaction(api, job["transaction"])
+    except Rejected as no:
+        raise (no_purchase(no) if no.code in {UNKNOWN, INVALID} else no) from None
     require("revocationDate" not in bought.data, "Apple has refunded or revoked the purchase.")
     if job["type"] != "subs":
         _require_owner([bought.get("appAccountToken")], bought, job)

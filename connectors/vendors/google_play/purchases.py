@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from connectors.answers import Answer
-from connectors.app_stores import in_words, purchased
+from connectors.app_stores import in_words, no_purchase, purchased
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
 from connectors.failures import Rejected
@@ -21,6 +21,8 @@ NAME = "SUBSCRIPTION_STATE_"
 UNPAID = frozenset({"PENDING", "PENDING_PURCHASE_CANCELED"})
 GONE = 410
 """Google forgets a purchase 60 days after it is over, and one that was replaced or used up."""
+NO_PURCHASE = frozenset({400, 404, GONE})
+"""What Google answers to a look at a purchase token that is none, or is one no more."""
 NOT_THEIRS = "The purchase is not this person's: Google shows another account id, or none."
 NOT_INSTEAD = (
     "The purchase does not replace the person's present one: Google shows another purchase before it, or none."
@@ -132,8 +134,16 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
     return shown.confirmed
 
 
+def _reported(api: Api, kind: str, job: Json) -> Answer:
+    """Read the purchase that the app reports."""
+    try:
+        return api.get(*app(api, "purchases", kind, "tokens", job["token"]))
+    except Rejected as no:
+        raise (no_purchase(no) if no.status in NO_PURCHASE else no) from None
+
+
 def _subscription(api: Api, job: Json) -> Shown | Pending:
-    bought = subscription(api, job["token"])
+    bought = _reported(api, "subscriptionsv2", job)
     _require_owner(bought, job)
     if state(bought) == "PENDING":
         return Pending(job, "The payment is pending at Google.")
@@ -168,7 +178,7 @@ def _is_now(row: Answer, job: Json) -> bool:
 
 
 def _product(api: Api, job: Json) -> Shown | Pending:
-    bought = api.get(*app(api, "purchases", "productsv2", "tokens", job["token"]))
+    bought = _reported(api, "productsv2", job)
     require(bought.get("obfuscatedExternalAccountId") == job["account"], NOT_THEIRS)
     stands = bought.part("purchaseStateContext")["purchaseState"]
     if stands == "PENDING":

@@ -8,10 +8,11 @@ import re
 from datetime import UTC, datetime, timedelta
 
 from connectors.answers import Answer
+from connectors.app_stores import no_purchase
 from connectors.auth import PLACE
 from connectors.base import Confirmed, Json, Pending, Values
 from connectors.choosing import require, text_in
-from connectors.failures import Undocumented
+from connectors.failures import Rejected, Undocumented
 from connectors.http import Api
 from connectors.times import day_in_words, utc
 
@@ -110,7 +111,10 @@ def confirm(api: Api, job: Json) -> Confirmed | Pending:
     Roku lets nothing of ours travel with an order, so what shows that it answers this instruction is the product, the time,
     the plan that it took the place of, and that no other execution was shown the same transaction.
     """
-    shown = purchase(api, job["transaction"])
+    try:
+        shown = purchase(api, job["transaction"])
+    except Rejected as no:  # of a transaction Roku says so inside a 200
+        raise (no_purchase(no) if no.status == 200 else no) from None
     product = shown.text("productId")
     require(product == job["product"], f"The purchase is of {product}, not of {job['product']}.")
     bought, asked = moment_in(shown, "purchaseDate"), datetime.fromisoformat(job["asked_at"])

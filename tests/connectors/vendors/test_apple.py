@@ -361,6 +361,19 @@ def test_a_purchase_in_the_sandbox_counts_for_no_production(player: Player) -> N
     assert (outcome.result, outcome.message) == (Result.REJECTED, "Apple App Store refused: Transaction id not found.")
 
 
+@pytest.mark.parametrize(
+    ("status", "code", "result"),
+    [(400, 4000006, Result.REJECTED), (404, 4040010, Result.REJECTED), (404, 4040003, Result.PENDING)],
+)
+def test_a_purchase_that_apple_does_not_have_is_none(player: Player, status: int, code: int, result: Result) -> None:
+    sandbox = {**SETTINGS, "environment": "sandbox"}
+    no = {"errorCode": code, "errorMessage": "No."}
+    player.point_at(Apple, (SETTINGS["iap_private_key"],))
+    player.vendor.expect(Call("GET", f"/inApps/v1/transactions/{BOUGHT}", no, status=status))
+    assert follow_up(Work(Apple(), Purchase(), sandbox, {}, {}), ANYBODY, MemoryJournal()).result is result
+    player.vendor.assert_played()
+
+
 def test_what_is_signed_by_somebody_else_shows_nothing(player: Player) -> None:
     another, unmarked = Authority.new(), Authority.new(("1.2.3.4", "1.2.3.5"))
     for signed in (

@@ -469,7 +469,7 @@ class TestFromOffer:
 class TestFollowUp:
     def ask(self, player: Player, settings: Settings, *calls: Call, broken: Broken | None = None) -> Outcome:
         settings.ENGAGE_VENDOR_URLS = {"cleeng": player.vendor.url}
-        player.vendor.expect(*calls, broken={0: broken} if broken else None)
+        player.vendor.expect(*calls, broken=dict.fromkeys(range(len(calls)), broken) if broken else None)
         outcome = runner.follow_up(SWITCH_PLAY.work(), PENDING_JOB, MemoryJournal())
         player.vendor.assert_played()
         return outcome
@@ -501,8 +501,16 @@ class TestFollowUp:
         assert (outcome.result, outcome.job) == (Result.PENDING, PENDING_JOB)
 
     def test_refused_credentials_hold_it_with_its_job(self, player: Player, settings: Settings) -> None:
-        outcome = self.ask(player, settings, shown(WITH_SWITCH), broken=Broken("401", 401, "{}"))
+        outcome = self.ask(player, settings, shown(WITH_SWITCH), PROBE, broken=Broken("401", 401, "{}"))
         assert (outcome.result, outcome.job) == (Result.HELD, PENDING_JOB)
+
+    @pytest.mark.parametrize("status", [403, 404])
+    def test_a_switch_that_is_not_to_be_seen_yet_is_under_way(
+        self, player: Player, settings: Settings, status: int
+    ) -> None:
+        unseen = replace(shown_switch("inprogress"), answer={"message": "No such switch"}, status=status)
+        outcome = self.ask(player, settings, shown(WITH_SWITCH), unseen)
+        assert (outcome.result, outcome.job) == (Result.PENDING, PENDING_JOB)
 
 
 class TestReactivate:

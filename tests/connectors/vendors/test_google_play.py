@@ -542,6 +542,21 @@ def test_only_what_google_shows_is_done(player: Player, answer: Any, result: Res
     assert asked(player, Purchase, JOB, GIVES, shown(answer)).result is result
 
 
+@pytest.mark.parametrize(
+    ("status", "result"),
+    [(400, Result.REJECTED), (404, Result.REJECTED), (410, Result.REJECTED), (403, Result.PENDING)],
+)
+def test_a_purchase_that_google_does_not_have_is_none(player: Player, status: int, result: Result) -> None:
+    refused = Broken("no", status, '{"error": {"message": "No."}}')
+    assert asked(player, Purchase, JOB, GIVES, shown(bought()), broken={1: refused}).result is result
+
+
+def test_a_refused_acknowledgement_is_no_refusal_of_the_purchase(player: Player) -> None:
+    unseen, refused = shown(bought(acknowledged=False)), Broken("no", 400, '{"error": {"message": "No."}}')
+    outcome = asked(player, Purchase, JOB, GIVES, unseen, ACKNOWLEDGE, broken={2: refused})
+    assert (outcome.result, outcome.job) == (Result.PENDING, JOB)
+
+
 def test_a_change_at_the_next_renewal_is_done_and_says_when(player: Player) -> None:
     later = {**bought()["lineItems"][0], "productId": "basic", "deferredItemReplacement": {"productId": "premium"}}
     not_yet = {"productId": "premium", "offerDetails": {"basePlanId": "yearly"}}

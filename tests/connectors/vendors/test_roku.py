@@ -227,6 +227,10 @@ class TestWhatTheDeviceReports:
         assert outcome.confirmed is not None
         assert (outcome.confirmed.traits, outcome.confirmed.receipt) == ({}, NUMBER)
 
+    def test_a_purchase_that_roku_does_not_have_is_none(self, player: Player) -> None:
+        assert self.asked(player, replace(shown(), answer=no())).result is Result.REJECTED
+        assert self.asked(player, replace(shown(), status=404)).result is Result.PENDING
+
     def test_a_pending_purchase_is_asked_about_again(self, player: Player) -> None:
         assert self.asked(player, shown(purchaseStatus="Pending_Active")).result is Result.PENDING
 
@@ -288,6 +292,12 @@ class TestCancel(ActionContract):
         player.point_at(Roku, (KEY,))
         outcome = follow_up(Work(Roku(), Cancel(), SETTINGS, {}, {}), {"transaction": NUMBER}, MemoryJournal())
         assert (outcome.result, outcome.message) == (result, message)
+
+    def test_a_look_that_is_refused_afterwards_says_nothing_of_it(self, player: Player) -> None:
+        player.vendor.expect(replace(shown(), answer=no()))
+        player.point_at(Roku, (KEY,))
+        outcome = follow_up(Work(Roku(), Cancel(), SETTINGS, {}, {}), {"transaction": NUMBER}, MemoryJournal())
+        assert (outcome.result, outcome.job) == (Result.PENDING, {"transaction": NUMBER})
 
 
 def refunded(amount: float, comment: str = "") -> Call:

@@ -313,7 +313,7 @@ class TestLists:
             ({"id": JOB, "status": "failed"}, 200, Result.REJECTED),
             ({"id": JOB, "status": "unheard-of"}, 200, Result.PENDING),
             ({"errors": [{"message": "not found"}]}, 404, Result.PENDING),
-            ({"errors": [{"message": "no"}]}, 403, Result.REJECTED),
+            ({"errors": [{"message": "no"}]}, 403, Result.PENDING),
         ],
     )
     def test_an_addition_is_done_when_its_job_says_so(
