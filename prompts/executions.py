@@ -262,13 +262,16 @@ def _held_back(execution: Execution) -> Outcome | None:
         return Outcome(
             Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
         )
-    if execution.job is not None:
-        return None
     if account and execution.connection_generation != account.generation:
+        if execution.job is not None:
+            text = "It was not settled yet, and the connection now goes to another account."
+            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason="unsettled")
         if execution.may_have_acted:
             text = "The answer was lost, and the connection now goes to another account."
             return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason="lost_answer")
         execution.connection_generation = account.generation
+    if execution.job is not None:
+        return None
     if not execution.first_write_at and execution.expires_at and timezone.now() > execution.expires_at:
         return Outcome(
             Result.HELD, "The answer is too old to be carried out without a person's word.", reason="too_old"

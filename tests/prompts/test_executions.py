@@ -527,6 +527,19 @@ class TestSwitch:
         assert execution.state == State.DONE
         assert "takes effect on" in execution.message
 
+    def test_another_account_is_not_asked_what_became_of_it(self, house: House) -> None:
+        self.bind(house)
+        event = house.report()
+        execution = carried_out(event)
+        house.connection.generation += 1
+        house.connection.seal({"api_key": house.sandbox.token})
+        house.connection.save()
+        asked = len(house.sandbox.requests())
+        make_due(execution)
+        execution = carried_out(event)
+        assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
+        assert len(house.sandbox.requests()) == asked
+
     def test_a_switch_that_does_not_end_is_a_persons_to_judge(self, house: House) -> None:
         house.sandbox.seed(switch_seconds=10**9)
         self.bind(house)
