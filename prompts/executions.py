@@ -178,7 +178,7 @@ def carry_out(execution: Execution) -> None:
             settle(
                 execution,
                 None,
-                ended or Outcome(Result.REJECTED, "This connector is no longer part of Engage.", reason="gone"),
+                ended or _gone(execution, "This connector is no longer part of Engage."),
             )
             return
         attempt = _begin_attempt(execution)
@@ -228,7 +228,7 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
         action = declared.action(execution.action, execution.connection.settings if execution.connection else {})
         values = execution.connection.everything() if execution.connection else {}
     except KeyError:
-        return Outcome(Result.REJECTED, f"{declared.label} no longer has this action.", reason="gone")
+        return _gone(execution, f"{declared.label} no longer has this action.")
     except Unreadable:
         return Outcome(Result.HELD, "The connection's credentials cannot be read.", reason="credentials")
     if not execution.first_write_at:
@@ -250,6 +250,13 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
     if execution.job is not None:
         return follow_up(task, execution.job, journal)
     return run(task, journal)
+
+
+def _gone(execution: Execution, text: str) -> Outcome:
+    """What becomes of that which nobody can carry out any more: nothing has happened, or a person says what has."""
+    if execution.job is None and not execution.may_have_acted:
+        return Outcome(Result.REJECTED, text, reason="gone")
+    return Outcome(Result.UNCERTAIN, f"{text} It may have happened before.", may_have_acted=True, reason="gone")
 
 
 def _held_back(execution: Execution) -> Outcome | None:

@@ -265,6 +265,35 @@ class TestAccount:
         assert shop.play(execution, charge())[0].state == State.DONE
 
 
+class TestGone:
+    """What the next version of the product has no connector, or no action, for any more."""
+
+    def removed(self, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+        if what == "action":
+            monkeypatch.setattr(Throwaway, "actions", ())
+        else:
+            monkeypatch.setattr(
+                registry, "CONNECTORS", tuple(one for one in registry.CONNECTORS if one is not Throwaway)
+            )
+        registry._by_key.cache_clear()  # noqa: SLF001 - the registry's memory
+
+    @pytest.mark.parametrize("what", ["action", "connector"])
+    @pytest.mark.parametrize("left", ["a lost answer", "a job", "nothing"])
+    def test_what_may_have_happened_is_a_persons_to_judge(
+        self, shop: Shop, monkeypatch: pytest.MonkeyPatch, what: str, left: str
+    ) -> None:
+        execution = shop.planned("charge")
+        if left == "a lost answer":
+            execution, _ = shop.play(execution, charge(), broken=RESET)
+        elif left == "a job":
+            Execution.objects.update(state=State.PENDING, job={"id": 7})
+        self.removed(monkeypatch, what)
+        execution, _ = shop.play(execution)
+        wanted = (State.REJECTED, False) if left == "nothing" else (State.UNCERTAIN, True)
+        assert (execution.state, execution.may_have_acted) == wanted
+        assert (execution.reason, execution.job) == ("gone", None)
+
+
 class TestNever:
     GIFT = Call("POST", "/gifts", {"id": 4}, body={"to": "c-1"})
 
