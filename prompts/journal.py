@@ -25,12 +25,12 @@ def held() -> QuerySet[Execution]:
 
 
 def _in_time() -> QuerySet[Attempt]:
-    return Attempt.objects.filter(
-        Exists(held().filter(pk=OuterRef("execution_id"))),
-        pk=Given("attempt", BigAutoField()),
-        outcome="",
-        started_at__gt=Now() - Given("within", DurationField()),
-    )
+    """The attempt `attempt`, while so much is left of its claim that nobody can be about to return the lease.
+
+    Whoever does may have looked for the attempt before it was stored, so the claim counts, and not when the attempt began.
+    """
+    leased = held().filter(pk=OuterRef("execution_id"), lease_until__gt=Now() + Given("left", DurationField()))
+    return Attempt.objects.filter(Exists(leased), pk=Given("attempt", BigAutoField()), outcome="")
 
 
 _begin_write = PreparedUpdate(_in_time)
@@ -89,7 +89,7 @@ class AttemptJournal:
         One statement, and of the attempt's row, which whoever returns the lease changes first: one of the two comes too late.
 
         Raises:
-            LostClaim: somebody else has the execution, or the attempt's time is over.
+            LostClaim: somebody else has the execution, or the time to write since its claim is over.
 
         """
         execution, attempt = self._execution, self._attempt
@@ -102,7 +102,9 @@ class AttemptJournal:
         claim = {"execution": execution.pk, "fence": attempt.fence, "attempt": attempt.pk}
         crash.point("write.next")
         begun = {"write_begun_at": _NOW, "write_begun_with": needed}
-        if _begin_write(begun, within=timedelta(seconds=self.deadline), **claim) != 1:
+        # What leaves now has ended when the lease has: an attempt lasts no longer than this.
+        left = timedelta(seconds=settings.ENGAGE_LEASE - settings.ENGAGE_ATTEMPT_TIMEOUT)
+        if _begin_write(begun, left=left, **claim) != 1:
             raise LostClaim
         self._steps, self._next = steps, {}
 

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from django.conf import settings as django_settings
 from django.db import IntegrityError, connection, transaction
 from django.db import connections as databases
 from django.utils import timezone
@@ -384,15 +385,17 @@ class TestFence:
         assert first_of(event).state == State.RUNNING
 
     @pytest.mark.parametrize(("seconds", "may_write"), [(28, True), (31, False)])
-    def test_a_write_is_refused_when_the_attempts_time_is_over(
+    def test_a_write_is_refused_when_its_time_since_the_claim_is_over(
         self, house: House, seconds: int, may_write: bool
     ) -> None:
         house.bind()
         house.report()
         claimed = executions.claim("slow")
         assert claimed is not None
-        began = timezone.now() - timedelta(seconds=seconds)
-        attempt = Attempt.objects.create(execution=claimed, number=1, fence=1, worker="slow", started_at=began)
+        lease_until = timezone.now() + timedelta(seconds=django_settings.ENGAGE_LEASE - seconds)
+        Execution.objects.filter(pk=claimed.pk).update(lease_until=lease_until)
+        now = timezone.now()
+        attempt = Attempt.objects.create(execution=claimed, number=1, fence=1, worker="slow", started_at=now)
         with nullcontext() if may_write else pytest.raises(LostClaim):
             AttemptJournal(claimed, attempt).write_begins(Exchange("write", "PATCH", "https://api.cleeng.com", {}))
         attempt.refresh_from_db()
@@ -428,6 +431,33 @@ class TestFence:
             assert begins.result() == "refused"
         attempt.refresh_from_db()
         assert attempt.write_begun_at is None
+
+    @pytest.mark.django_db(transaction=True)
+    def test_a_worker_that_stalled_before_its_attempt_writes_nothing_while_its_lease_is_returned(
+        self, house: House
+    ) -> None:
+        house.bind()
+        house.report()
+        claimed = executions.claim("stalled")
+        assert claimed is not None
+        Execution.objects.filter(pk=claimed.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+
+        def wake() -> None:
+            try:
+                executions.carry_out(claimed)
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(1) as worker:
+            with executions.changing(claimed.event_id):
+                # As whoever returns the lease: it has looked for an attempt and found none.
+                Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, lease_until=None)
+                wakes = worker.submit(wake)
+                if connection.features.has_select_for_update:  # SQLite's worker cannot write before this one has
+                    wakes.result(timeout=20)
+            wakes.result(timeout=30)
+        assert not house.sandbox.requests("PATCH")
+        assert Attempt.objects.get().write_begun_at is None
 
     def test_a_late_success_settles_what_waits_for_another_try(self, house: House) -> None:
         house.bind()
