@@ -162,7 +162,7 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
         mark_healthy(connection.pk)
         breaker.try_at_once(connection.pk)
     elif kept and connection.active and report.bad_credentials:
-        mark_attention(connection.pk, report.message, report.failed_parts)
+        mark_attention(connection, report.message, report.failed_parts)
     connection.refresh_from_db()
     return report
 
@@ -210,7 +210,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
         if changed or was_off:
             catalogues.refresh(connection)
     elif connection.active and changed:
-        mark_attention(connection.pk, report.message, report.failed_parts)
+        mark_attention(connection, report.message, report.failed_parts)
     connection.refresh_from_db()
     return Saved(connection, changed, report)
 
@@ -384,14 +384,18 @@ def _unused(connection: Connection) -> Connection:
 
 
 @transaction.atomic
-def mark_attention(connection_id: UUID, sentence: str, parts: Iterable[str] = ()) -> bool:
+def mark_attention(connection: Connection, sentence: str, parts: Iterable[str] = ()) -> bool:
     """Say that a connection needs somebody: its actions wait. Returns whether it did not need anybody before.
 
+    Nothing is said of one that a person has saved or switched since: what was refused is no longer what is stored.
+
     Args:
+        connection: as it was when it was found wanting.
         parts: of the connector, whose actions alone wait (`Connector.parts`); none, or "" among them: all do.
 
     """
-    rows, about = Connection.objects.filter(pk=connection_id), sorted(parts) if all(parts) else []
+    rows = Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at)
+    about = sorted(parts) if all(parts) else []
     newly = rows.exclude(health=Health.ATTENTION).update(
         health=Health.ATTENTION,
         attention=sentence,
@@ -409,6 +413,11 @@ def mark_attention(connection_id: UUID, sentence: str, parts: Iterable[str] = ()
     if about and lets_go and before.active:
         became_healthy.send(sender=Connection, connection=before, held_since=before.held_since)
     return False
+
+
+def held_still(connection_id: UUID) -> Connection:
+    """Return a connection as it is now; inside a transaction, until the end of which nobody else changes it."""
+    return Connection.objects.select_for_update(no_key=True).get(pk=connection_id)
 
 
 @transaction.atomic
@@ -438,8 +447,8 @@ def probe_held() -> int:
     for connection in held.select_related("app"):
         report = probe_stored(connection)
         passed += connection.health == Health.HEALTHY
-        if not report.passed:
-            mark_attention(connection.pk, report.message, report.failed_parts)
+        if not report.passed and connection.health == Health.ATTENTION:
+            mark_attention(connection, report.message, report.failed_parts)
     return passed
 
 

@@ -6,8 +6,9 @@ No transaction is open while a vendor is called. Times that decide (due, lease) 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any
@@ -24,6 +25,7 @@ from django.utils import timezone
 from connectors import breaker, clock, connections
 from connectors.base import Connector, Replay
 from connectors.failures import LostClaim, Paused
+from connectors.models import Connection
 from connectors.registry import connector_or_none, declaration
 from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
 from engage import crash
@@ -55,6 +57,11 @@ REPORT_WITHIN = timedelta(hours=24)
 WORKS_FOR = 5.0
 """Seconds after which a worker's thread claims no more and rings again, so that what else was rung for has its turn."""
 NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
+FOR_CONNECTION = frozenset({"inactive", "credentials"})
+"""Reasons of what is held for its connection."""
+LET_GO: Mapping[str, Any] = {"state": State.QUEUED, "reason": "", "message": "", "due_at": NOW}
+ASKED_AGAIN: Mapping[str, Any] = {"state": State.PENDING, "reason": "", "due_at": NOW}
+"""What such an execution becomes; the second one where the vendor has accepted a job."""
 
 # --- claim ------------------------------------------------------------------------------------------
 
@@ -262,13 +269,8 @@ def _gone(execution: Execution, text: str) -> Outcome:
 def _held_back(execution: Execution) -> Outcome | None:
     """Why an execution is not tried now, if so."""
     account = execution.connection
-    if account and not account.active:
-        return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason="inactive")
-    found = declaration(execution)
-    if account and account.needs_attention(found[1].part if found else ""):
-        return Outcome(
-            Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
-        )
+    if account and (waits := _waits_for(account, execution)):
+        return waits
     if account and execution.connection_generation != account.generation:
         if execution.job is not None:
             text = "It was not settled yet, and the connection now goes to another account."
@@ -292,6 +294,18 @@ def _held_back(execution: Execution) -> Outcome | None:
             "A later answer of this person came in between.",
             reason="overtaken",
             may_have_acted=execution.may_have_acted,
+        )
+    return None
+
+
+def _waits_for(account: Connection, execution: Execution) -> Outcome | None:
+    """Why nothing of an account leaves now, if so."""
+    if not account.active:
+        return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason="inactive")
+    found = declaration(execution)
+    if account.needs_attention(found[1].part if found else ""):
+        return Outcome(
+            Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
         )
     return None
 
@@ -374,11 +388,18 @@ def settle(
     A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
     """
     asked = attempt is not None
+    if asked and execution.connection and outcome.result is Result.HELD and outcome.reason == "credentials":
+        # First, so that nothing is ever held for a connection that seems well: nobody would let it go.
+        connections.mark_attention(execution.connection, outcome.message, outcome.failed_parts)
     outcome = _counted_once(execution, outcome)
-    tried = asked and execution.job is None and outcome.spent
-    values = _values(execution, outcome, tried=tried)
     crash.point("settle.next")
-    with changing(execution.event_id):
+    with _as_its_connection_is(execution, outcome, asked=asked) as stays, changing(execution.event_id):
+        outcome = stays or replace(outcome, spent=not asked)
+        tried = asked and execution.job is None and outcome.spent
+        values = _values(execution, outcome, tried=tried)
+        if stays is None:
+            values |= LET_GO if execution.job is None else ASKED_AGAIN
+            bell.ring_on_commit(execution.pk)
         settled = _settle(values, execution=execution.pk, fence=execution.fence)
         if not settled and outcome.result is Result.DONE:
             late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
@@ -399,11 +420,23 @@ def settle(
             inbound.confirmed(execution.connection, execution.subscriber, outcome.confirmed, attempt.started_at)
         crash.point("settle.decided")
     crash.point("settle.committed")
-    if asked and outcome.reason == "credentials" and execution.connection_id and outcome.result is Result.HELD:
-        connections.mark_attention(execution.connection_id, outcome.message, outcome.failed_parts)
-    elif settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection:
+    if settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection:
         connections.note_success(execution.connection)
     logger.info("Settled as %s", values["state"])
+
+
+@contextmanager
+def _as_its_connection_is(execution: Execution, outcome: Outcome, *, asked: bool) -> Iterator[Outcome | None]:
+    """Give the outcome; None where it is to be held for a connection that is not as the worker loaded it, and lets it go.
+
+    Whoever lets held executions go changes the connection's row first. So they find this one held, or it is found here.
+    """
+    if execution.connection_id is None or outcome.result is not Result.HELD or outcome.reason not in FOR_CONNECTION:
+        yield outcome
+        return
+    with transaction.atomic():
+        waits = _waits_for(connections.held_still(execution.connection_id), execution)
+        yield outcome if waits and asked else waits
 
 
 def _counted_once(execution: Execution, outcome: Outcome) -> Outcome:
@@ -608,8 +641,8 @@ def resume(connection_id: UUID) -> int:
 
 def let_go(held: QuerySet[Execution]) -> int:
     """Queue held executions again; a job that the vendor accepted is asked about again."""
-    going = held.filter(job__isnull=True).update(state=State.QUEUED, reason="", message="", due_at=Now())
-    going += held.filter(job__isnull=False).update(state=State.PENDING, reason="", due_at=Now())
+    going = held.filter(job__isnull=True).update(**LET_GO)
+    going += held.filter(job__isnull=False).update(**ASKED_AGAIN)
     if going:
         bell.ring_on_commit()
     return going

@@ -156,8 +156,8 @@ def _one_batch(worker: str, connection_id: UUID) -> bool | None:
     connection = Connection.objects.select_related("app").get(pk=connection_id)
     with about(connection=connection.pk):
         target = _target(connection)
-        if why := _held_back(connection, target):
-            due(connection.pk).update(state=State.HELD, reason=why[0], message=why[1], due_at=Now())
+        if _held_back(connection, target):
+            _hold(connection.pk)
             return None
         if target is None or _paused(connection.pk):
             return None
@@ -166,6 +166,14 @@ def _one_batch(worker: str, connection_id: UUID) -> bool | None:
             return None
         batch, rows = found
         return send(target, batch, rows) or len(rows) == target.forwarder.most_items
+
+
+@transaction.atomic
+def _hold(connection_id: UUID) -> None:
+    """Hold what is due, unless the connection lets it go by now. Who does so changes its row first, and finds what is held."""
+    connection = connections.held_still(connection_id)
+    if why := _held_back(connection, _target(connection)):
+        due(connection_id).update(state=State.HELD, reason=why[0], message=why[1], due_at=Now())
 
 
 def _held_back(connection: Connection, target: Target | None) -> tuple[str, str] | None:
@@ -323,18 +331,24 @@ def settle(batch: Batch, outcomes: Sequence[tuple[Execution, Outcome]]) -> None:
         groups[outcome, row.attempts_made + outcome.spent].append(row.pk)
     accepted = sum(outcome.result is Result.DONE for _, outcome in outcomes)
     problem = next((outcome.message for _, outcome in outcomes if outcome.result is not Result.DONE), "")
+    held = next((outcome for _, outcome in outcomes if outcome.result is Result.HELD), None)
+    if held is not None:
+        # First, so that nothing is ever held for a connection that seems well: nobody would let it go.
+        connections.mark_attention(batch.connection, held.message)
     with transaction.atomic():
+        account = connections.held_still(batch.connection_id) if held is not None else None
+        lets_go = account is not None and _held_back(account, _target(account)) is None
         for (outcome, made), pks in groups.items():
             mine = Q(state=State.RUNNING) | (Q(state__in=LATE) if outcome.result is Result.DONE else Q(pk=None))
-            Execution.objects.filter(mine, pk__in=pks, batch=batch).update(**_values(outcome, made))
+            values = _values(outcome, made)
+            if outcome.result is Result.HELD and lets_go:  # it is not as it was when the batch was sent
+                values |= {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
+            Execution.objects.filter(mine, pk__in=pks, batch=batch).update(**values)
         Batch.objects.filter(pk=batch.pk).update(
             finished_at=Now(), accepted=accepted, problem=problem, pause_until=_pause([each for _, each in outcomes])
         )
     crash.point("batch.settled")
-    held = next((outcome for _, outcome in outcomes if outcome.result is Result.HELD), None)
-    if held is not None:
-        connections.mark_attention(batch.connection_id, held.message)
-    elif accepted:
+    if accepted and held is None:
         connections.note_success(batch.connection)
     logger.info("Forwarded %d of %d events", accepted, len(outcomes))
 

@@ -197,7 +197,7 @@ def settle(
     sentence = mask(stopped.message, secrets)
     if stopped.result is Result.HELD:
         store(run, **progress, message=sentence, tries=0, due_at=Now())
-        connections.mark_attention(connection.pk, sentence, stopped.failed_parts)
+        connections.mark_attention(connection, sentence, stopped.failed_parts)
         return False
     tries += stopped.spent
     wait = until_the_next_try(tries, stopped.after) if stopped.spent else stopped.after or 0.0

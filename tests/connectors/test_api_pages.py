@@ -231,7 +231,7 @@ def listening(httpserver: HTTPServer, settings: Settings) -> str:
 def test_only_a_persons_test_ends_the_hold_after_refused_secrets(admin: Client, app: App, listening: str) -> None:
     row = saved(admin, app, url=listening, **{"connection-active": "on"})
     assert row.active
-    connections.mark_attention(row.pk, "It refuses the token.")
+    connections.mark_attention(row, "It refuses the token.")
 
     assert connections.probe_held() == 0
     row.refresh_from_db()

@@ -340,16 +340,16 @@ def test_who_uses_it_and_what_waits_is_counted(app: App) -> None:
 def test_attention_is_said_once_and_keeps_since_when(app: App) -> None:
     row = ConnectionFactory(app=app)
 
-    assert connections.mark_attention(row.pk, "Cleeng does not accept the key.")
+    assert connections.mark_attention(row, "Cleeng does not accept the key.")
     since = stored().held_since
-    assert not connections.mark_attention(row.pk, "Cleeng still does not accept it.")
+    assert not connections.mark_attention(row, "Cleeng still does not accept it.")
     assert (stored().attention, stored().held_since) == ("Cleeng still does not accept it.", since)
     assert list(Entry.objects.values_list("verb", "actor")) == [("needs attention", "Engage")]
 
 
 def test_healthy_again_is_said_once_with_since_when_it_waited(app: App, heard_healthy: Heard) -> None:
     row = ConnectionFactory(app=app)
-    connections.mark_attention(row.pk, "Cleeng does not accept the key.")
+    connections.mark_attention(row, "Cleeng does not accept the key.")
     since = stored().held_since
 
     assert connections.mark_healthy(row.pk)

@@ -16,8 +16,8 @@ from django.conf import settings
 from django.db import OperationalError, connection
 from django.utils import timezone
 
-from connectors import breaker
-from connectors.models import Connection
+from connectors import breaker, connections
+from connectors.models import Connection, Health
 from connectors.vendors.cleeng import ApplyCoupon
 from engage import crash
 from prompts import executions
@@ -142,6 +142,20 @@ def test_a_worker_dies_beside_the_breaker(build: Build, pausing: Case) -> None:
     street.go_on()
     expect_once(street, point)
     assert Connection.objects.get(pk=street.account.pk).closed_until is None
+
+
+@pytest.mark.parametrize("point", ["settle.next", "settle.committed"])
+def test_a_worker_dies_whose_key_was_refused(build: Build, point: str) -> None:
+    street = build(CHECK)
+    street.sandbox.seed(token="another-token")
+    street.report()
+    dies_at(point, work)
+    assert Connection.objects.get(pk=street.account.pk).health == Health.ATTENTION
+    street.sandbox.seed(token=street.sandbox.token)
+    street.go_on()
+    assert connections.probe_held() == 1
+    street.go_on()
+    expect_once(street, "claim.made")
 
 
 def _failed_before(account: Connection, times: int) -> None:

@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from connectors.models import Health
 from engage.tenancy.models import App
 from prompts import events, forwarding, versions
 from prompts.models import Batch, Execution, State
@@ -135,6 +136,20 @@ def test_who_forwards_dies(live_app: App, settings: Settings, point: str) -> Non
     assert set(Execution.objects.values_list("state", flat=True)) == {State.DONE}
     assert len(set(mixpanel.came)) == len(PEOPLE)
     assert len(mixpanel.came) == len(PEOPLE) * (2 if point in {"write.answered", "batch.answered"} else 1)
+
+
+def test_who_forwards_with_a_key_that_is_refused_dies(live_app: App, settings: Settings) -> None:
+    sealed = {"service_account_password": PASSWORD, "project_token": TOKEN}
+    plain = {name: value for name, value in SETTINGS.items() if name not in {*sealed, "traits"}}
+    account = factories.ConnectionFactory(app=live_app, connector="mixpanel", settings=plain, secrets=sealed)
+    versions.publish(factories.PromptFactory(app=live_app, key="stay"), by="tests")
+    events.record(live_app, events.Report(uuid4(), "stay", "impression", "ann"))
+    with fake_vendor() as vendor:
+        vendor.by_shape = lambda heard: Call(heard.method, heard.path, {"error": "no"}, status=401)
+        settings.ENGAGE_VENDOR_URLS = {"mixpanel": vendor.url}
+        dies_at("batch.settled", forward, account.pk)
+        account.refresh_from_db()
+        assert (Execution.objects.get().state, account.health) == (State.HELD, Health.ATTENTION)
 
 
 # --- a push of traits -------------------------------------------------------------------------------------------------------
