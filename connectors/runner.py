@@ -216,6 +216,10 @@ def follow_up(work: Work, job: Json, journal: Journal) -> Outcome:
 
     What the vendor refuses there is the question, and says nothing of the job: the job's end is only what the connector itself
     raises, having read it in an answer.
+
+    Raises:
+        LostClaim, OperationalError, InterfaceError: as `run()` does.
+
     """
     with Api(work.connector, work.settings, journal, work.account) as api:
         return replace(_asked(work, api, job), failed=api.failed)
@@ -224,6 +228,8 @@ def follow_up(work: Work, job: Json, journal: Journal) -> Outcome:
 def _asked(work: Work, api: Api, job: Json) -> Outcome:
     try:
         return _settled(work.action.follow_up(api, job))
+    except NOT_THE_VENDORS:
+        raise
     except (Rejected, Missing) as no:
         if no.status:
             return _asked_again(no, job)

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django import forms
+from django.db import OperationalError
 from pytest_django.fixtures import Settings
 
 from connectors import runner
@@ -278,6 +279,14 @@ class TestFollowUp:
         outcome = self.ask(lambda api, _: api.get("me")["name"])
         assert (outcome.result, outcome.job) == (Result.PENDING, {"id": 7})
         assert "refused" in outcome.message
+
+    @pytest.mark.parametrize("error", [LostClaim, OperationalError])
+    def test_what_is_not_the_vendors_is_the_callers(self, error: type[Exception]) -> None:
+        def fails(api: Api, job: Json) -> str:
+            raise error
+
+        with pytest.raises(error):
+            self.ask(fails)
 
     def test_what_the_connector_has_read_is_its_end(self) -> None:
         def ended(api: Api, job: Json) -> str:
