@@ -399,6 +399,8 @@ def settle(
         values = _values(execution, outcome, tried=tried)
         if stays is None:
             values |= LET_GO if execution.job is None else ASKED_AGAIN
+            if outcome.may_have_acted:  # the vendor's read may not show it yet
+                values["due_at"] = Now() + Value(timedelta(seconds=settings.ENGAGE_SETTLING))
             bell.ring_on_commit(execution.pk)
         settled = _settle(values, execution=execution.pk, fence=execution.fence)
         if not settled and outcome.result is Result.DONE:

@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.db import connection as database
 from django.db import transaction
+from django.utils import timezone
 
 from connectors import connections
 from connectors.models import Connection, Health
@@ -15,7 +17,7 @@ from prompts.models import BindingDay, Execution, State
 from tests.connectors.fake_vendor import Call, Heard
 from tests.prompts.conftest import House
 from tests.prompts.test_forwarding import Counter, Desk, desk, go, only, tally
-from tests.prompts.test_journal import KEY, Shop, shop, throwaway
+from tests.prompts.test_journal import KEY, RESET, Shop, charge, shop, throwaway
 
 __all__ = ["desk", "shop", "tally", "throwaway"]
 
@@ -131,17 +133,18 @@ class TestSavedMeanwhile:
         row.health = Health.HEALTHY
         row.save()
 
+    def takes_another(self, heard: Heard) -> Call:
+        """Answer as a vendor that refuses the key of now, while a person saves the one that it takes."""
+        if (heard.header("Authorization") or "").endswith("-2"):
+            return Call(heard.method, heard.path, {"id": "ch7"})
+        if heard.path == "/me":
+            self.save_another()
+        return Call(heard.method, heard.path, {"message": "bad key"}, status=401)
+
     @pytest.mark.django_db(transaction=True)  # the key is saved from the vendor's thread
     def test_the_new_key_is_not_told_to_be_refused_and_is_tried(self, shop: Shop) -> None:
-        def answer(heard: Heard) -> Call:
-            if (heard.header("Authorization") or "").endswith("-2"):
-                return Call(heard.method, heard.path, {"id": "ch7"})
-            if heard.path == "/me":
-                self.save_another()
-            return Call(heard.method, heard.path, {"message": "bad key"}, status=401)
-
         execution = shop.planned("charge")
-        shop.vendor.by_shape = answer
+        shop.vendor.by_shape = self.takes_another
         claimed = executions.claim("slow")
         assert claimed is not None
         executions.carry_out(claimed)
@@ -153,6 +156,17 @@ class TestSavedMeanwhile:
         assert (execution.state, execution.attempts_made) == (State.DONE, 1)
         assert [attempt.outcome for attempt in execution.attempts.order_by("fence")] == ["held", "done"]
         assert BindingDay.objects.get().count == 1
+
+    @pytest.mark.django_db(transaction=True)
+    def test_what_may_have_happened_is_not_tried_before_the_vendor_can_show_it(self, shop: Shop) -> None:
+        execution, _ = shop.play(shop.planned("charge"), charge(), broken=RESET)
+        shop.vendor.by_shape = self.takes_another
+        Execution.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+        executions.work("tests")
+        execution.refresh_from_db()
+        assert (execution.state, execution.may_have_acted) == (State.QUEUED, True)
+        assert execution.due_at is not None
+        assert 25 < (execution.due_at - timezone.now()).total_seconds() < 31
 
     @pytest.mark.django_db(transaction=True)
     def test_nor_is_it_by_a_batch(self, desk: Desk, tally: Counter) -> None:
