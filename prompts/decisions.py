@@ -4,13 +4,15 @@ Each is a conditional UPDATE: what has changed since the person looked is not ov
 Who may do what, the pages check; the history is written where the person is known.
 """
 
+from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from connectors.base import Replay
 from connectors.failures import Rejected
 from connectors.models import Connection
 from connectors.registry import declaration
@@ -95,10 +97,11 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
                 state = State.DONE
             case Decision.RUN_AGAIN:
                 # The person says that it did not happen: the next try is a new request, under a new key.
+                execution.refresh_from_db()
                 steps = {
                     name: {"generation": step["generation"] + 1, "sent": None} for name, step in execution.steps.items()
                 }
-                afresh = {"steps": steps, "may_have_acted": False, "first_write_at": None}
+                afresh = {**_next_try(execution), "steps": steps, "may_have_acted": False, "first_write_at": None}
                 changed = _requeue(uncertain, by=by, note=note.strip(), **afresh)
                 state = State.QUEUED
             case Decision.CLOSE:
@@ -115,15 +118,32 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
 
 
 def try_now(execution: Execution, *, by: str) -> Execution:
-    """Try an execution at once that waits for its next try, or that is held for its age or the daily limit."""
+    """Try an execution at once that waits for its next try, or that is held for its age or the daily limit.
+
+    One that looks first and may have acted is tried when the vendor can show that.
+    """
     waiting = Q(state=State.WAITING) | Q(state=State.HELD, reason__in=HELD_FOR_A_PERSON)
-    return _change(
-        execution,
-        Execution.objects.filter(waiting),
-        {"state": State.QUEUED, "due_at": Now(), "expires_at": None, "decided_by": by, "decided_at": Now()},
-        "It does not wait for another try any more.",
-        ring=True,
-    )
+    with executions.changing(execution.event_id):
+        execution.refresh_from_db()
+        return _change(
+            execution,
+            Execution.objects.filter(waiting),
+            {**_next_try(execution), "expires_at": None, "decided_by": by, "decided_at": Now()},
+            "It does not wait for another try any more.",
+            ring=True,
+        )
+
+
+def _next_try(execution: Execution) -> dict[str, Any]:
+    """Return the columns of what is tried at once, or as soon as the vendor's read can show what an earlier try did."""
+    found = declaration(execution)
+    if execution.may_have_acted and found and found[1].replay is Replay.CHECK:
+        seconds = executions.not_shown_for(execution, itself=True)
+        if seconds:
+            message = executions.not_shown_yet(execution)
+            due_at = Now() + Value(timedelta(seconds=seconds))
+            return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
+    return {"state": State.QUEUED, "due_at": Now()}
 
 
 def check_now(execution: Execution, *, by: str) -> Execution:
@@ -253,21 +273,21 @@ def _change(
 
 def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
     """Queue executions afresh: all tries before them, and whatever their age."""
-    return rows.update(
-        state=State.QUEUED,
-        reason="",
-        message="",
-        due_at=Now(),
-        settled_at=None,
-        attempts_made=0,
-        polls=0,
-        job=None,
-        pending_since=None,
-        expires_at=None,
-        decided_by=by,
-        decided_at=Now(),
-        **values,
-    )
+    afresh = {
+        "state": State.QUEUED,
+        "reason": "",
+        "message": "",
+        "due_at": Now(),
+        "settled_at": None,
+        "attempts_made": 0,
+        "polls": 0,
+        "job": None,
+        "pending_since": None,
+        "expires_at": None,
+        "decided_by": by,
+        "decided_at": Now(),
+    }
+    return rows.update(**afresh | values)
 
 
 def _take_limit_again(execution: Execution) -> None:

@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, IntegrityError, connection, transaction
 from django.db import connections as databases
 from django.db.models import BigAutoField, DateField, F, PositiveIntegerField, QuerySet, UUIDField, Value
 from django.db.models.expressions import RawSQL
-from django.db.models.functions import Coalesce, Now
+from django.db.models.functions import Coalesce, Greatest, Now
 from django.utils import timezone
 
 from connectors import breaker, clock, connections
@@ -56,6 +56,8 @@ OVERTAKEN_AFTER = timedelta(hours=1)
 REPORT_WITHIN = timedelta(hours=24)
 WORKS_FOR = 5.0
 """Seconds after which a worker's thread claims no more and rings again, so that what else was rung for has its turn."""
+SETTLING = "settling"
+"""The reason of what waits until the vendor's read can show what was written just before."""
 NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
 FOR_CONNECTION = frozenset({"inactive", "credentials"})
 """Reasons of what is held for its connection."""
@@ -295,6 +297,16 @@ def _held_back(execution: Execution) -> Outcome | None:
             reason="overtaken",
             may_have_acted=execution.may_have_acted,
         )
+    found = declaration(execution)
+    if found and found[1].replay is Replay.CHECK and (seconds := not_shown_for(execution)):
+        return Outcome(
+            Result.WAITING,
+            not_shown_yet(execution),
+            after=seconds,
+            may_have_acted=execution.may_have_acted,
+            reason=SETTLING,
+            spent=False,
+        )
     return None
 
 
@@ -308,6 +320,38 @@ def _waits_for(account: Connection, execution: Execution) -> Outcome | None:
             Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
         )
     return None
+
+
+# A person's executions are few and an account's are many: the account is asked of the attempts, which have no index that would
+# take SQLite, which knows no statistics, by way of the account.
+_NOT_SHOWN = """
+SELECT MAX({seconds}) FROM prompts_execution other JOIN prompts_attempt tried ON tried.execution_id = other.id
+WHERE other.subscriber_id = %s AND other.action = %s AND other.id {is_this} %s AND tried.connection_id = %s
+  AND tried.write_begun_at IS NOT NULL AND tried.outcome <> 'rejected'
+"""
+
+
+def not_shown_for(execution: Execution, *, itself: bool = False) -> float:
+    """Return for how many seconds the vendor's read may not show yet what was written there; 0 when it can be relied on.
+
+    Asked is what other executions wrote by the same action for the same person in the same account, refusals left out; or, with
+    `itself`, what this one wrote.
+    """
+    if execution.connection_id is None:
+        return 0.0
+    ended = "COALESCE(tried.finished_at, tried.write_begun_at)"
+    sql = _NOT_SHOWN.format(seconds=clock.seconds_until(clock.later(ended)), is_this="=" if itself else "<>")
+    key = Execution._meta.pk.get_db_prep_value
+    of = [key(execution.pk, connection), key(execution.connection_id, connection)]
+    with prepared_cursor(databases[DEFAULT_DB_ALIAS]) as cursor:
+        cursor.execute(sql, [settings.ENGAGE_SETTLING, execution.subscriber_id, execution.action, *of])
+        (seconds,) = cursor.fetchone()
+    return max(0.0, float(seconds or 0))
+
+
+def not_shown_yet(execution: Execution) -> str:
+    """Return why an execution waits until the vendor's read can be relied on."""
+    return f"{execution.connection} may not show yet what was just sent for this person, so the next look waits."
 
 
 _count_day = PreparedUpdate(
@@ -642,8 +686,13 @@ def resume(connection_id: UUID) -> int:
 
 
 def let_go(held: QuerySet[Execution]) -> int:
-    """Queue held executions again; a job that the vendor accepted is asked about again."""
-    going = held.filter(job__isnull=True).update(**LET_GO)
+    """Queue held executions again; a job that the vendor accepted is asked about again.
+
+    One of which a part may have happened just before it was held goes on when the vendor can show that.
+    """
+    going = held.filter(job__isnull=True, may_have_acted=False).update(**LET_GO)
+    shown = Greatest(NOW, F("due_at") + Value(timedelta(seconds=settings.ENGAGE_SETTLING)))
+    going += held.filter(job__isnull=True, may_have_acted=True).update(**{**LET_GO, "due_at": shown})
     going += held.filter(job__isnull=False).update(**ASKED_AGAIN)
     if going:
         bell.ring_on_commit()

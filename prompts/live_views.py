@@ -469,7 +469,8 @@ class ExecutionDo(ConsoleViewMixin, View):
             request=request,
             label=f"{live.action_label(execution)} for {execution.subscriber}",
         )
-        messages.success(request, SAID[offer.verb])
+        waits = after.state == State.WAITING  # until the vendor can show what an earlier try did
+        messages.success(request, sentence(after) if waits else SAID[offer.verb])
         return HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[after.pk]))
 
     @staticmethod

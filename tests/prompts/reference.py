@@ -65,6 +65,8 @@ class Row:
     claims: int = 0
     tried: bool = False
     begun: bool = False
+    writes: dict[int, tuple[float, bool]] = field(default_factory=dict)
+    """Of each claim that began a write: when it ended, and whether the vendor refused it."""
 
 
 class Died(Exception):
@@ -113,6 +115,10 @@ class Reference:
             if row.tries and self._is_overtaken(row):
                 self._settle(row, row.claims, plan, "skipped", acted=row.acted)
                 return
+            others = (other for other in self.rows if other.person == row.person and other is not row)
+            if row.kind == CHECK and (wait := self._not_shown_for(*others)):
+                self._settle(row, row.claims, plan, "waiting", acted=row.acted, wait=wait)
+                return
             row.tried = True
             self._passes("attempt.stored", plan)
             self._try(row, plan)
@@ -152,7 +158,8 @@ class Reference:
         elif decision == "close":
             row.state = "closed"
         else:
-            row.state, row.due, row.tries, row.acted = "queued", self.now, 0, False
+            self._next_try(row)
+            row.tries, row.acted = 0, False
             self.under_key.discard(id(row))
         self._go_on(row.event)
         return True
@@ -161,7 +168,7 @@ class Reference:
         """A person does not wait for the next try."""
         if row.state != "waiting":
             return False
-        row.state, row.due = "queued", self.now
+        self._next_try(row)
         self._go_on(row.event)
         return True
 
@@ -172,6 +179,16 @@ class Reference:
         row.state, row.due = "uncertain" if row.acted else "closed", None
         self._go_on(row.event)
         return True
+
+    def _next_try(self, row: Row) -> None:
+        """At once, or when a look shows what an earlier try did."""
+        wait = self._not_shown_for(row) if row.acted and row.kind == CHECK else 0.0
+        row.state, row.due = "waiting" if wait else "queued", self.now + wait
+
+    def _not_shown_for(self, *rows: Row) -> float:
+        """For how long a look may not show yet what these wrote."""
+        ended = [at for row in rows if row.kind == CHECK for at, is_refused in row.writes.values() if not is_refused]
+        return max(0.0, *(at + LOOKS_AFTER - self.now for at in ended)) if ended else 0.0
 
     # --- what follows -----------------------------------------------------------------------------------------------------
 
@@ -188,6 +205,7 @@ class Reference:
             self.calls.append(("look", row.person))
         self._passes("write.next", plan)
         row.begun = True
+        row.writes[claim] = self.now, False
         self._passes("write.begun", plan)
         self.calls.append((row.kind, row.person))
         answer = OK if plan.answer == BLIND else plan.answer
@@ -237,6 +255,8 @@ class Reference:
         """Store an outcome. Whoever lost the claim meanwhile changes nothing, but for a success that nobody knew of."""
         for point in SETTLING[:-1]:
             self._passes(point, plan)
+        if claim in row.writes:
+            row.writes[claim] = self.now, state == "rejected"
         is_mine = row.claims == claim and row.state == "running"
         is_news = state == "done" and row.state in {*OPEN_ENDED, "uncertain"}
         if is_mine or is_news:

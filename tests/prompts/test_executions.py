@@ -23,6 +23,7 @@ from prompts import decisions, events, executions
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
 from tests import factories
+from tests.clock import stopped_clock
 from tests.prompts.conftest import SUBSCRIPTION, House
 from tests.sandbox_fixture import RunningSandbox
 
@@ -127,8 +128,10 @@ def test_a_second_event_finds_it_done_and_writes_nothing(house: House) -> None:
     house.prompt.limit = "none"
     house.prompt.save()
     house.bind()
-    carried_out(house.report())
-    execution = carried_out(house.report())
+    with stopped_clock() as clock:
+        carried_out(house.report())
+        clock.go_on(31)
+        execution = carried_out(house.report())
     assert execution.state == State.DONE
     assert execution.attempts.get().write_begun_at is None
     assert len(house.sandbox.effects()) == 1
@@ -309,7 +312,7 @@ class TestCredentials:
 class TestOrder:
     def test_stop_skips_what_follows_until_the_failed_one_is_done(self, house: House) -> None:
         house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
-        house.bind()
+        house.bind("reactivate_subscription", inputs={})
         event = house.report()
         executions.work("tests")
         first, second = event.executions.order_by("position")
@@ -593,10 +596,13 @@ class TestDecisions:
         assert (decided.state, decided.decided_by, decided.note) == (State.DONE, "ann@example.com", "Seen in Cleeng")
 
     def test_it_did_not_and_is_run_again(self, house: House) -> None:
-        decided = decisions.decide(
-            self.uncertain(house), decisions.Decision.RUN_AGAIN, by="ann@example.com", note="Not in Cleeng"
-        )
-        assert carried_out(decided.event).state == State.DONE
+        with stopped_clock() as clock:
+            uncertain = self.uncertain(house)
+            clock.go_on(31)
+            decided = decisions.decide(
+                uncertain, decisions.Decision.RUN_AGAIN, by="ann@example.com", note="Not in Cleeng"
+            )
+            assert carried_out(decided.event).state == State.DONE
         assert len(house.sandbox.effects()) == 1
 
     def test_it_is_closed(self, house: House) -> None:
