@@ -283,6 +283,8 @@ def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
         "polls": 0,
         "job": None,
         "pending_since": None,
+        "instruction": None,
+        "report": None,
         "expires_at": None,
         "decided_by": by,
         "decided_at": Now(),

@@ -11,7 +11,7 @@ from connectors import scripts
 from connectors.models import Connection, Script
 from engage import retention
 from engage.tenancy.models import App, DeliveryMode
-from prompts import executions, versions
+from prompts import decisions, executions, versions
 from prompts.models import Execution, PromptEvent, State
 from tests import factories
 from tests.connectors.test_website_actions import FIRST, SECOND, stored
@@ -115,3 +115,18 @@ def test_a_replaced_version_goes_when_nothing_can_hand_it_over_any_more(row: Con
 
     retention.purge(timezone.now() + timedelta(days=5000), pause=0)
     assert [script.text for script in Script.objects.all()] == [SECOND]
+
+
+def test_what_the_browser_could_not_do_can_be_handed_to_it_again(row: Connection, mia: Caller) -> None:
+    sent = event("stay", "mia")
+    mia.post("/events", sent)
+    executions.work("w")
+    execution = Execution.objects.get()
+    mia.post(f"/executions/{execution.pk}/report", {"result": "failed"})
+    decisions.run_again(Execution.objects.get(), by="ann@example.com")
+    executions.work("w")
+
+    (shown,) = mia.get(f"/events/{sent['event_id']}").json()["executions"]
+    assert (shown["state"], shown["instruction"] is not None) == ("handed_over", True)
+    after = mia.post(f"/executions/{execution.pk}/report", {"result": "done"}).json()
+    assert after["outcome"] == "done"
