@@ -4,6 +4,7 @@ Each is a conditional UPDATE: what has changed since the person looked is not ov
 Who may do what, the pages check; the history is written where the person is known.
 """
 
+from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -160,19 +161,16 @@ def check_now(execution: Execution, *, by: str) -> Execution:
 
 def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
     """Close an execution that waits for another try or is held. One that may have happened needs checking instead."""
-    if execution.may_have_acted:
+    uncertain = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()}
+    with executions.changing(execution.event_id):
+        execution.refresh_from_db()  # it may have been tried since the person looked, and its answer lost
+        acted = execution.may_have_acted
         return _change(
             execution,
-            Execution.objects.filter(state__in=STOPPABLE),
-            {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()},
+            Execution.objects.filter(state__in=STOPPABLE, may_have_acted=acted),
+            uncertain if acted else _closed(by, note.strip()),
             "It is not waiting any more.",
         )
-    return _change(
-        execution,
-        Execution.objects.filter(state__in=STOPPABLE),
-        _closed(by, note.strip()),
-        "It is not waiting any more.",
-    )
 
 
 def _closed(by: str, note: str = "") -> dict[str, Any]:
@@ -252,8 +250,9 @@ def release(connection: Connection, choice: str, *, by: str) -> int:
     if choice == "close":
         closed = waiting.filter(is_forward=True).update(**_closed(by))
         for execution in waiting.filter(is_forward=False).iterator():
-            stop_trying(execution, by=by)
-            closed += 1
+            with suppress(NotPossible):
+                stop_trying(execution, by=by)
+                closed += 1
     return closed
 
 

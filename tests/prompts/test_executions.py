@@ -645,6 +645,16 @@ class TestDecisions:
         with pytest.raises(decisions.NotPossible, match="limit"):
             decisions.run_again(refused, by="ann@example.com")
 
+    def test_stop_trying_what_was_tried_since_the_person_looked_asks_a_person(self, house: House) -> None:
+        house.bind()
+        house.sandbox.fault("GET", status=500)
+        seen = carried_out(house.report())
+        assert (seen.state, seen.may_have_acted) == (State.WAITING, False)
+        house.sandbox.fault("PATCH", then="reset", act=True)
+        make_due(seen)
+        assert carried_out(seen.event).may_have_acted
+        assert decisions.stop_trying(seen, by="ann@example.com").state == State.UNCERTAIN
+
     def test_stop_trying_what_may_have_happened_asks_a_person(self, house: House) -> None:
         house.bind()
         house.sandbox.fault("PATCH", then="reset", act=True)
