@@ -287,7 +287,7 @@ def _held_back(execution: Execution) -> Outcome | None:
         return Outcome(
             Result.HELD, "The answer is too old to be carried out without a person's word.", reason="too_old"
         )
-    if execution.attempts_made == 0 and execution.binding and not _within_daily_limit(execution.binding):
+    if execution.attempts_made == 0 and execution.binding and not _within_daily_limit(execution, execution.binding):
         text = f"More than {execution.binding.daily_limit:,} executions of this action today."
         return Outcome(Result.HELD, text, reason="daily_limit")
     if execution.attempts_made and _overtaken(execution):
@@ -362,11 +362,14 @@ _count_day = PreparedUpdate(
     )
 )
 _ONE_MORE = F("count") + 1
+NO_LIMIT = 2**31 - 1
 
 
-def _within_daily_limit(binding: Binding) -> bool:
+def _within_daily_limit(execution: Execution, binding: Binding) -> bool:
+    """Count an execution for its binding's day; what a person decided on is counted, and goes whatever the number."""
     today = timezone.now().date()
-    counted = {"binding": binding.pk, "today": today, "limit": binding.daily_limit}
+    limit = binding.daily_limit if execution.decided_at is None else NO_LIMIT
+    counted = {"binding": binding.pk, "today": today, "limit": limit}
     with before_anything_leaves():
         if _count_day({"count": _ONE_MORE}, **counted):
             return True

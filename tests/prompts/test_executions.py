@@ -697,6 +697,9 @@ class TestGuards:
         BindingDay.objects.create(binding=binding, day=timezone.now().date(), count=1)
         execution = carried_out(house.report())
         assert (execution.state, execution.reason) == (State.HELD, "daily_limit")
+        decisions.try_now(execution, by="ann@example.com")
+        assert carried_out(execution.event).state == State.DONE
+        assert BindingDay.objects.get().count == 2
 
     def test_two_that_are_the_days_first_at_once_are_both_carried_out(self, house: House) -> None:
         binding = house.bind(daily_limit=2)
