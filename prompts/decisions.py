@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import Q, QuerySet, Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -119,20 +119,36 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
 
 
 def try_now(execution: Execution, *, by: str) -> Execution:
-    """Try an execution at once that waits for its next try, or that is held for its age or the daily limit.
+    """Try an execution at once that waits for its next try, or that is held and waits for a person's word alone.
 
-    One that looks first and may have acted is tried when the vendor can show that.
+    One that looks first and may have acted is tried when the vendor can show that; of a job, the vendor is asked.
+
+    Raises:
+        NotPossible: it does not wait (any more), or its connection is switched off or needs attention.
+
     """
-    waiting = Q(state=State.WAITING) | Q(state=State.HELD, reason__in=HELD_FOR_A_PERSON)
     with executions.changing(execution.event_id):
         execution.refresh_from_db()
+        if execution.state == State.HELD and not waits_for_a_person(execution):
+            raise NotPossible(f"It waits for {execution.connection}, which is switched off or needs attention.")
+        ask = {"state": State.PENDING, "reason": "", "due_at": Now()}
+        next_try = ask if execution.job is not None else _next_try(execution)
         return _change(
             execution,
-            Execution.objects.filter(waiting),
-            {**_next_try(execution), "expires_at": None, "decided_by": by, "decided_at": Now()},
+            Execution.objects.filter(state__in=[State.WAITING, State.HELD]),
+            {**next_try, "expires_at": None, "decided_by": by, "decided_at": Now()},
             "It does not wait for another try any more.",
             ring=True,
         )
+
+
+def waits_for_a_person(held: Execution) -> bool:
+    """Whether what is held waits for nothing but a person's word: its connection, if that is why, is switched on and well."""
+    account = held.connection
+    if account is None or held.reason in HELD_FOR_A_PERSON:
+        return True
+    found = declaration(held)
+    return account.active and not account.needs_attention(found[1].part if found else "")
 
 
 def _next_try(execution: Execution) -> dict[str, Any]:
@@ -144,7 +160,7 @@ def _next_try(execution: Execution) -> dict[str, Any]:
             message = executions.not_shown_yet(execution)
             due_at = Now() + Value(timedelta(seconds=seconds))
             return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
-    return {"state": State.QUEUED, "due_at": Now()}
+    return {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
 
 
 def check_now(execution: Execution, *, by: str) -> Execution:

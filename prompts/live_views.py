@@ -26,7 +26,7 @@ from engage.tenancy.scoped import ConsoleViewMixin
 from prompts import decisions, erasure, live, lookup, timeline
 from prompts.decisions import Decision, NotPossible
 from prompts.events import is_test_subscriber
-from prompts.models import HELD_FOR_A_PERSON, Attempt, Batch, Execution, PromptEvent, State
+from prompts.models import Attempt, Batch, Execution, PromptEvent, State
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
 from sync.traits import MASKED
@@ -238,8 +238,8 @@ def offers(execution: Execution) -> list[Offer]:
 
 
 def _lets_go(execution: Execution, doing: str) -> list[Offer]:
-    """What is held for its age or for the day's number waits for a person's word, not for its connection."""
-    if execution.reason not in HELD_FOR_A_PERSON:
+    """What is held is carried out on a person's word, unless its connection keeps it."""
+    if not decisions.waits_for_a_person(execution):
         return []
     return [
         Offer(

@@ -277,7 +277,24 @@ class TestCredentials:
         Execution.objects.update(due_at=timezone.now() - timedelta(hours=73))
         house.sandbox.seed(token=house.sandbox.token)
         connections.probe_held()
-        assert carried_out(execution.event).state == State.HELD
+        execution = carried_out(execution.event)
+        assert execution.state == State.HELD
+        decisions.try_now(execution, by="ann@example.com")
+        assert carried_out(execution.event).state == State.DONE
+
+    def test_what_is_held_for_its_connection_is_not_tried_before_that_is_well(self, house: House) -> None:
+        house.bind()
+        house.sandbox.seed(token="another-token")
+        execution = carried_out(house.report())
+        with pytest.raises(decisions.NotPossible, match="needs attention"):
+            decisions.try_now(execution, by="ann@example.com")
+
+    def test_a_job_that_is_held_for_its_connection_is_asked_about(self, house: House) -> None:
+        house.bind()
+        house.report()
+        Execution.objects.update(state=State.HELD, reason="inactive", job={"switch": 1})
+        tried = decisions.try_now(Execution.objects.get(), by="ann@example.com")
+        assert (tried.state, tried.job) == (State.PENDING, {"switch": 1})
 
     def test_one_refused_request_with_a_good_key_is_a_refusal(self, house: House) -> None:
         house.bind()

@@ -500,10 +500,14 @@ def test_held_for_a_person_can_be_tried_and_held_for_its_connection_leads_there(
         execution_of(app, State.HELD, reason="too_old"),
         execution_of(app, State.HELD, reason="credentials"),
     )
+    app.connections.update(health="attention")
     assert "do-try-now" in client.get(page_of(for_age)).content.decode()
     page = client.get(page_of(for_key)).content.decode()
     assert "do-try-now" not in page
     assert reverse("admin:connectors_connection_page", args=["cleeng"]) in page
+    app.connections.update(health="healthy")
+    assert "It is tried now." in text_of(do(client, for_key, "try-now"))
+    assert Execution.objects.get(pk=for_key.pk).state == State.QUEUED
 
 
 # --- end to end -------------------------------------------------------------------------------------------------------------
