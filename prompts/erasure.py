@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from engage.audit.models import Entry
 from engage.audit.record import record
-from prompts.models import OPEN, BatchBody, Execution, State
+from prompts.models import OPEN, BatchBody, Execution, PromptEvent, State
 from sync.models import InboundMessage, RejectedRow, Subscriber
 from sync.rejected import speaking_of
 
@@ -47,6 +47,8 @@ def erase(subscriber: Subscriber, request: HttpRequest) -> None:
         StillOpen: something of theirs is not at its end; nothing was deleted.
     """
     with transaction.atomic():
+        # The events first, as whoever changes executions does (`executions.changing`): nothing of theirs is run again meanwhile.
+        list(PromptEvent.objects.select_for_update().filter(subscriber=subscriber.pk).order_by("pk").values_list("pk"))
         person = Subscriber.objects.select_for_update().get(pk=subscriber.pk)
         states = open_of(person)
         if states:

@@ -1,18 +1,21 @@
 """A privacy request: everything known of a subscriber goes, unless an action of theirs is still open."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from time import sleep
 
 import pytest
 from django.apps import apps
-from django.db import connection
-from django.test import Client
+from django.db import connection, transaction
+from django.test import Client, RequestFactory
 from django.urls import reverse
 from django.utils import timezone
 
 from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
+from prompts import decisions, erasure
 from prompts.models import Attempt, AttemptBody, Batch, BatchBody, Execution, LimitTaken, PromptEvent, State
 from sync.csv_rows import BadRow
 from sync.models import ImportRun, InboundMessage, LastWord, RejectedRow, Subscriber
@@ -105,6 +108,30 @@ def test_what_is_open_stands_in_the_way(console: Console, ann: Subscriber, state
     assert f"{state.label}: 1" in answer
     assert Subscriber.objects.filter(pk=ann.pk).exists()
     assert not Entry.objects.filter(verb="deleted on request").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_is_run_again_at_the_same_moment_stands_in_the_way(ann: Subscriber, rf: RequestFactory) -> None:
+    execution = Execution.objects.get()
+    Execution.objects.update(state=State.GAVE_UP)
+
+    def deletes() -> str:
+        try:
+            erasure.erase(ann, rf.post("/"))
+        except erasure.StillOpen:
+            return "still open"
+        finally:
+            connection.close()
+        return "deleted"
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            decisions.run_again(execution, by="ben@example.com")
+            deleting = pool.submit(deletes)
+            sleep(0.5)
+            assert not deleting.done()
+        assert deleting.result(20) == "still open"
+    assert Execution.objects.get().state == State.QUEUED
 
 
 def test_the_id_must_be_typed(console: Console, ann: Subscriber) -> None:
