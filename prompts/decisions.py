@@ -121,7 +121,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
 def try_now(execution: Execution, *, by: str) -> Execution:
     """Try an execution at once that waits for its next try, or that is held and waits for a person's word alone.
 
-    One that looks first and may have acted is tried when the vendor can show that; of a job, the vendor is asked.
+    One that looks first is tried when the vendor can show what was just written; of a job, the vendor is asked.
 
     Raises:
         NotPossible: it does not wait (any more), or its connection is switched off or needs attention.
@@ -152,14 +152,13 @@ def waits_for_a_person(held: Execution) -> bool:
 
 
 def _next_try(execution: Execution) -> dict[str, Any]:
-    """Return the columns of what is tried at once, or as soon as the vendor's read can show what an earlier try did."""
+    """Return the columns of what is tried at once; where it looks first, when the vendor can show what was just written."""
     found = declaration(execution)
-    if execution.may_have_acted and found and found[1].replay is Replay.CHECK:
-        seconds = executions.not_shown_for(execution, itself=True)
-        if seconds:
-            message = executions.not_shown_yet(execution)
-            due_at = Now() + Value(timedelta(seconds=seconds))
-            return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
+    looks = found is not None and found[1].replay is Replay.CHECK
+    if looks and (seconds := executions.not_shown_for(execution, itself=True)):
+        message = executions.not_shown_yet(execution)
+        due_at = Now() + Value(timedelta(seconds=seconds))
+        return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
     return {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
 
 

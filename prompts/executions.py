@@ -298,7 +298,9 @@ def _held_back(execution: Execution) -> Outcome | None:
             may_have_acted=execution.may_have_acted,
         )
     found = declaration(execution)
-    if found and found[1].replay is Replay.CHECK and (seconds := not_shown_for(execution)):
+    # Its own tries are followed in time by themselves; those before a person's decision are not.
+    is_afresh = execution.attempts_made == 0
+    if found and found[1].replay is Replay.CHECK and (seconds := not_shown_for(execution, itself=is_afresh)):
         return Outcome(
             Result.WAITING,
             not_shown_yet(execution),
@@ -326,23 +328,26 @@ def _waits_for(account: Connection, execution: Execution) -> Outcome | None:
 # take SQLite, which knows no statistics, by way of the account.
 _NOT_SHOWN = """
 SELECT MAX({seconds}) FROM prompts_execution other JOIN prompts_attempt tried ON tried.execution_id = other.id
-WHERE other.subscriber_id = %s AND other.action = %s AND other.id {is_this} %s AND tried.connection_id = %s
-  AND tried.write_begun_at IS NOT NULL AND tried.outcome <> 'rejected'
+WHERE other.subscriber_id = %s AND other.action = %s AND tried.connection_id = %s
+  AND (other.id <> %s OR %s) AND tried.write_begun_at IS NOT NULL AND tried.outcome <> 'rejected'
 """
 
 
-def not_shown_for(execution: Execution, *, itself: bool = False) -> float:
+def not_shown_for(execution: Execution, *, itself: bool) -> float:
     """Return for how many seconds the vendor's read may not show yet what was written there; 0 when it can be relied on.
 
-    Asked is what other executions wrote by the same action for the same person in the same account, refusals left out; or, with
-    `itself`, what this one wrote.
+    Asked is what was written by the same action for the same person in the same account, refusals left out.
+
+    Args:
+        itself: whether what this execution wrote counts, too.
+
     """
     if execution.connection_id is None:
         return 0.0
     ended = "COALESCE(tried.finished_at, tried.write_begun_at)"
-    sql = _NOT_SHOWN.format(seconds=clock.seconds_until(clock.later(ended)), is_this="=" if itself else "<>")
+    sql = _NOT_SHOWN.format(seconds=clock.seconds_until(clock.later(ended)))
     key = Execution._meta.pk.get_db_prep_value
-    of = [key(execution.pk, connection), key(execution.connection_id, connection)]
+    of = [key(execution.connection_id, connection), key(execution.pk, connection), itself]
     with prepared_cursor(databases[DEFAULT_DB_ALIAS]) as cursor:
         cursor.execute(sql, [settings.ENGAGE_SETTLING, execution.subscriber_id, execution.action, *of])
         (seconds,) = cursor.fetchone()

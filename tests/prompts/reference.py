@@ -10,6 +10,7 @@ CHECK, KEY, NATURAL, NEVER = "check", "key", "natural", "never"
 STOP, CONTINUE = "stop", "continue"
 DELAYS = (5.0, 30.0, 120.0)
 LEASE, LOOKS_AFTER, OVERTAKEN_AFTER = 60.0, 30.0, 3600.0
+SHOWS_AFTER = 29.4977  # a write is shown to readers no later than this; no sum of the steps of a test comes near to it
 SLOTS = 4  # of an account; there is one for each kind of action
 
 # How a vendor answers a write; only where it answers is there a moment after the answer.
@@ -83,6 +84,7 @@ class Reference:
     calls: list[tuple[str, int]] = field(default_factory=list)
     """What was asked of the vendors, in order: "look" or the kind of the write, and for whom."""
     under_key: set[int] = field(default_factory=set)  # rows whose present key the vendor knows
+    looked_for: dict[int, float] = field(default_factory=dict)  # person -> since when there is what a look is for
 
     # --- what is done to it -----------------------------------------------------------------------------------------------
 
@@ -115,8 +117,7 @@ class Reference:
             if row.tries and self._is_overtaken(row):
                 self._settle(row, row.claims, plan, "skipped", acted=row.acted)
                 return
-            others = (other for other in self.rows if other.person == row.person and other is not row)
-            if row.kind == CHECK and (wait := self._not_shown_for(*others)):
+            if wait := self._not_shown_for(row, itself=row.tries == 0):
                 self._settle(row, row.claims, plan, "waiting", acted=row.acted, wait=wait)
                 return
             row.tried = True
@@ -181,14 +182,17 @@ class Reference:
         return True
 
     def _next_try(self, row: Row) -> None:
-        """At once, or when a look shows what an earlier try did."""
-        wait = self._not_shown_for(row) if row.acted and row.kind == CHECK else 0.0
+        """At once, or when a look shows what was just written."""
+        wait = self._not_shown_for(row, itself=True)
         row.state, row.due = "waiting" if wait else "queued", self.now + wait
 
-    def _not_shown_for(self, *rows: Row) -> float:
-        """For how long a look may not show yet what these wrote."""
-        ended = [at for row in rows if row.kind == CHECK for at, is_refused in row.writes.values() if not is_refused]
-        return max(0.0, *(at + LOOKS_AFTER - self.now for at in ended)) if ended else 0.0
+    def _not_shown_for(self, row: Row, *, itself: bool) -> float:
+        """For how long a look may not show yet what was written."""
+        if row.kind != CHECK:
+            return 0.0
+        same = (other for other in self.rows if (other.kind, other.person) == (row.kind, row.person))
+        writes = (write for other in same if itself or other is not row for write in other.writes.values())
+        return max([0.0, *(ended + LOOKS_AFTER - self.now for ended, is_refused in writes if not is_refused)])
 
     # --- what follows -----------------------------------------------------------------------------------------------------
 
@@ -199,7 +203,7 @@ class Reference:
             if plan.answer == BLIND:
                 self._again(row, claim, plan, acted=row.acted)
                 return
-            if self.effects[CHECK, row.person]:
+            if self._is_shown(row.person):
                 self._settle(row, claim, plan, "done")
                 return
             self.calls.append(("look", row.person))
@@ -231,7 +235,7 @@ class Reference:
             is_seen = False
             if row.kind == CHECK:
                 self.calls.append(("look", row.person))
-                is_seen = self.effects[CHECK, row.person] > 0
+                is_seen = self._is_shown(row.person)
             self._settle(row, claim, plan, "done" if is_seen else "uncertain", acted=not is_seen)
         elif row.kind == NEVER:
             self._settle(row, claim, plan, "uncertain", acted=True)
@@ -293,6 +297,12 @@ class Reference:
             self.effects[row.kind, row.person] += 1
         if row.kind == KEY:
             self.under_key.add(id(row))
+        if row.kind == CHECK:
+            self.looked_for.setdefault(row.person, self.now)
+
+    def _is_shown(self, person: int) -> bool:
+        """Whether the vendor's readers see it."""
+        return person in self.looked_for and self.now - self.looked_for[person] >= SHOWS_AFTER
 
     def _go_on(self, event: int) -> None:
         """Let those go whose turn it is, and stop those that come behind a failure."""

@@ -124,6 +124,7 @@ class Twins:
         self.sandbox.reset()
         self.sandbox.seed(subscriptions=self._subscriptions)
         self.reference = Reference(now=self._now())
+        self._written: dict[str, float] = {}  # what looks are for: since when it is there
         self.ids: list[UUID] = []  # of the executions, in the order of the reference's rows
         self.reported: list[events.Report] = []
 
@@ -180,11 +181,17 @@ class Twins:
                 "" if not looks else "GET" if plan.answer == reference.BLIND else "PATCH", **FAULTS[plan.answer]
             )
 
+        number = claimed.subscriber.traits["cleeng_subscription_id"]
+        if looks:
+            self._show_as_it_was(number)
+
         def interrupt(_: int) -> None:
             with override_settings(ENGAGE_CRASH_AT=""):
+                self._note(number)
                 if plan.late is None:
                     raise Killed
                 self.clock.go_on(LEASE + 1)
+                self.sandbox.store.clear(faults_only=True)  # by now it is shown
                 executions.sweep()
                 self.clock.go_on(1)
                 if plan.late.other and (again := executions.claim("another", claimed.pk)):
@@ -194,7 +201,19 @@ class Twins:
         with pytest.MonkeyPatch.context() as patch, override_settings(ENGAGE_CRASH_AT=point), suppress(Killed):
             patch.setattr(crash, "os", SimpleNamespace(_exit=interrupt))
             executions.carry_out(claimed)
+        self._note(number)
         self.sandbox.store.clear(faults_only=True)
+
+    def _note(self, number: str) -> None:
+        """Remember when what looks are for came to a subscription."""
+        if self.sandbox.subscriptions()[int(number)]["couponCode"]:
+            self._written.setdefault(number, self._now())
+
+    def _show_as_it_was(self, number: str) -> None:
+        """Let the vendor answer looks with what was so half a minute ago."""
+        if number not in self._written or self._now() - self._written[number] < reference.SHOWS_AFTER:
+            before = {**self.sandbox.subscriptions()[int(number)], "couponCode": None}
+            self.sandbox.fault("GET", number, status=200, body=before, times=9)
 
     def is_moving(self) -> bool:
         """Whether anything goes on by itself."""
@@ -242,6 +261,7 @@ class Twins:
                 assert tries == row.tries
                 assert (due - BEGINS).total_seconds() == pytest.approx(row.due, abs=0.005)
         assert self._effects() == self.reference.effects
+        assert {count for (kind, _), count in self.reference.effects.items() if kind == CHECK} <= {1}
 
     def _effects(self) -> Counter[tuple[str, int]]:
         return Counter((EFFECTS[effect["what"]], _person(effect["whom"])) for effect in self.sandbox.effects())
@@ -365,6 +385,11 @@ def test_fifty_people_with_forty_answers_each_are_served_in_the_order_of_the_ref
         both.report(person, number % len(LANES), "accept" if random.random() < 0.06 else "dismiss")
         if number % 5 == 0:
             both.ring(None, plan())
+        hurried = [which for which, row in enumerate(both.reference.rows) if row.state in {"waiting", "uncertain"}]
+        if number % 7 == 0 and hurried:
+            which = random.choice(hurried)
+            is_waiting = both.reference.rows[which].state == "waiting"
+            both.somebody("try now" if is_waiting else decisions.Decision.RUN_AGAIN, which)
         if number % 50 == 0:
             both.pass_time(random.choice([1, 6, 31]))
             both.sweep()

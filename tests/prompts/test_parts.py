@@ -48,9 +48,9 @@ def sealed(row: Connection, **secrets: str) -> Connection:
     return row
 
 
-def answered(house: House) -> dict[str, Execution]:
+def answered(house: House, **told: str) -> dict[str, Execution]:
     """Let a worker do what is due, and return the executions of a new answer by action."""
-    event: PromptEvent = house.report()
+    event: PromptEvent = house.report(**told)
     for _ in range(3):
         executions.work("tests")
     return {one.binding.action: one for one in event.executions.select_related("binding") if one.binding}
@@ -59,7 +59,8 @@ def answered(house: House) -> dict[str, Execution]:
 def test_one_clouds_bad_credentials_do_not_hold_up_the_other(house: House, clouds: Connection) -> None:
     case, mail = bound(house, clouds, "case_create", CASE), bound(house, clouds, "mc_send", MAIL)
     sealed(clouds, mc_client_secret="another-secret")
-    first, second = answered(house), answered(house)
+    factories.SubscriberFactory(app=house.app, user_id="ben", traits=house.subscriber.traits)
+    first, second = answered(house), answered(house, user_id="ben")
     clouds.refresh_from_db()
 
     assert (clouds.health, clouds.attention_parts) == (Health.ATTENTION, ["Marketing Cloud"])
