@@ -253,7 +253,7 @@ def _job_of(execution: Execution, detail: dict[str, Any]) -> dict[str, Any] | No
 
 def held(connection: Connection) -> QuerySet[Execution]:
     """The executions that wait for this connection."""
-    return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=["inactive", "credentials"])
+    return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=executions.FOR_CONNECTION)
 
 
 def release(connection: Connection, choice: str, *, by: str) -> int:

@@ -458,7 +458,7 @@ def test_what_was_held_for_three_days_is_given_up_in_small_steps_and_seen(
     desk: Desk, tally: Counter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     connection = desk.connect()
-    connections.mark_attention(connection.pk, "The key was refused.")
+    connections.mark_attention(connection, "The key was refused.")
     for number in range(4):
         desk.report(user=f"u{number}")
     go(connection)
