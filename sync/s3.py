@@ -197,10 +197,13 @@ class Bucket:
                         "The store's answer breaks off, or is none of an S3 store. Look for a typo in the endpoint URL.",
                         lasting=False,
                     )
-                found += [
-                    StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
-                    for item in page.get("Contents", [])
-                ]
+                try:
+                    found += [
+                        StoredFile(item["Key"], item["ETag"].strip('"'), item["Size"], item["LastModified"])
+                        for item in page.get("Contents", [])
+                    ]
+                except KeyError as missing:
+                    raise StorageProblem(f"The store's list names a file without its {missing.args[0]}.") from None
                 if len(found) > MOST_FILES:
                     raise StorageProblem(
                         f"There are more than {MOST_FILES:,} files under “{self.location.prefix}”. Enter a longer path, or "
@@ -218,8 +221,11 @@ class Bucket:
             deadline = opened.enter_context(closing(Deadline(CHUNK_SECONDS)))
             with _in_time(deadline, CHUNK_SECONDS, _too_slow(file)), _Sentences(self.location, "read", file.key):
                 answer = self._client.get_object(Bucket=self.location.bucket, Key=file.key, IfMatch=file.etag)
-            if (answer.get("ETag", file.etag).strip('"'), answer["ContentLength"]) != (file.etag, file.size):
+            size = answer.get("ContentLength")
+            if (answer.get("ETag", file.etag).strip('"'), size) != (file.etag, file.size):
                 answer["Body"].close()
+                if size is None:
+                    raise StorageProblem(f"The store does not say how long {file.key} is (Content-Length).")
                 raise _still_written(file)
             opened.pop_all()
         return Download(self.location, file, answer["Body"], deadline)

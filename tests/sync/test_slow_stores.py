@@ -1,6 +1,7 @@
 """Stores that trickle, or have no end: whoever reads them ends all the same."""
 
 import contextlib
+import re
 import socket
 import threading
 import time
@@ -177,3 +178,26 @@ def test_an_answer_without_a_list_is_not_an_empty_bucket(
     location = Location("exports", "", REGION, httpserver.url_for("").rstrip("/"), "AKIAREADER", "secret-of-the-reader")
     with pytest.raises(StorageProblem, match="breaks off"):
         Bucket(location).files()
+
+
+@pytest.mark.parametrize("missing", ["Key", "LastModified", "ETag", "Size"])
+def test_a_list_that_leaves_out_what_a_file_is_known_by_is_told(
+    httpserver: HTTPServer, settings: Settings, missing: str
+) -> None:
+    settings.ENGAGE_PRIVATE_HOSTS = [f"{httpserver.host}:{httpserver.port}"]
+    listing = re.sub(f"<{missing}>.*</{missing}>", "", LISTING)
+    httpserver.expect_request("/exports").respond_with_data(listing, content_type="application/xml")
+    location = Location("exports", "", REGION, httpserver.url_for("").rstrip("/"), "AKIAREADER", "secret-of-the-reader")
+    with pytest.raises(StorageProblem, match=f"without its {missing}"):
+        Bucket(location).files()
+
+
+def test_a_file_of_unknown_length_is_told(httpserver: HTTPServer, settings: Settings) -> None:
+    settings.ENGAGE_PRIVATE_HOSTS = [f"{httpserver.host}:{httpserver.port}"]
+    httpserver.expect_request("/exports").respond_with_data(LISTING, content_type="application/xml")
+    pieces = Response(iter([b"user_id"]), headers={"ETag": '"e"'})
+    httpserver.expect_request("/exports/a.csv").respond_with_response(pieces)
+    location = Location("exports", "", REGION, httpserver.url_for("").rstrip("/"), "AKIAREADER", "secret-of-the-reader")
+    store = Bucket(location)
+    with pytest.raises(StorageProblem, match="Content-Length"):
+        store.open(store.files()[0])
