@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from pytest_django import Settings
 
-from connectors import breaker
+from connectors import breaker, waits
 from engage import crash
 from engage.tenancy.models import App
 from prompts import decisions, events, executions, retries, versions
@@ -290,7 +290,8 @@ def twins(
     """
     settings.ENGAGE_VENDOR_URLS = sandbox.urls
     settings.ENGAGE_RETRY_DELAYS = list(DELAYS)
-    monkeypatch.setattr(retries, "random", SimpleNamespace(random=lambda: 0.0, uniform=lambda least, _: least))
+    for module in (waits, retries):
+        monkeypatch.setattr(module, "random", SimpleNamespace(random=lambda: 0.0, uniform=lambda least, _: least))
     monkeypatch.setattr(breaker, "CALLS", 10**6)
     with stopped_clock() as clock:
         yield lambda people: Twins(live_app, sandbox, clock, people)
