@@ -20,8 +20,9 @@ bench: $(INSTALLED)  ## the engine beside the bare thing: embedded, then on a Po
 bench-pages: $(INSTALLED)  ## pages of Live at ten thousand and at ten million executions (BENCH="--many 1000000")
 	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.pages $(BENCH)
 
-bench-neighbour: $(INSTALLED)  ## does a connection that misbehaves slow down another one?
-	@$(PYTHON) -m bench.neighbour
+bench-neighbour: $(INSTALLED)  ## does a connection that misbehaves slow down another one? Embedded, then on servers of its own
+	@env -u DATABASE_URL -u CELERY_BROKER_URL -u CACHE_URL $(PYTHON) -m bench.neighbour
+	@$(PYTHON) -m chaos.servers $(PYTHON) -m bench.neighbour
 
 kill-imports: $(INSTALLED)  ## kill an import 100 times at random moments, and compare with an undisturbed one
 	ENGAGE_IMPORT_KILLS=100 $(PYTHON) -m pytest tests/sync/test_killed_imports.py
