@@ -4,6 +4,7 @@ Each is a conditional UPDATE: what has changed since the person looked is not ov
 Who may do what, the pages check; the history is written where the person is known.
 """
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 from enum import StrEnum
@@ -21,6 +22,7 @@ from engage.redaction import redact
 from prompts import bell, bindings, executions
 from prompts.events import take_limit
 from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, Execution, State
+from prompts.retries import ASKED_AGAIN, LET_GO
 from sync import traits
 
 
@@ -131,8 +133,7 @@ def try_now(execution: Execution, *, by: str) -> Execution:
         execution.refresh_from_db()
         if execution.state == State.HELD and not waits_for_a_person(execution):
             raise NotPossible(f"It waits for {execution.connection}, which is switched off or needs attention.")
-        ask = {"state": State.PENDING, "reason": "", "due_at": Now()}
-        next_try = ask if execution.job is not None else _next_try(execution)
+        next_try = ASKED_AGAIN if execution.job is not None else _next_try(execution)
         return _change(
             execution,
             Execution.objects.filter(state__in=[State.WAITING, State.HELD]),
@@ -151,7 +152,7 @@ def waits_for_a_person(held: Execution) -> bool:
     return account.active and not account.needs_attention(found[1].part if found else "")
 
 
-def _next_try(execution: Execution) -> dict[str, Any]:
+def _next_try(execution: Execution) -> Mapping[str, Any]:
     """Return the columns of what is tried at once; where it looks first, when the vendor can show what was just written."""
     found = declaration(execution)
     looks = found is not None and found[1].replay is Replay.CHECK
@@ -159,7 +160,7 @@ def _next_try(execution: Execution) -> dict[str, Any]:
         message = executions.not_shown_yet(execution)
         due_at = Now() + Value(timedelta(seconds=seconds))
         return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
-    return {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
+    return LET_GO
 
 
 def check_now(execution: Execution, *, by: str) -> Execution:
@@ -288,10 +289,7 @@ def _change(
 def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
     """Queue executions afresh: all tries before them, and whatever their age."""
     afresh = {
-        "state": State.QUEUED,
-        "reason": "",
-        "message": "",
-        "due_at": Now(),
+        **LET_GO,
         "settled_at": None,
         "attempts_made": 0,
         "polls": 0,

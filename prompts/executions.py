@@ -6,7 +6,7 @@ No transaction is open while a vendor is called. Times that decide (due, lease) 
 
 import logging
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -47,7 +47,7 @@ from prompts.models import (
     PromptEvent,
     State,
 )
-from prompts.retries import ASK_FIRST_AFTER, next_try
+from prompts.retries import ASK_FIRST_AFTER, ASKED_AGAIN, LET_GO, next_try
 from sync import inbound, traits
 
 logger = logging.getLogger(__name__)
@@ -61,9 +61,6 @@ SETTLING = "settling"
 NOW, SINCE_FIRST_WRITE = Now(), Coalesce(F("first_write_at"), Now())
 FOR_CONNECTION = frozenset({"inactive", "credentials"})
 """Reasons of what is held for its connection."""
-LET_GO: Mapping[str, Any] = {"state": State.QUEUED, "reason": "", "message": "", "due_at": NOW}
-ASKED_AGAIN: Mapping[str, Any] = {"state": State.PENDING, "reason": "", "due_at": NOW}
-"""What such an execution becomes; the second one where the vendor has accepted a job."""
 
 # --- claim ------------------------------------------------------------------------------------------
 

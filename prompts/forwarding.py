@@ -35,7 +35,7 @@ from engage.logs import about
 from engage.redaction import redact
 from engage.vault.fields import Unreadable
 from prompts.models import Batch, BatchBody, EventSource, Execution, PromptEvent, State
-from prompts.retries import ASK_FIRST_AFTER, next_try
+from prompts.retries import ASK_FIRST_AFTER, LET_GO, next_try
 
 logger = logging.getLogger(__name__)
 
@@ -342,7 +342,7 @@ def settle(batch: Batch, outcomes: Sequence[tuple[Execution, Outcome]]) -> None:
             mine = Q(state=State.RUNNING) | (Q(state__in=LATE) if outcome.result is Result.DONE else Q(pk=None))
             values = _values(outcome, made)
             if outcome.result is Result.HELD and lets_go:  # it is not as it was when the batch was sent
-                values |= {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
+                values |= LET_GO
             Execution.objects.filter(mine, pk__in=pks, batch=batch).update(**values)
         Batch.objects.filter(pk=batch.pk).update(
             finished_at=Now(), accepted=accepted, problem=problem, pause_until=_pause([each for _, each in outcomes])

@@ -1,6 +1,7 @@
 """When what failed is tried again, and when nobody tries any more."""
 
 import random
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +15,9 @@ from prompts.models import State
 
 ASK_FIRST_AFTER = timedelta(hours=72)
 """What was held for longer does not go on by itself: about an action a person is asked, and an event is no longer forwarded."""
+LET_GO: Mapping[str, Any] = {"state": State.QUEUED, "reason": "", "message": "", "due_at": Now()}
+ASKED_AGAIN: Mapping[str, Any] = {"state": State.PENDING, "reason": "", "due_at": Now()}
+"""The columns of an execution that goes on at once; the second ones where the vendor has accepted a job."""
 
 
 def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
