@@ -7,7 +7,7 @@ from django.views.decorators.cache import never_cache
 
 from engage.vault import canary
 from engage.vault.fields import Unreadable
-from prompts import executions
+from prompts import recovery
 
 
 @never_cache
@@ -29,7 +29,7 @@ def readyz(_: HttpRequest) -> JsonResponse:
             cursor.execute("SELECT 1")
         if not canary.fits():
             checks["encryption_key"] = "does not fit"
-        overdue = round(executions.oldest_overdue(), 1)
+        overdue = round(recovery.oldest_overdue(), 1)
     except Unreadable:
         checks["encryption_key"] = "does not fit"
     except Error:

@@ -20,7 +20,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 from prometheus_client.registry import Collector
 
 from connectors.models import Connection, Health
-from prompts import executions
+from prompts import recovery
 from prompts.models import CLAIMABLE, OPEN, Attempt, Execution
 
 WINDOW = timedelta(minutes=5)
@@ -57,7 +57,7 @@ class Rows(Collector):
         yield GaugeMetricFamily(
             "engage_oldest_overdue_seconds",
             "For how long the execution that is most overdue could have been worked on.",
-            value=executions.oldest_overdue(),
+            value=recovery.oldest_overdue(),
         )
         yield from self._attempts()
         yield from self._executions()

@@ -31,7 +31,7 @@ class PromptsConfig(AppConfig):
 
 
 def _resume(connection: Any, **_: Any) -> None:
-    from prompts.executions import resume
+    from prompts.retries import resume
 
     resume(connection.pk)
 
@@ -55,7 +55,7 @@ def _bring_back(connection_id: Any, **_: Any) -> None:
 
 
 def _ask_now(connection: Any, subscriber: Any, **_: Any) -> None:
-    from prompts.executions import ask_now
+    from prompts.retries import ask_now
 
     ask_now(connection.pk, subscriber.pk)
 

@@ -19,7 +19,7 @@ from connectors.failures import Rejected
 from connectors.models import Connection
 from connectors.registry import declaration
 from engage.redaction import redact
-from prompts import bell, bindings, executions
+from prompts import bell, bindings, preconditions, retries, settlement
 from prompts.events import take_limit
 from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, Execution, State
 from prompts.retries import ASKED_AGAIN, LET_GO
@@ -61,7 +61,7 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
         NotPossible: it happened, is under way, or may have happened; or the person's limit is taken by another answer.
 
     """
-    with executions.changing(execution.event_id):
+    with settlement.changing(execution.event_id):
         current = Execution.objects.select_related("event__prompt", "binding").get(pk=execution.pk)
         if current.state not in RUNS_AGAIN:
             raise NotPossible(f"It is “{current.get_state_display()}” now, so there is nothing to run again.")
@@ -75,7 +75,7 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
             return again
         _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by)
         if not current.is_forward:
-            executions.go_on(current.event_id, State.QUEUED)
+            settlement.go_on(current.event_id, State.QUEUED)
         bell.ring_on_commit(current.pk)
     current.refresh_from_db()
     return current
@@ -92,7 +92,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
         raise NotPossible("Say in a note how you know.")
     uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN)
     decided = {"decided_by": by, "decided_at": Now(), "note": note.strip()}
-    with executions.changing(execution.event_id):
+    with settlement.changing(execution.event_id):
         match decision:
             case Decision.HAPPENED:
                 done = {"state": State.DONE, "message": f"It happened, says {by}.", "may_have_acted": False}
@@ -113,7 +113,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
                 state = State.CLOSED
         if not changed:
             raise NotPossible("It does not need checking any more; look again.")
-        executions.go_on(execution.event_id, state)
+        settlement.go_on(execution.event_id, state)
         if state == State.QUEUED:
             bell.ring_on_commit(execution.pk)
     execution.refresh_from_db()
@@ -129,7 +129,7 @@ def try_now(execution: Execution, *, by: str) -> Execution:
         NotPossible: it does not wait (any more), or its connection is switched off or needs attention.
 
     """
-    with executions.changing(execution.event_id):
+    with settlement.changing(execution.event_id):
         execution.refresh_from_db()
         if execution.state == State.HELD and not waits_for_a_person(execution):
             raise NotPossible(f"It waits for {execution.connection}, which is switched off or needs attention.")
@@ -156,10 +156,10 @@ def _next_try(execution: Execution) -> Mapping[str, Any]:
     """Return the columns of what is tried at once; where it looks first, when the vendor can show what was just written."""
     found = declaration(execution)
     looks = found is not None and found[1].replay is Replay.CHECK
-    if looks and (seconds := executions.not_shown_for(execution, itself=True)):
-        message = executions.not_shown_yet(execution)
+    if looks and (seconds := preconditions.not_shown_for(execution, itself=True)):
+        message = preconditions.not_shown_yet(execution)
         due_at = Now() + Value(timedelta(seconds=seconds))
-        return {"state": State.WAITING, "reason": executions.SETTLING, "message": message, "due_at": due_at}
+        return {"state": State.WAITING, "reason": preconditions.SETTLING, "message": message, "due_at": due_at}
     return LET_GO
 
 
@@ -178,7 +178,7 @@ def check_now(execution: Execution, *, by: str) -> Execution:
 def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
     """Close an execution that waits for another try or is held. One that may have happened needs checking instead."""
     uncertain = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()}
-    with executions.changing(execution.event_id):
+    with settlement.changing(execution.event_id):
         execution.refresh_from_db()  # it may have been tried since the person looked, and its answer lost
         acted = execution.may_have_acted
         return _change(
@@ -254,14 +254,14 @@ def _job_of(execution: Execution, detail: dict[str, Any]) -> dict[str, Any] | No
 
 def held(connection: Connection) -> QuerySet[Execution]:
     """The executions that wait for this connection."""
-    return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=executions.FOR_CONNECTION)
+    return Execution.objects.filter(connection=connection, state=State.HELD, reason__in=preconditions.FOR_CONNECTION)
 
 
 def release(connection: Connection, choice: str, *, by: str) -> int:
     """Decide about the executions held for a connection that was switched on: "run", "close", or "review" (later)."""
     waiting = held(connection)
     if choice == "run":
-        return executions.let_go(waiting)
+        return retries.let_go(waiting)
     closed = 0
     if choice == "close":
         closed = waiting.filter(is_forward=True).update(**_closed(by))
@@ -275,11 +275,11 @@ def release(connection: Connection, choice: str, *, by: str) -> int:
 def _change(
     execution: Execution, rows: QuerySet[Execution], values: dict[str, Any], otherwise: str, *, ring: bool = False
 ) -> Execution:
-    with executions.changing(execution.event_id):
+    with settlement.changing(execution.event_id):
         if not rows.filter(pk=execution.pk).update(**values):
             raise NotPossible(otherwise)
         if not execution.is_forward:
-            executions.go_on(execution.event_id, State(values.get("state", execution.state)))
+            settlement.go_on(execution.event_id, State(values.get("state", execution.state)))
         if ring:
             bell.ring_on_commit(execution.pk)
     execution.refresh_from_db()

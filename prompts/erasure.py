@@ -47,7 +47,7 @@ def erase(subscriber: Subscriber, request: HttpRequest) -> None:
         StillOpen: something of theirs is not at its end; nothing was deleted.
     """
     with transaction.atomic():
-        # The events first, as whoever changes executions does (`executions.changing`): nothing of theirs is run again meanwhile.
+        # The events first, as whoever changes executions does (`settlement.changing`): nothing of theirs is run again meanwhile.
         list(PromptEvent.objects.select_for_update().filter(subscriber=subscriber.pk).order_by("pk").values_list("pk"))
         person = Subscriber.objects.select_for_update().get(pk=subscriber.pk)
         states = open_of(person)

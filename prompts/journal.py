@@ -63,7 +63,7 @@ class AttemptJournal:
         Where nothing can have happened yet, the same request keeps its key and another one gets a new one.
 
         Raises:
-            Diverged: that attempt went to another URL (another account, `prompts.executions` has told already).
+            Diverged: that attempt went to another URL (another account, `prompts.preconditions` has told already).
 
         """
         stored = self._steps.get(name, {"generation": 1, "sent": None})

@@ -1,6 +1,6 @@
 """Prompts and their bindings; events, executions and attempts.
 
-The rows of an execution are the queue (`prompts.executions`): partial indexes cover only what is open, so that they stay
+The rows of an execution are the queue (`prompts.claims`): partial indexes cover only what is open, so that they stay
 small whatever the history grows to.
 """
 

@@ -1,17 +1,19 @@
-"""When what failed is tried again, and when nobody tries any more."""
+"""When what failed is tried again, when nobody tries any more, and what goes on at once."""
 
 import random
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 from django.conf import settings
-from django.db.models import Value
-from django.db.models.functions import Now
+from django.db.models import F, QuerySet, Value
+from django.db.models.functions import Greatest, Now
 
 from connectors.runner import Outcome
 from connectors.waits import JITTER, until_the_next_try
-from prompts.models import State
+from prompts import bell
+from prompts.models import Execution, State
 
 ASK_FIRST_AFTER = timedelta(hours=72)
 """What was held for longer does not go on by itself: about an action a person is asked, and an event is no longer forwarded."""
@@ -39,3 +41,32 @@ def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
             "settled_at": Now(),
         }
     return {"due_at": Now() + Value(timedelta(seconds=max(wait, outcome.not_before)))}
+
+
+def resume(connection_id: UUID) -> int:
+    """Let the executions go on that were held for a connection that is healthy again, except those held for too long."""
+    held = Execution.objects.filter(connection=connection_id, state=State.HELD, reason="credentials")
+    return let_go(held.filter(due_at__gt=Now() - Value(ASK_FIRST_AFTER)))
+
+
+def let_go(held: QuerySet[Execution]) -> int:
+    """Queue held executions again; a job that the vendor accepted is asked about again.
+
+    One of which a part may have happened just before it was held goes on when the vendor can show that.
+    """
+    going = held.filter(job__isnull=True, may_have_acted=False).update(**LET_GO)
+    shown = Greatest(Now(), F("due_at") + Value(timedelta(seconds=settings.ENGAGE_SETTLING)))
+    going += held.filter(job__isnull=True, may_have_acted=True).update(**{**LET_GO, "due_at": shown})
+    going += held.filter(job__isnull=False).update(**ASKED_AGAIN)
+    if going:
+        bell.ring_on_commit()
+    return going
+
+
+def ask_now(connection_id: UUID, subscriber_id: int) -> int:
+    """Ask at once what became of a person's jobs at a vendor, who has just told something of them."""
+    pending = Execution.objects.filter(connection=connection_id, subscriber=subscriber_id, state=State.PENDING)
+    asked = pending.filter(due_at__gt=Now()).update(due_at=Now())
+    if asked:
+        bell.ring_on_commit()
+    return asked

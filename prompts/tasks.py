@@ -9,7 +9,7 @@ from celery import shared_task
 from django.conf import settings
 from django.utils import timezone
 
-from prompts import bell, bindings, executions, forwarding
+from prompts import bell, bindings, executions, forwarding, recovery
 
 # At most half of a process's threads forward: actions go on while an analytics vendor is slow.
 forwarding_places = threading.BoundedSemaphore(max(1, settings.ENGAGE_WORKER_THREADS // 2))
@@ -32,7 +32,7 @@ def sweep() -> None:
 
     Nothing else rings for forwards: what came in between two ticks is what goes in one batch.
     """
-    for _ in range(executions.sweep()):
+    for _ in range(recovery.sweep()):
         bell.ring()
     for connection_id in forwarding.sweep():
         bell.ring_for_forwards(connection_id)

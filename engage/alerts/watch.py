@@ -18,7 +18,7 @@ from connectors.models import Connection, Health
 from engage.alerts.models import Alert, AlertRules, Kind
 from engage.tenancy import mail
 from engage.tenancy.models import App
-from prompts import executions
+from prompts import recovery
 from prompts.models import HELD_FOR_A_PERSON, Execution, State
 
 SETTLED = timedelta(minutes=5)
@@ -39,7 +39,7 @@ class Wrong(NamedTuple):
 
 def watch(now: datetime) -> int:
     """Look at every App. Returns how many e-mails left."""
-    late = executions.overdue_apps(2 * settings.ENGAGE_LEASE)
+    late = recovery.overdue_apps(2 * settings.ENGAGE_LEASE)
     sent = 0
     for app in App.objects.select_related("company"):
         rules = AlertRules.of(app)

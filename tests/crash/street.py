@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from connectors.models import Connection
 from engage.tenancy.models import App
-from prompts import executions, versions
+from prompts import executions, recovery, versions
 from prompts.models import CLAIMABLE, Attempt, Execution, PromptEvent, State
 from tests import factories
 from tests.crash.victim import report
@@ -100,7 +100,7 @@ class Street:
         """Let another worker and its sweep go on until nothing is left to be done by itself."""
         for _ in range(ROUNDS):
             time_passes()
-            executions.sweep()
+            recovery.sweep()
             executions.work("another")
             if not Execution.objects.filter(state__in=[*CLAIMABLE, State.RUNNING]).exists():
                 return

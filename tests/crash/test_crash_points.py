@@ -20,7 +20,7 @@ from connectors import breaker, connections
 from connectors.models import Connection, Health
 from connectors.vendors.cleeng import ApplyCoupon
 from engage import crash
-from prompts import executions
+from prompts import executions, preconditions, recovery
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, Execution, PromptEvent, State
 from tests import factories
@@ -202,7 +202,7 @@ def _without_write_begun(street: Street, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def _without_the_sweep(street: Street, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(executions, "_return_lease", lambda _: None)
+    monkeypatch.setattr(recovery, "_return_lease", lambda _: None)
 
 
 CONTROLS = {
@@ -285,16 +285,16 @@ def test_a_late_repeat_does_not_undo_a_later_answer(
     first = Execution.objects.get(position=0)
     executions_of_first = Execution.objects.filter(pk=first.pk)
     executions_of_first.update(lease_until=timezone.now() - timedelta(seconds=1))
-    executions.sweep()
+    recovery.sweep()
     executions_of_first.update(due_at=timezone.now() + timedelta(hours=2))
     street.person.traits |= {"plan": "silver"}
     street.person.save()
     street.event_id = uuid4()
     street.report()
     executions.work("another")
-    executions_of_first.update(created_at=timezone.now() - 2 * executions.OVERTAKEN_AFTER)
+    executions_of_first.update(created_at=timezone.now() - 2 * preconditions.OVERTAKEN_AFTER)
     if not guarded:
-        monkeypatch.setattr(executions, "OVERTAKEN_AFTER", timedelta(days=1))
+        monkeypatch.setattr(preconditions, "OVERTAKEN_AFTER", timedelta(days=1))
     street.go_on()
     plans = [effect["detail"]["value"]["plan"] for effect in street.sandbox.effects(EFFECTS[NATURAL][0])]
     assert plans == (["gold", "silver"] if guarded else ["gold", "silver", "gold"])

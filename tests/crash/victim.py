@@ -21,7 +21,7 @@ from connectors.base import Action, Category, Connector, Json, ProbeLine, Replay
 from connectors.http import Api
 from engage import crash
 from engage.tenancy.models import App
-from prompts import events, executions, forwarding
+from prompts import events, executions, forwarding, recovery, settlement
 from sync import imports, inbound, pushes, rereads
 from sync.models import Source
 from tests.connectors.tellers import Slipping
@@ -36,7 +36,7 @@ class Credit(Action):
 
     key, label = "credit", "Credit"
     needs = all_of("customer")
-    replay, replay_proof, key_kept = Replay.KEY, "The sandbox keeps keys.", executions.REPORT_WITHIN
+    replay, replay_proof, key_kept = Replay.KEY, "The sandbox keeps keys.", settlement.REPORT_WITHIN
 
     def perform(self, api: Api, user: Json, inputs: Values) -> str:
         return f"Credit {api.post('credits', str(user['customer']), json={})['id']} is given"
@@ -86,7 +86,7 @@ def work() -> None:
 
 def sweep() -> None:
     """What the beat's tick does."""
-    executions.sweep()
+    recovery.sweep()
 
 
 def forward(connection_id: UUID) -> None:

@@ -16,7 +16,7 @@ from connectors import breaker, connections, limits
 from connectors.failures import Paused
 from connectors.models import Connection
 from engage.audit.models import Entry
-from prompts import executions, pauses
+from prompts import claims, executions, pauses, recovery
 from prompts.models import Attempt, BindingDay, Execution, State
 from tests import factories
 from tests.prompts.conftest import CUSTOMER, House
@@ -66,7 +66,7 @@ def report(house: House, name: str) -> Execution:
 def carried_out(execution: Execution) -> Execution:
     """Let a worker do what is due, and the sweep come by."""
     executions.work("tests")
-    executions.sweep()
+    recovery.sweep()
     return Execution.objects.get(pk=execution.pk)
 
 
@@ -111,7 +111,7 @@ class TestOpening:
 
     def test_what_was_claimed_just_before_is_put_back(self, house: House) -> None:
         execution = report(house, "ben")
-        claimed = executions.claim("tests")
+        claimed = claims.claim("tests")
         assert claimed is not None
         claimed.connection.closed_until = timezone.now() + timedelta(seconds=20)  # type: ignore[union-attr]
         claimed.connection.save()  # type: ignore[union-attr]
@@ -127,9 +127,9 @@ class TestOpening:
     def test_nothing_of_it_is_claimed_and_nothing_is_late(self, house: House) -> None:
         opened(house)
         execution = report(house, "ben")
-        assert executions.claim("tests") is None
-        assert executions.claim("tests", execution.pk) is None
-        assert executions.oldest_overdue() == 0
+        assert claims.claim("tests") is None
+        assert claims.claim("tests", execution.pk) is None
+        assert recovery.oldest_overdue() == 0
 
     def test_nine_do_not(self, house: House) -> None:
         had(house.connection, *[True] * 8)
@@ -262,7 +262,7 @@ class TestProbe:
         nobody.subscriber.traits = {}
         nobody.subscriber.save()
         pause_is_over(house)
-        claimed = executions.claim("tests", nobody.pk)
+        claimed = claims.claim("tests", nobody.pk)
         assert claimed is not None
         executions.carry_out(claimed)  # and nothing else: the tenth comes back within a tenth of a second
         claimed.refresh_from_db()
@@ -316,7 +316,7 @@ class TestProbe:
 class TestWhatWaits:
     def put_back(self, house: House, execution: Execution) -> Execution:
         """Let a pause begin just after this was claimed."""
-        claimed = executions.claim("tests", execution.pk)
+        claimed = claims.claim("tests", execution.pk)
         assert claimed is not None
         Connection.objects.update(closed_until=timezone.now() + timedelta(seconds=30))
         claimed.connection = connection_of(house)

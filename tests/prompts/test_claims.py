@@ -7,7 +7,7 @@ import pytest
 from pytest_django import Settings
 
 from engage.tenancy.models import App
-from prompts import executions, versions
+from prompts import claims, executions, versions
 from prompts.models import Execution, State
 from sync.models import Subscriber
 from tests import factories
@@ -51,7 +51,7 @@ def handed(live_app: App, vendor: FakeVendor) -> Execution:
 
 
 def work() -> None:
-    claimed = executions.claim("tests")
+    claimed = claims.claim("tests")
     assert claimed is not None
     executions.carry_out(claimed)
 

@@ -19,7 +19,7 @@ from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
 from engage import bell
 from engage.tenancy.models import DeliveryMode
-from prompts import decisions, events, executions
+from prompts import claims, decisions, events, executions, recovery, settlement
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
 from tests import factories
@@ -194,10 +194,10 @@ def test_a_wish_for_less_is_granted_three_times(house: House, wish: str, made: i
 def test_a_pause_after_a_lost_answer_does_not_shorten_the_time_that_the_write_needs_to_show(house: House) -> None:
     house.bind()
     event = house.report()
-    claimed = executions.claim("tests")
+    claimed = claims.claim("tests")
     assert claimed is not None
     paused = Outcome(Result.WAITING, "Not our turn.", after=12, not_before=30, may_have_acted=True, spent=False)
-    executions.settle(claimed, None, paused)
+    settlement.settle(claimed, None, paused)
     assert (first_of(event).due_at - timezone.now()).total_seconds() > 28  # type: ignore[operator]
 
 
@@ -354,23 +354,23 @@ class TestClaim:
     def test_an_execution_is_claimed_once(self, house: House) -> None:
         house.bind()
         house.report()
-        claimed = executions.claim("one")
+        claimed = claims.claim("one")
         assert claimed is not None
         assert (claimed.worker, claimed.fence, claimed.state) == ("one", 1, State.RUNNING)
-        assert executions.claim("two") is None
+        assert claims.claim("two") is None
 
     def test_what_is_not_due_is_left(self, house: House) -> None:
         house.bind()
         house.report()
         Execution.objects.update(due_at=timezone.now() + timedelta(seconds=30))
-        assert executions.claim("one") is None
+        assert claims.claim("one") is None
 
     def test_what_has_become_due_a_moment_ago_is_claimed(self, house: House) -> None:
         house.bind()
         house.report()
         for _ in range(30):
             Execution.objects.update(state=State.QUEUED, due_at=timezone.now())
-            assert executions.claim("one") is not None
+            assert claims.claim("one") is not None
 
     def test_a_person_is_served_one_at_a_time_in_an_account(self, house: House) -> None:
         house.prompt.limit = "none"
@@ -378,8 +378,8 @@ class TestClaim:
         house.bind()
         house.report()
         house.report()
-        assert executions.claim("one") is not None
-        assert executions.claim("two") is None
+        assert claims.claim("one") is not None
+        assert claims.claim("two") is None
         with pytest.raises(IntegrityError), transaction.atomic():
             Execution.objects.filter(state=State.QUEUED).update(state=State.RUNNING)
 
@@ -389,14 +389,14 @@ class TestClaim:
         house.bind()
         house.report(user_id="early")
         late = house.report()
-        assert executions.claim("one", first_of(late).pk).pk == first_of(late).pk  # type: ignore[union-attr]
+        assert claims.claim("one", first_of(late).pk).pk == first_of(late).pk  # type: ignore[union-attr]
 
 
 class TestFence:
     def test_a_worker_that_lost_its_claim_sends_nothing(self, house: House) -> None:
         house.bind()
         event = house.report()
-        claimed = executions.claim("slow")
+        claimed = claims.claim("slow")
         assert claimed is not None
         Execution.objects.filter(pk=claimed.pk).update(fence=7)
         executions.carry_out(claimed)
@@ -410,7 +410,7 @@ class TestFence:
     ) -> None:
         house.bind()
         house.report()
-        claimed = executions.claim("slow")
+        claimed = claims.claim("slow")
         assert claimed is not None
         lease_until = timezone.now() + timedelta(seconds=django_settings.ENGAGE_LEASE - seconds)
         Execution.objects.filter(pk=claimed.pk).update(lease_until=lease_until)
@@ -425,7 +425,7 @@ class TestFence:
     def test_a_write_that_begins_while_the_lease_is_being_returned_is_refused(self, house: House) -> None:
         house.bind()
         house.report()
-        claimed = executions.claim("slow")
+        claimed = claims.claim("slow")
         assert claimed is not None
         attempt = Attempt.objects.create(
             execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
@@ -441,7 +441,7 @@ class TestFence:
             return "begun"
 
         with ThreadPoolExecutor(1) as worker:
-            with executions.changing(claimed.event_id):
+            with settlement.changing(claimed.event_id):
                 held = Attempt.objects.select_for_update().get(pk=attempt.pk)
                 begins = worker.submit(begin)
                 with pytest.raises(TimeoutError):  # it waits: what it sees of the execution is what was before
@@ -458,7 +458,7 @@ class TestFence:
     ) -> None:
         house.bind()
         house.report()
-        claimed = executions.claim("stalled")
+        claimed = claims.claim("stalled")
         assert claimed is not None
         Execution.objects.filter(pk=claimed.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
 
@@ -469,7 +469,7 @@ class TestFence:
                 connection.close()
 
         with ThreadPoolExecutor(1) as worker:
-            with executions.changing(claimed.event_id):
+            with settlement.changing(claimed.event_id):
                 # As whoever returns the lease: it has looked for an attempt and found none.
                 Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, lease_until=None)
                 wakes = worker.submit(wake)
@@ -482,13 +482,13 @@ class TestFence:
     def test_a_late_success_settles_what_waits_for_another_try(self, house: House) -> None:
         house.bind()
         event = house.report()
-        claimed = executions.claim("slow")
+        claimed = claims.claim("slow")
         assert claimed is not None
         attempt = Attempt.objects.create(
             execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
         )
         Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, fence=9, may_have_acted=True)
-        executions.settle(claimed, attempt, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
+        settlement.settle(claimed, attempt, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
         assert first_of(event).state == State.DONE
         assert Attempt.objects.get().outcome == "done"
 
@@ -497,7 +497,7 @@ class TestRecovery:
     def dead_worker(self, house: House, *, wrote: bool) -> Execution:
         house.bind()
         house.report()
-        claimed = executions.claim("dead")
+        claimed = claims.claim("dead")
         assert claimed is not None
         attempt = Attempt.objects.create(execution=claimed, number=1, fence=1, worker="dead", started_at=timezone.now())
         if wrote:
@@ -509,14 +509,14 @@ class TestRecovery:
 
     def test_a_dead_worker_that_had_written_nothing_is_replaced(self, house: House) -> None:
         execution = self.dead_worker(house, wrote=False)
-        assert executions.sweep() == 1
+        assert recovery.sweep() == 1
         execution.refresh_from_db()
         assert (execution.state, execution.may_have_acted, execution.attempts_made) == (State.WAITING, False, 1)
         assert carried_out(execution.event).state == State.DONE
 
     def test_a_dead_worker_that_had_begun_to_write_may_have_acted(self, house: House) -> None:
         execution = self.dead_worker(house, wrote=True)
-        executions.sweep()
+        recovery.sweep()
         execution.refresh_from_db()
         assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
         assert (execution.due_at - timezone.now()).total_seconds() > 25  # type: ignore[operator]
@@ -525,7 +525,7 @@ class TestRecovery:
         execution = self.dead_worker(house, wrote=True)
         attempt = Attempt.objects.get()
         assert attempt.write_begun_with is not None
-        executions.sweep()
+        recovery.sweep()
         execution.refresh_from_db()
         attempt.refresh_from_db()
         assert execution.steps["write"]["sent"]["url"] == "https://api.cleeng.com/x"
@@ -535,16 +535,16 @@ class TestRecovery:
     def test_a_poison_execution_ends(self, house: House) -> None:
         execution = self.dead_worker(house, wrote=False)
         Execution.objects.update(attempts_made=10)
-        executions.sweep()
+        recovery.sweep()
         execution.refresh_from_db()
         assert execution.state == State.GAVE_UP
 
     def test_overdue_work_is_seen_without_a_worker(self, house: House) -> None:
-        assert executions.oldest_overdue() == 0
+        assert recovery.oldest_overdue() == 0
         house.bind()
         house.report()
         Execution.objects.update(due_at=timezone.now() - timedelta(seconds=100))
-        assert 99 < executions.oldest_overdue() < 102
+        assert 99 < recovery.oldest_overdue() < 102
 
 
 class TestSwitch:

@@ -29,7 +29,7 @@ from connectors.times import milliseconds
 from engage import dashboard
 from engage.tenancy.models import App, DeliveryMode, KeyKind
 from engage.tenancy.roles import Role
-from prompts import decisions, events, executions, forwarding, live, tasks, versions
+from prompts import claims, decisions, events, executions, forwarding, live, recovery, tasks, versions
 from prompts.models import Batch, BatchBody, Execution, LimitTaken, Prompt, PromptEvent, State
 from tests import factories
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, Heard, fake_vendor
@@ -621,17 +621,17 @@ def test_a_repeat_carries_the_same_key_and_time(desk: Desk, tally: Counter) -> N
 def test_actions_do_not_wait_behind_forwards(desk: Desk, tally: Counter) -> None:
     desk.connect()
     desk.report()
-    assert list(executions.due()) == []
-    assert executions.claim("tests") is None
+    assert list(claims.due()) == []
+    assert claims.claim("tests") is None
 
 
 def test_an_overdue_forward_is_seen_without_a_worker(desk: Desk, tally: Counter) -> None:
     connection = desk.connect()
     desk.report()
     Execution.objects.update(due_at=timezone.now() - timedelta(seconds=100))
-    assert 99 < executions.oldest_overdue() < 102
+    assert 99 < recovery.oldest_overdue() < 102
     Connection.objects.filter(pk=connection.pk).update(health=Health.ATTENTION)
-    assert executions.oldest_overdue() == 0
+    assert recovery.oldest_overdue() == 0
 
 
 # --- what people see --------------------------------------------------------------------------------------------------------

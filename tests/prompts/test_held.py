@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from connectors import connections
 from connectors.models import Connection, Health
-from prompts import executions, forwarding
+from prompts import claims, executions, forwarding
 from prompts.models import BindingDay, Execution, State
 from tests.connectors.fake_vendor import Call, Heard
 from tests.prompts.conftest import House
@@ -33,7 +33,7 @@ def told_to_wait(house: House, **why: Any) -> Execution:
     house.bind()
     house.report()
     Connection.objects.update(**why)
-    claimed = executions.claim("slow")
+    claimed = claims.claim("slow")
     assert claimed is not None
     return claimed
 
@@ -145,7 +145,7 @@ class TestSavedMeanwhile:
     def test_the_new_key_is_not_told_to_be_refused_and_is_tried(self, shop: Shop) -> None:
         execution = shop.planned("charge")
         shop.vendor.by_shape = self.takes_another
-        claimed = executions.claim("slow")
+        claimed = claims.claim("slow")
         assert claimed is not None
         executions.carry_out(claimed)
         execution.refresh_from_db()

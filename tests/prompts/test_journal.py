@@ -13,7 +13,7 @@ from pytest_django import Settings
 from connectors import registry
 from connectors.models import Connection
 from engage.tenancy.models import App
-from prompts import decisions, events, executions, versions
+from prompts import claims, decisions, events, executions, recovery, retries, versions
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, Execution, LimitTaken, PromptEvent, State
 from sync.models import Subscriber
@@ -183,7 +183,7 @@ class TestKey:
             execution, _ = shop.play(execution)
             assert (execution.state, execution.may_have_acted) == (State.HELD, True)
             Connection.objects.update(health="healthy")
-            executions.resume(shop.connection.pk)
+            retries.resume(shop.connection.pk)
         else:
             execution, _ = shop.play(execution, charge(), broken=between)
             assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
@@ -200,7 +200,7 @@ class TestKey:
         )
         Attempt.objects.update(finished_at=None, outcome="")
         Subscriber.objects.update(traits={"customer": "c-2", "plan": "none"})
-        executions.sweep()
+        recovery.sweep()
         execution, second = shop.play(execution, charge())
         assert execution.state == State.DONE
         assert key_of(first) == key_of(second)
@@ -261,7 +261,7 @@ class TestAccount:
         execution, _ = shop.play(shop.planned("charge"), charge(), broken=RESET)
         assert execution.connection_generation == 4
         Execution.objects.update(state=State.RUNNING, lease_until=timezone.now() - timedelta(seconds=1))
-        executions.sweep()
+        recovery.sweep()
         assert shop.play(execution, charge())[0].state == State.DONE
 
 
@@ -306,7 +306,7 @@ class TestNever:
         execution, _ = shop.play(shop.planned("send_gift"), self.GIFT, broken=broken)
         assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
         assert LimitTaken.objects.exists()
-        assert executions.claim("tests") is None
+        assert claims.claim("tests") is None
 
     def test_what_never_arrived_is_tried_again(self, shop: Shop) -> None:
         execution, _ = shop.play(shop.planned("send_gift"), self.GIFT, broken=Broken("", 429, "{}"))
@@ -319,7 +319,7 @@ class TestNever:
         Execution.objects.update(
             state=State.RUNNING, may_have_acted=False, lease_until=timezone.now() - timedelta(seconds=1)
         )
-        executions.sweep()
+        recovery.sweep()
         execution.refresh_from_db()
         assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
 

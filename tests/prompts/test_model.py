@@ -23,7 +23,7 @@ from pytest_django import Settings
 from connectors import breaker, waits
 from engage import crash
 from engage.tenancy.models import App
-from prompts import decisions, events, executions, retries, versions
+from prompts import claims, decisions, events, executions, recovery, retries, versions
 from prompts.models import Attempt, Execution
 from prompts.order import STOPPED
 from tests import factories
@@ -159,7 +159,7 @@ class Twins:
     def ring(self, first: UUID | None, plan: Plan) -> bool:
         """A worker hears a bell that names an execution, or none, and takes one. Returns whether there was one."""
         possible = [row for row in self.reference.claimable() if first is None or row is self.row(first)]
-        claimed = executions.claim("tests", first)
+        claimed = claims.claim("tests", first)
         assert (claimed is not None) == bool(possible)
         if claimed is None:
             return False
@@ -192,9 +192,9 @@ class Twins:
                     raise Killed
                 self.clock.go_on(LEASE + 1)
                 self.sandbox.store.clear(faults_only=True)  # by now it is shown
-                executions.sweep()
+                recovery.sweep()
                 self.clock.go_on(1)
-                if plan.late.other and (again := executions.claim("another", claimed.pk)):
+                if plan.late.other and (again := claims.claim("another", claimed.pk)):
                     self._carry_out(again, plan.late.other)
 
         point = "write.answered" if plan.late else plan.dies
@@ -221,7 +221,7 @@ class Twins:
 
     def sweep(self) -> None:
         """Beat's tick is heard."""
-        executions.sweep()
+        recovery.sweep()
         self.reference.sweep()
 
     def somebody(self, what: str, which: int) -> None:

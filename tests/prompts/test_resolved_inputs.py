@@ -14,7 +14,7 @@ from connectors.base import RESOLVED
 from connectors.models import Connection
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
-from prompts import bindings, executions, trying
+from prompts import bindings, claims, executions, trying
 from prompts.models import Binding, Execution, Prompt, State
 from tests import factories
 from tests.connectors.fake_vendor import Broken, Call, FakeVendor, fake_vendor
@@ -85,7 +85,7 @@ def carried_out(app: App) -> Execution:
     """Answer the prompt, be the worker, and return what came of it."""
     answer = Caller(app).post("/events", event("stay"))
     assert answer.status_code == 202, answer.content
-    execution = executions.claim("tests")
+    execution = claims.claim("tests")
     assert execution is not None
     executions.carry_out(execution)
     return Execution.objects.order_by("-created_at")[0]

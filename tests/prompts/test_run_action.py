@@ -11,7 +11,7 @@ from kombu import Producer
 from pytest_django import Settings
 
 from connectors.times import milliseconds
-from prompts import executions
+from prompts import claims, executions
 from prompts.models import Execution, PromptEvent, State
 from sync.models import Subscriber
 from tests import factories
@@ -55,7 +55,7 @@ def test_it_waits_for_a_worker_that_heard_the_bell_first(
     claimed = threading.Event()
 
     def carry_out() -> None:
-        execution = executions.claim("another worker")
+        execution = claims.claim("another worker")
         claimed.set()
         assert execution is not None
         executions.carry_out(execution)

@@ -9,7 +9,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from engage.tenancy.roles import Role
-from prompts import again, decisions, executions
+from prompts import again, claims, decisions, executions, preconditions, retries
 from prompts.models import Attempt, BindingDay, Execution, State
 from tests import factories
 from tests.clock import Clock, stopped_clock
@@ -38,7 +38,7 @@ def house(house: House) -> House:
 
 
 def work() -> None:
-    while (claimed := executions.claim("tests")) is not None:
+    while (claimed := claims.claim("tests")) is not None:
         executions.carry_out(claimed)
 
 
@@ -145,7 +145,7 @@ def test_what_was_held_just_after_a_part_of_it_may_have_happened_waits_too(house
     execution = lost(house)
     Execution.objects.update(state=State.HELD, reason="credentials", due_at=clock.now)
     clock.go_on(5)
-    executions.resume(house.connection.pk)
+    retries.resume(house.connection.pk)
     assert comes_due_after(execution, clock) == pytest.approx(25, abs=0.01)
 
 
@@ -191,14 +191,14 @@ def test_others_are_not_kept_waiting(house: House, clock: Clock) -> None:
 def test_a_dead_workers_write_counts_from_its_beginning(house: House, clock: Clock) -> None:
     execution = carried_out(house)
     Attempt.objects.update(finished_at=None, outcome="lost")
-    assert executions.not_shown_for(execution, itself=True) == pytest.approx(30, abs=0.01)
-    assert executions.not_shown_for(execution, itself=False) == 0
+    assert preconditions.not_shown_for(execution, itself=True) == pytest.approx(30, abs=0.01)
+    assert preconditions.not_shown_for(execution, itself=False) == 0
 
 
 def test_it_is_found_by_way_of_the_person(house: House) -> None:
     execution = carried_out(house)
     with CaptureQueriesContext(connection) as asked:
-        executions.not_shown_for(execution, itself=False)
+        preconditions.not_shown_for(execution, itself=False)
     [statement] = asked.captured_queries
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":

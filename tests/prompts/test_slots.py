@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from connectors import registry
 from engage.startup import begin
-from prompts import executions
+from prompts import claims, recovery
 from prompts.models import Binding, Execution, State
 from tests import factories
 from tests.connectors.throwaway import Throwaway
@@ -29,7 +29,7 @@ def queued(count: int, **fields: object) -> list[Execution]:
 
 
 def claimed(count: int) -> list[Execution]:
-    found = [executions.claim(f"worker-{number}") for number in range(count)]
+    found = [claims.claim(f"worker-{number}") for number in range(count)]
     return [execution for execution in found if execution is not None]
 
 
@@ -47,8 +47,8 @@ def test_a_connection_of_which_nothing_is_running_has_its_turn_however_long_the_
     running = claimed(8)
     late = queued(1)[0]
     Execution.objects.filter(pk=running[0].pk).update(state=State.DONE)
-    assert executions.claim("another", in_turn=True) == late
-    following = executions.claim("another", in_turn=True)
+    assert claims.claim("another", in_turn=True) == late
+    following = claims.claim("another", in_turn=True)
     assert following is not None
     assert following.connection_id in {slow[0].connection_id, slower[0].connection_id}
 
@@ -65,7 +65,7 @@ def test_the_one_that_the_bell_names_waits_for_a_slot_as_well() -> None:
     waiting = queued(5)
     claimed(4)
     left = next(execution for execution in waiting if Execution.objects.get(pk=execution.pk).state == State.QUEUED)
-    assert executions.claim("another", left.pk) is None
+    assert claims.claim("another", left.pk) is None
 
 
 def test_no_slot_is_taken_twice_whoever_tries() -> None:
@@ -105,13 +105,13 @@ def test_a_vendor_that_carries_out_fewer_together_gets_fewer(monkeypatch: pytest
 
 def test_what_queues_behind_its_own_slots_is_not_late() -> None:
     queued(6)
-    assert executions.due().count() == 6
+    assert claims.due().count() == 6
     claimed(4)
-    assert executions.due().count() == 0
-    assert executions.oldest_overdue() == 0
-    assert executions.sweep() == 0
+    assert claims.due().count() == 0
+    assert recovery.oldest_overdue() == 0
+    assert recovery.sweep() == 0
     queued(1)
-    assert executions.sweep() == 1
+    assert recovery.sweep() == 1
 
 
 @pytest.mark.django_db(transaction=True)
@@ -123,7 +123,7 @@ def test_workers_that_claim_in_the_same_instant_keep_to_the_slots() -> None:
     def worker(name: str) -> None:
         together.wait()
         try:
-            while executions.claim(name) is not None:
+            while claims.claim(name) is not None:
                 pass
         finally:
             databases.close_all()

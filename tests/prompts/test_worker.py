@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 from kombu import Producer
 
-from prompts import bell, executions
+from prompts import bell, recovery
 from prompts.models import Execution, State
 from tests.prompts.conftest import House
 from tests.worker import wait_until, worker
@@ -90,7 +90,7 @@ def test_a_worker_killed_in_mid_call_is_replaced_and_nothing_is_doubled(house: H
         wait_until(lambda: bool(house.sandbox.effects()))
         first.kill()
     Execution.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
-    executions.sweep()
+    recovery.sweep()
     execution = event.executions.get()
     assert (execution.state, execution.may_have_acted) == (State.WAITING, True)
     Execution.objects.update(due_at=timezone.now())

@@ -16,7 +16,7 @@ from connectors.models import Connection
 from connectors.registry import all_connectors, connector_or_none
 from engage.tenancy.models import App
 from engage.vault.fields import Unreadable
-from prompts import events, executions
+from prompts import claims, events, executions
 from prompts.api import waiting
 from prompts.models import EventSource, Execution, State
 from prompts.states import sentence
@@ -122,7 +122,7 @@ class Command(BaseCommand):
             )
         except TraitError as error:
             raise wrong(f"--user: {' '.join(error.errors.values())}") from None
-        if (claimed := executions.claim("run_action", execution.pk)) is not None:
+        if (claimed := claims.claim("run_action", execution.pk)) is not None:
             executions.carry_out(claimed)
         # A worker may have heard the bell first, or be busy with another action of this person.
         under_way = Execution.objects.filter(pk=execution.pk, state__in=[State.QUEUED, State.RUNNING])
