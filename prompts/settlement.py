@@ -19,11 +19,12 @@ from connectors.registry import declaration
 from connectors.runner import Outcome, Result
 from engage import crash
 from engage.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
-from prompts import bell, order, preconditions
+from prompts import bell, order
 from prompts.events import give_limit_back
 from prompts.journal import AttemptJournal, held
 from prompts.models import NOTHING_HAPPENED, Attempt, AttemptBody, Execution, PromptEvent, State
-from prompts.retries import ASKED_AGAIN, LET_GO, next_try
+from prompts.preconditions import FOR_CONNECTION, give_day_back, waits_for
+from prompts.retries import let_go, next_try
 from sync import inbound
 
 logger = logging.getLogger(__name__)
@@ -69,15 +70,9 @@ def settle(
         connections.mark_attention(execution.connection, outcome.message, outcome.failed_parts)
     outcome = _counted_once(execution, outcome)
     crash.point("settle.next")
-    with _as_its_connection_is(execution, outcome, asked=asked) as stays, changing(execution.event_id):
-        outcome = stays or replace(outcome, spent=not asked)
+    with _as_its_connection_is(execution, outcome, asked=asked) as (outcome, goes_on), changing(execution.event_id):
         tried = asked and execution.job is None and outcome.spent
         values = _values(execution, outcome, tried=tried)
-        if stays is None:
-            values |= LET_GO if execution.job is None else ASKED_AGAIN
-            if outcome.may_have_acted:  # the vendor's read may not show it yet
-                values["due_at"] = Now() + Value(timedelta(seconds=settings.ENGAGE_SETTLING))
-            bell.ring_on_commit(execution.pk)
         settled = _settle(values, execution=execution.pk, fence=execution.fence)
         if not settled and outcome.result is Result.DONE:
             late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
@@ -89,8 +84,10 @@ def settle(
             else:
                 attempt.delete()  # it was not our turn: nothing was tried
         if settled and not outcome.spent:
-            preconditions.give_day_back(execution)
+            give_day_back(execution)
         crash.point("settle.written")
+        if settled and goes_on:
+            let_go(Execution.objects.filter(pk=execution.pk))
         if settled:
             go_on(execution.event_id, State(values["state"]))
         if settled and attempt is not None and outcome.confirmed and execution.connection:
@@ -104,21 +101,20 @@ def settle(
 
 
 @contextmanager
-def _as_its_connection_is(execution: Execution, outcome: Outcome, *, asked: bool) -> Iterator[Outcome | None]:
-    """Give the outcome; None where it is to be held for a connection that is not as the worker loaded it, and lets it go.
+def _as_its_connection_is(execution: Execution, outcome: Outcome, *, asked: bool) -> Iterator[tuple[Outcome, bool]]:
+    """Give the outcome, and whether what is held goes on at once: its connection is not as the worker loaded it, and lets it go.
 
     Whoever lets held executions go changes the connection's row first. So they find this one held, or it is found here.
     """
-    if (
-        execution.connection_id is None
-        or outcome.result is not Result.HELD
-        or outcome.reason not in preconditions.FOR_CONNECTION
-    ):
-        yield outcome
+    if execution.connection_id is None or outcome.result is not Result.HELD or outcome.reason not in FOR_CONNECTION:
+        yield outcome, False
         return
     with transaction.atomic():
-        waits = preconditions.waits_for(connections.held_still(execution.connection_id), execution)
-        yield outcome if waits and asked else waits
+        waits = waits_for(connections.held_still(execution.connection_id), execution)
+        if waits is None:  # what was asked with another key than today's was no try
+            yield replace(outcome, spent=not asked), True
+        else:
+            yield outcome if asked else waits, False
 
 
 def _counted_once(execution: Execution, outcome: Outcome) -> Outcome:
