@@ -4,8 +4,8 @@ Each is a conditional UPDATE: what has changed since the person looked is not ov
 Who may do what, the pages check; the history is written where the person is known.
 """
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from enum import StrEnum
 from typing import Any
@@ -61,7 +61,7 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
         NotPossible: it happened, is under way, or may have happened; or the person's limit is taken by another answer.
 
     """
-    with settlement.changing(execution.event_id):
+    with _changing(execution):
         current = Execution.objects.select_related("event__prompt", "binding").get(pk=execution.pk)
         if current.state not in RUNS_AGAIN:
             raise NotPossible(f"It is “{current.get_state_display()}” now, so there is nothing to run again.")
@@ -77,7 +77,7 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
         if not current.is_forward:
             settlement.go_on(current.event_id, State.QUEUED)
         bell.ring_on_commit(current.pk)
-    current.refresh_from_db()
+        current.refresh_from_db()
     return current
 
 
@@ -92,7 +92,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
         raise NotPossible("Say in a note how you know.")
     uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN)
     decided = {"decided_by": by, "decided_at": Now(), "note": note.strip()}
-    with settlement.changing(execution.event_id):
+    with _changing(execution):
         match decision:
             case Decision.HAPPENED:
                 done = {"state": State.DONE, "message": f"It happened, says {by}.", "may_have_acted": False}
@@ -116,7 +116,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
         settlement.go_on(execution.event_id, state)
         if state == State.QUEUED:
             bell.ring_on_commit(execution.pk)
-    execution.refresh_from_db()
+        execution.refresh_from_db()
     return execution
 
 
@@ -129,7 +129,7 @@ def try_now(execution: Execution, *, by: str) -> Execution:
         NotPossible: it does not wait (any more), or its connection is switched off or needs attention.
 
     """
-    with settlement.changing(execution.event_id):
+    with _changing(execution):
         execution.refresh_from_db()
         if execution.state == State.HELD and not waits_for_a_person(execution):
             raise NotPossible(f"It waits for {execution.connection}, which is switched off or needs attention.")
@@ -178,7 +178,7 @@ def check_now(execution: Execution, *, by: str) -> Execution:
 def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
     """Close an execution that waits for another try or is held. One that may have happened needs checking instead."""
     uncertain = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()}
-    with settlement.changing(execution.event_id):
+    with _changing(execution):
         execution.refresh_from_db()  # it may have been tried since the person looked, and its answer lost
         acted = execution.may_have_acted
         return _change(
@@ -272,17 +272,32 @@ def release(connection: Connection, choice: str, *, by: str) -> int:
     return closed
 
 
+@contextmanager
+def _changing(execution: Execution) -> Iterator[None]:
+    """`settlement.changing`, for an execution that may have been erased with its person since somebody looked.
+
+    Raises:
+        NotPossible: it was.
+
+    """
+    with settlement.changing(execution.event_id):
+        try:
+            yield
+        except Execution.DoesNotExist:
+            raise NotPossible("It was deleted, with everything that was known of its person.") from None
+
+
 def _change(
     execution: Execution, rows: QuerySet[Execution], values: dict[str, Any], otherwise: str, *, ring: bool = False
 ) -> Execution:
-    with settlement.changing(execution.event_id):
+    with _changing(execution):
         if not rows.filter(pk=execution.pk).update(**values):
             raise NotPossible(otherwise)
         if not execution.is_forward:
             settlement.go_on(execution.event_id, State(values.get("state", execution.state)))
         if ring:
             bell.ring_on_commit(execution.pk)
-    execution.refresh_from_db()
+        execution.refresh_from_db()
     return execution
 
 

@@ -45,6 +45,8 @@ def erase(subscriber: Subscriber, request: HttpRequest) -> None:
 
     Raises:
         StillOpen: something of theirs is not at its end; nothing was deleted.
+        Subscriber.DoesNotExist: somebody else was faster.
+
     """
     with transaction.atomic():
         # The events first, as whoever changes executions does (`settlement.changing`): nothing of theirs is run again meanwhile.

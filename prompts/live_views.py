@@ -594,5 +594,7 @@ class ErasePage(ConsoleViewMixin, TemplateView):
             erasure.erase(self.subscriber, request)
         except erasure.StillOpen:
             return self.render_to_response(self.get_context_data(typed=request.POST.get("user_id", "")))
+        except Subscriber.DoesNotExist:
+            raise Http404 from None  # as for whoever looks a moment later
         messages.success(request, "The subscriber and everything that was known of them is deleted.")
         return redirect("admin:prompts_lookup")

@@ -134,6 +134,27 @@ def test_what_is_run_again_at_the_same_moment_stands_in_the_way(ann: Subscriber,
     assert Execution.objects.get().state == State.QUEUED
 
 
+DECISIONS: dict[str, Callable[[Execution], Execution]] = {
+    "run again": lambda row: decisions.run_again(row, by="ben@example.com"),
+    "try now": lambda row: decisions.try_now(row, by="ben@example.com"),
+    "check now": lambda row: decisions.check_now(row, by="ben@example.com"),
+    "stop": lambda row: decisions.stop_trying(row, by="ben@example.com"),
+    "happened": lambda row: decisions.decide(row, decisions.Decision.HAPPENED, by="ben@example.com", note="Seen."),
+    "did not": lambda row: decisions.decide(row, decisions.Decision.RUN_AGAIN, by="ben@example.com", note="Seen."),
+    "report": lambda row: decisions.report(row, "done", {}),
+}
+
+
+@pytest.mark.parametrize("decide", DECISIONS.values(), ids=DECISIONS)
+def test_what_was_deleted_is_decided_about_no_more(
+    ann: Subscriber, rf: RequestFactory, decide: Callable[[Execution], Execution]
+) -> None:
+    execution = Execution.objects.get()
+    erasure.erase(ann, rf.post("/"))
+    with pytest.raises(decisions.NotPossible):
+        decide(execution)
+
+
 def test_the_id_must_be_typed(console: Console, ann: Subscriber) -> None:
     answer = console(Role.APP_ADMIN).post(page(ann), {"user_id": "somebody"}).content.decode()
     assert "This is not the user id" in answer
