@@ -57,30 +57,28 @@ def carry_out(execution: Execution) -> None:
     with about(event=execution.event_id, execution=execution.pk, connection=execution.connection_id):
         declared = connector_or_none(execution.connector)
         ended, probing = preconditions.unmet(execution), False
+        if declared is None:
+            settlement.settle(execution, ended or _gone(execution, "This connector is no longer part of Engage."))
+            return
         if ended is None:
             try:
                 probing = breaker.turn(execution.connection)
             except Paused as paused:
                 ended = _paused(execution, paused)
-        if ended is not None or declared is None:
-            settlement.settle(
-                execution,
-                None,
-                ended or _gone(execution, "This connector is no longer part of Engage."),
-            )
+        if ended is not None:
+            settlement.settle(execution, ended)
             return
-        attempt = _begin_attempt(execution)
+        journal = AttemptJournal(execution, _begin_attempt(execution))
         crash.point("attempt.stored")
-        journal = AttemptJournal(execution, attempt)
         try:
             outcome = _outcome(execution, declared, journal)
         except LostClaim:
             logger.warning("The claim was lost before a write; nothing was sent")
-            settlement.complete(attempt, "lost", "Another worker took over before anything was sent.", journal)
+            settlement.complete(journal, "lost", "Another worker took over before anything was sent.")
             breaker.note(execution.connection, failed=None, probing=probing)
             return
         execution.steps = journal.steps
-        settlement.settle(execution, attempt, outcome, journal)
+        settlement.settle(execution, outcome, journal)
         breaker.note(execution.connection, failed=outcome.failed, probing=probing)
 
 

@@ -53,7 +53,7 @@ class AttemptJournal:
         self.person = str(uuid5(PEOPLE, f"{execution.app_id}/{execution.subscriber_id}"))
         self.exchanges: list[Exchange] = []
         self._execution = execution
-        self._attempt = attempt
+        self.attempt = attempt
         self._steps: dict[str, Any] = dict(execution.steps)
         self._next: dict[str, Any] = {}  # steps that are stored when their write begins
 
@@ -92,7 +92,7 @@ class AttemptJournal:
             LostClaim: somebody else has the execution, or the time to write since its claim is over.
 
         """
-        execution, attempt = self._execution, self._attempt
+        execution, attempt = self._execution, self.attempt
         steps = {**self._steps, **self._next}
         needed = {
             "steps": steps,

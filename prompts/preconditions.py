@@ -27,7 +27,8 @@ FOR_CONNECTION = frozenset({"inactive", "credentials"})
 def unmet(execution: Execution) -> Outcome | None:
     """Return what becomes of a claimed execution that is not tried now, or None where nothing stands against it.
 
-    Counts it for its binding's day, which `give_day_back` takes back.
+    Counts it for its binding's day, which `give_day_back` takes back, and moves what has nothing out there to the connection's
+    account of today (its generation).
     """
     account = execution.connection
     if account and (waits := waits_for(account, execution)):

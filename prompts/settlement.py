@@ -57,14 +57,16 @@ def changing(event_pk: int) -> Iterator[None]:
         yield
 
 
-def settle(
-    execution: Execution, attempt: Attempt | None, outcome: Outcome, journal: AttemptJournal | None = None
-) -> None:
-    """Store what came of an attempt and decide what goes next, in one transaction.
+def settle(execution: Execution, outcome: Outcome, journal: AttemptJournal | None = None) -> None:
+    """Store what came of a claimed execution and decide what goes next, in one transaction.
 
     A worker that lost its fence completes its own attempt, and changes the execution only with a late success.
+
+    Args:
+        journal: of the attempt that the vendor was asked in; None where it was not asked.
+
     """
-    asked = attempt is not None
+    asked = journal is not None
     if asked and execution.connection and outcome.result is Result.HELD and outcome.reason == "credentials":
         # First, so that nothing is ever held for a connection that seems well: nobody would let it go.
         connections.mark_attention(execution.connection, outcome.message, outcome.failed_parts)
@@ -77,12 +79,8 @@ def settle(
         if not settled and outcome.result is Result.DONE:
             late = Execution.objects.filter(pk=execution.pk, state__in=[State.WAITING, State.UNCERTAIN, State.QUEUED])
             settled = late.update(**values)
-        if attempt is not None and journal is not None:
-            if outcome.spent or journal.exchanges:
-                more = {"vendor_failed": outcome.failed, "write_begun_with": None}  # the execution has it now
-                complete(attempt, outcome.result, outcome.message, journal, **more)
-            else:
-                attempt.delete()  # it was not our turn: nothing was tried
+        if journal is not None:
+            _end_attempt(journal, outcome)
         if settled and not outcome.spent:
             give_day_back(execution)
         crash.point("settle.written")
@@ -90,9 +88,8 @@ def settle(
             let_go(Execution.objects.filter(pk=execution.pk))
         if settled:
             go_on(execution.event_id, State(values["state"]))
-        if settled and attempt is not None and outcome.confirmed and execution.connection:
-            attempt.refresh_from_db(fields=["started_at"])
-            inbound.confirmed(execution.connection, execution.subscriber, outcome.confirmed, attempt.started_at)
+        if settled and journal is not None:
+            _pass_on(execution, outcome, journal.attempt)
         crash.point("settle.decided")
     crash.point("settle.committed")
     if settled and tried and outcome.result in {Result.DONE, Result.PENDING} and execution.connection:
@@ -115,6 +112,21 @@ def _as_its_connection_is(execution: Execution, outcome: Outcome, *, asked: bool
             yield replace(outcome, spent=not asked), True
         else:
             yield outcome if asked else waits, False
+
+
+def _end_attempt(journal: AttemptJournal, outcome: Outcome) -> None:
+    if outcome.spent or journal.exchanges:
+        # What a repeat needs the execution has now.
+        complete(journal, outcome.result, outcome.message, vendor_failed=outcome.failed, write_begun_with=None)
+    else:
+        journal.attempt.delete()  # it was not our turn: nothing was tried
+
+
+def _pass_on(execution: Execution, outcome: Outcome, attempt: Attempt) -> None:
+    """Keep as traits what the vendor confirmed of the person."""
+    if outcome.confirmed and execution.connection:
+        attempt.refresh_from_db(fields=["started_at"])
+        inbound.confirmed(execution.connection, execution.subscriber, outcome.confirmed, attempt.started_at)
 
 
 def _counted_once(execution: Execution, outcome: Outcome) -> Outcome:
@@ -199,8 +211,9 @@ def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def complete(attempt: Attempt, outcome: str, message: str, journal: AttemptJournal, **more: Any) -> None:
+def complete(journal: AttemptJournal, outcome: str, message: str, **more: Any) -> None:
     """Complete an attempt with what was sent and answered, and `more` columns; also when its claim was lost meanwhile."""
+    attempt = journal.attempt
     _complete({"finished_at": NOW, "outcome": outcome, "message": message, **more}, attempt=attempt.pk)
     exchanges = [exchange.as_json() for exchange in journal.exchanges]
     _keep_exchanges(AttemptBody(attempt=attempt, exchanges=exchanges))

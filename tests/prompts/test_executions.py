@@ -197,7 +197,7 @@ def test_a_pause_after_a_lost_answer_does_not_shorten_the_time_that_the_write_ne
     claimed = claims.claim("tests")
     assert claimed is not None
     paused = Outcome(Result.WAITING, "Not our turn.", after=12, not_before=30, may_have_acted=True, spent=False)
-    settlement.settle(claimed, None, paused)
+    settlement.settle(claimed, paused)
     assert (first_of(event).due_at - timezone.now()).total_seconds() > 28  # type: ignore[operator]
 
 
@@ -488,7 +488,7 @@ class TestFence:
             execution=claimed, number=1, fence=claimed.fence, worker="slow", started_at=timezone.now()
         )
         Execution.objects.filter(pk=claimed.pk).update(state=State.WAITING, fence=9, may_have_acted=True)
-        settlement.settle(claimed, attempt, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
+        settlement.settle(claimed, Outcome(Result.DONE, "It is done"), AttemptJournal(claimed, attempt))
         assert first_of(event).state == State.DONE
         assert Attempt.objects.get().outcome == "done"
 
