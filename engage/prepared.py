@@ -104,11 +104,19 @@ class Prepared:
 class PreparedInsert:
     """A statement that stores rows of a model as `bulk_create` does; each row gets its key."""
 
-    def __init__(self, model: "type[models.Model]", *, now: Collection[str] = (), replaces: bool = False) -> None:
+    def __init__(
+        self,
+        model: "type[models.Model]",
+        *,
+        now: Collection[str] = (),
+        now_or_never: Collection[str] = (),
+        replaces: bool = False,
+    ) -> None:
         """`model` says which columns there are. A key that counts up is given out by the database, any other is the row's own.
 
         Args:
             now: columns that get the present instant of the database's clock; a row does not know it.
+            now_or_never: columns that get it where a row has an instant of its own there, and else NULL.
             replaces: whether a row takes the place of one that has its key.
 
         """
@@ -117,7 +125,7 @@ class PreparedInsert:
         self._counts = isinstance(key, models.AutoField)
         self._table, self._key = model._meta.db_table, key.column
         self._fields = [field for field in model._meta.concrete_fields if not (self._counts and field.primary_key)]
-        self._now, self._replaces = now, replaces
+        self._now, self._now_or_never, self._replaces = now, now_or_never, replaces
         self._told = [field for field in self._fields if field.name not in now]
         self._written: dict[int, str] = {}
 
@@ -128,7 +136,7 @@ class PreparedInsert:
             IntegrityError: a constraint says no.
         """
         database = connections[DEFAULT_DB_ALIAS]
-        values = [field.get_db_prep_save(field.pre_save(row, True), database) for row in rows for field in self._told]
+        values = [self._value(field, row, database) for row in rows for field in self._told]
         with prepared_cursor(database) as cursor:
             cursor.execute(self._written.get(len(rows)) or self._write(len(rows)), values)
             if self._counts:
@@ -137,17 +145,26 @@ class PreparedInsert:
         for row in rows:
             row._state.adding, row._state.db = False, database.alias  # noqa: SLF001 - documented for this
 
+    def _value(self, field: "models.Field[Any, Any]", row: models.Model, database: BaseDatabaseWrapper) -> Any:
+        value = field.pre_save(row, True)
+        return value is not None if field.name in self._now_or_never else field.get_db_prep_save(value, database)
+
     def _write(self, rows: int) -> str:
         quote = connection.ops.quote_name
         columns = ", ".join(quote(str(field.column)) for field in self._fields)
         instant, _ = models.QuerySet(self._model).query.get_compiler(connection=connection).compile(Now())
-        places = f"({', '.join(instant if field.name in self._now else '%s' for field in self._fields)})"
+        places = f"({', '.join(self._place(field.name, instant) for field in self._fields)})"
         others = (quote(str(field.column)) for field in self._fields if not field.primary_key)
         taken = ", ".join(f"{column} = EXCLUDED.{column}" for column in others)
         conflict = f" ON CONFLICT ({quote(str(self._key))}) DO UPDATE SET {taken}" if self._replaces else ""
         returning = f" RETURNING {quote(str(self._key))}" if self._counts else ""
         text = f"INSERT INTO {quote(self._table)} ({columns}) VALUES {', '.join([places] * rows)}{conflict}{returning}"  # noqa: S608 - names of ours
         return self._written.setdefault(rows, text)
+
+    def _place(self, name: str, instant: str) -> str:
+        if name in self._now:
+            return instant
+        return f"CASE WHEN %s THEN {instant} END" if name in self._now_or_never else "%s"
 
 
 Shape = tuple[tuple[str, Expression | None], ...]

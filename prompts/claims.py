@@ -4,6 +4,7 @@ A claim is one conditional UPDATE with a lease and a fence; whoever settles must
 lease) are the database's, not the worker's.
 """
 
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -89,6 +90,13 @@ def claim(worker: str, first: UUID | None = None, *, in_turn: bool = False) -> E
     crash.point("claim.made")
     execution: Execution = _claimed(execution=row[0])[0][0]
     return execution
+
+
+def claimed_at(execution: Execution) -> datetime:
+    """Return when a claimed execution was, by the database's clock: workers' clocks differ, and what it stored is compared."""
+    if execution.lease_until is None:
+        raise ValueError("This execution is not claimed.")
+    return execution.lease_until - timedelta(seconds=settings.ENGAGE_LEASE)
 
 
 def _candidate(passed_over: str, first: UUID | None = None) -> str:

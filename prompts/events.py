@@ -40,7 +40,9 @@ from prompts.models import (
 from sync import traits
 from sync.models import Subscriber
 
-_insert_event, _insert_executions = PreparedInsert(PromptEvent), PreparedInsert(Execution)
+_insert_event = PreparedInsert(PromptEvent)
+# Workers ask the database's clock what is due: by ours, an answer would wait for as long as that is ahead.
+_insert_executions = PreparedInsert(Execution, now_or_never=["due_at"])
 INTERACTIONS = frozenset({*Interaction.values, IMPRESSION})
 LONGEST_INPUT = 1000
 COUNTS_FOR = timedelta(hours=72)

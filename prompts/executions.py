@@ -7,8 +7,6 @@ import logging
 import time
 from uuid import UUID
 
-from django.utils import timezone
-
 from connectors import breaker
 from connectors.base import Connector
 from connectors.failures import LostClaim, Paused
@@ -121,7 +119,7 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
         known = traits.traits_of(execution.subscriber)
         needed = action.needs_with(execution.inputs).traits
         execution.traits = {name: known[name] for name in needed if name in known}
-    since = timezone.now() - execution.first_write_at if execution.first_write_at else None
+    since = claims.claimed_at(execution) - execution.first_write_at if execution.first_write_at else None
     task = Work(
         declared,
         action,

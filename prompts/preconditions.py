@@ -6,7 +6,6 @@ from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db import connections as databases
 from django.db.models import BigAutoField, DateField, F, PositiveIntegerField
-from django.utils import timezone
 
 from connectors import clock
 from connectors.base import Replay
@@ -15,6 +14,7 @@ from connectors.registry import declaration
 from connectors.runner import Outcome, Result
 from engage.disk import before_anything_leaves
 from engage.prepared import Given, PreparedUpdate, prepared_cursor
+from prompts import claims
 from prompts.models import Binding, BindingDay, Execution
 
 OVERTAKEN_AFTER = timedelta(hours=1)
@@ -43,7 +43,7 @@ def unmet(execution: Execution) -> Outcome | None:
         execution.connection_generation = account.generation
     if execution.job is not None:
         return None
-    if not execution.first_write_at and execution.expires_at and timezone.now() > execution.expires_at:
+    if not execution.first_write_at and execution.expires_at and claims.claimed_at(execution) > execution.expires_at:
         return Outcome(
             Result.HELD, "The answer is too old to be carried out without a person's word.", reason="too_old"
         )
@@ -132,7 +132,7 @@ NO_LIMIT = 2**31 - 1
 
 def _within_daily_limit(execution: Execution, binding: Binding) -> bool:
     """Count an execution for its binding's day; what a person decided on is counted, and goes whatever the number."""
-    today = timezone.now().date()
+    today = claims.claimed_at(execution).date()
     limit = binding.daily_limit if execution.decided_at is None else NO_LIMIT
     counted = {"binding": binding.pk, "today": today, "limit": limit}
     with before_anything_leaves():
@@ -147,13 +147,14 @@ def _within_daily_limit(execution: Execution, binding: Binding) -> bool:
 def give_day_back(execution: Execution) -> None:
     """It was counted for its binding's day and then not tried: it is counted when it is."""
     if execution.binding_id and execution.attempts_made == 0 and execution.job is None:
-        today = BindingDay.objects.filter(binding=execution.binding_id, day=timezone.now().date(), count__gt=0)
+        day = claims.claimed_at(execution).date()
+        today = BindingDay.objects.filter(binding=execution.binding_id, day=day, count__gt=0)
         today.update(count=F("count") - 1)
 
 
 def _overtaken(execution: Execution) -> bool:
     """Whether setting a state now would undo what a later answer of this person set."""
-    if timezone.now() - execution.created_at < OVERTAKEN_AFTER:
+    if claims.claimed_at(execution) - execution.created_at < OVERTAKEN_AFTER:
         return False
     found = declaration(execution)
     later = Execution.objects.filter(

@@ -1,14 +1,12 @@
 """What goes on without a person: after a worker's death, after a report that did not come; and what is late."""
 
 import logging
-from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from django.conf import settings
 from django.db.models import F, Value
 from django.db.models.functions import Coalesce, Now
-from django.utils import timezone
 
 from connectors import breaker
 from connectors.base import Replay
@@ -98,13 +96,15 @@ def _values_left_behind(execution: Execution, attempt: Attempt | None) -> dict[s
 
 def oldest_overdue() -> float:
     """Return for how many seconds the execution that waits longest has been due; 0 when none is. Computed when asked."""
-    moments: Iterable[datetime | None] = [
-        claims.due().order_by("due_at").values_list("due_at", flat=True).first(),
-        claims.left_behind().order_by("lease_until").values_list("lease_until", flat=True).first(),
-        forwarding.all_due().order_by("due_at").values_list("due_at", flat=True).first(),
+    waiting: list[timedelta | None] = [
+        rows.order_by(moment).values_list(Now() - F(moment), flat=True).first()
+        for rows, moment in (
+            (claims.due(), "due_at"),
+            (claims.left_behind(), "lease_until"),
+            (forwarding.all_due(), "due_at"),
+        )
     ]
-    waiting = [(timezone.now() - moment).total_seconds() for moment in moments if moment]
-    return max([0.0, *waiting])
+    return max([0.0, *(late.total_seconds() for late in waiting if late)])
 
 
 def overdue_apps(seconds: float) -> set[int]:

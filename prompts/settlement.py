@@ -12,14 +12,13 @@ from django.conf import settings
 from django.db import connection, transaction
 from django.db.models import BigAutoField, F, Value
 from django.db.models.functions import Coalesce, Now
-from django.utils import timezone
 
 from connectors import connections
 from connectors.registry import declaration
 from connectors.runner import Outcome, Result
 from engage import crash
 from engage.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
-from prompts import bell, order
+from prompts import bell, claims, order
 from prompts.events import give_limit_back
 from prompts.journal import AttemptJournal, held
 from prompts.models import NOTHING_HAPPENED, Attempt, AttemptBody, Execution, PromptEvent, State
@@ -194,7 +193,7 @@ def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
     found = declaration(execution)
     within = found[1].settles_within if found else timedelta(hours=24)
     began = execution.pending_since
-    if began and timezone.now() - began > within:
+    if began and claims.claimed_at(execution) - began > within:
         return {
             "state": State.UNCERTAIN,
             "reason": "unsettled",
