@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, connection
 from django.db import connections as databases
-from django.db.models import BigAutoField, DateField, F, PositiveIntegerField
+from django.db.models import BigAutoField, DateField, F, PositiveIntegerField, Q
 
 from connectors import clock
 from connectors.base import Replay
@@ -15,9 +15,10 @@ from connectors.runner import Outcome, Result
 from engage.disk import before_anything_leaves
 from engage.prepared import Given, PreparedUpdate, prepared_cursor
 from prompts import claims
-from prompts.models import Binding, BindingDay, Execution
+from prompts.models import Binding, BindingDay, Execution, State
 
 OVERTAKEN_AFTER = timedelta(hours=1)
+HAS_ACTED = (State.DONE, State.PENDING, State.UNCERTAIN, State.HANDED_OVER)
 SETTLING = "settling"
 """The reason of what waits until the vendor's read can show what was written just before."""
 FOR_CONNECTION = frozenset({"inactive", "credentials"})
@@ -153,7 +154,10 @@ def give_day_back(execution: Execution) -> None:
 
 
 def _overtaken(execution: Execution) -> bool:
-    """Whether setting a state now would undo what a later answer of this person set."""
+    """Whether setting a state now would undo what a later answer of this person set, or may have set.
+
+    A later answer that came to nothing, or that has its turn yet, is none to make way for.
+    """
     if claims.claimed_at(execution) - execution.created_at < OVERTAKEN_AFTER:
         return False
     found = declaration(execution)
@@ -161,6 +165,6 @@ def _overtaken(execution: Execution) -> bool:
         subscriber=execution.subscriber_id,
         connection=execution.connection_id,
         is_forward=False,
-        created_at__gt=execution.created_at,
-    )
+        event__received_at__gt=execution.event.received_at,
+    ).filter(Q(state__in=HAS_ACTED) | Q(may_have_acted=True) | Q(job__isnull=False))
     return found is not None and found[1].replay is Replay.NATURAL and later.exists()

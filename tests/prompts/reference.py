@@ -282,11 +282,13 @@ class Reference:
             raise Died
 
     def _is_overtaken(self, row: Row) -> bool:
-        """Whether a state would be set that a later answer has set since."""
+        """Whether a state would be set in place of the one that a later answer has set since, or may have."""
         later = (
             other
             for other in self.rows
-            if (other.kind, other.person) == (row.kind, row.person) and other.created > row.created
+            if (other.kind, other.person) == (row.kind, row.person)
+            and other.created > row.created
+            and (other.acted or other.state in {"done", "uncertain"})
         )
         return row.kind == NATURAL and self.now - row.created >= OVERTAKEN_AFTER and any(later)
 
