@@ -10,7 +10,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Any
 
-from django.db.models import QuerySet, Value
+from django.db.models import Q, QuerySet, Value
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -43,6 +43,7 @@ class Decision(StrEnum):
 
 
 RUNS_AGAIN = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT)
+NOT_REPORTED: Mapping[str, Any] = {"state": State.GAVE_UP, "reason": "no_report"}
 LONGEST_SAID = 200
 """Characters of a client's own words."""
 STOPPABLE = (State.WAITING, State.QUEUED, State.HELD)
@@ -73,7 +74,8 @@ def run_again(execution: Execution, *, by: str, todays_settings: bool = False) -
             again.refresh_from_db()
             bell.ring_on_commit(again.pk)
             return again
-        _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by)
+        anew = {} if current.may_have_acted else _as_a_new_request(current)
+        _requeue(Execution.objects.filter(pk=current.pk, state=current.state), by=by, **anew)
         if not current.is_forward:
             settlement.go_on(current.event_id, State.QUEUED)
         bell.ring_on_commit(current.pk)
@@ -101,11 +103,8 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
             case Decision.RUN_AGAIN:
                 # The person says that it did not happen: the next try is a new request, under a new key.
                 execution.refresh_from_db()
-                steps = {
-                    name: {"generation": step["generation"] + 1, "sent": None} for name, step in execution.steps.items()
-                }
-                afresh = {**_next_try(execution), "steps": steps, "may_have_acted": False, "first_write_at": None}
-                changed = _requeue(uncertain, by=by, note=note.strip(), **afresh)
+                anew = {**_next_try(execution), **_as_a_new_request(execution), "may_have_acted": False}
+                changed = _requeue(uncertain, by=by, note=note.strip(), **anew)
                 state = State.QUEUED
             case Decision.CLOSE:
                 closed = {"state": State.CLOSED, "message": f"Closed by {by}.", "reason": "closed"}
@@ -176,17 +175,28 @@ def check_now(execution: Execution, *, by: str) -> Execution:
 
 
 def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
-    """Close an execution that waits for another try or is held. One that may have happened needs checking instead."""
-    uncertain = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note.strip()}
+    """Close an execution that waits for another try or is held. One that may have happened needs checking instead.
+
+    So does a job that the vendor had accepted before it was held.
+    """
     with _changing(execution):
         execution.refresh_from_db()  # it may have been tried since the person looked, and its answer lost
-        acted = execution.may_have_acted
+        acted = execution.may_have_acted or execution.job is not None
+        nothing_acted = Q(may_have_acted=False, job__isnull=True)
         return _change(
             execution,
-            Execution.objects.filter(state__in=STOPPABLE, may_have_acted=acted),
-            uncertain if acted else _closed(by, note.strip()),
+            Execution.objects.filter(~nothing_acted if acted else nothing_acted, state__in=STOPPABLE),
+            _to_be_checked(execution, note.strip()) if acted else _closed(by, note.strip()),
             "It is not waiting any more.",
         )
+
+
+def _to_be_checked(execution: Execution, note: str) -> dict[str, Any]:
+    checked = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note}
+    if execution.job is None:
+        return checked
+    message = f"{execution.connection} had accepted it, and nobody asked any more what became of it."
+    return {**checked, "reason": "unsettled", "message": message, "may_have_acted": True, "job": None}
 
 
 def _closed(by: str, note: str = "") -> dict[str, Any]:
@@ -197,8 +207,9 @@ def _closed(by: str, note: str = "") -> dict[str, Any]:
 def report(execution: Execution, result: str, detail: dict[str, Any]) -> Execution:
     """Store what the client says came of an action that was handed over to it: done, failed or cancelled. Once.
 
-    A report is a claim: where the vendor can be asked, it is asked before the action is done. What the client says in
-    `message`, or of a failure in `reason`, is shown beside the state, shortened.
+    A report is a claim: where the vendor can be asked, it is asked before the action is done, also when nobody waited for the
+    report any more, since somebody may have paid. What the client says in `message`, or of a failure in `reason`, is shown
+    beside the state, shortened.
 
     Raises:
         NotPossible: it was reported already, or there is nothing to report.
@@ -213,19 +224,28 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
         "cancelled": "The person cancelled.",
     }
     said = str(redact(" ".join(str(detail.get("message") or detail.get("reason") or "").split())))[:LONGEST_SAID]
-    waiting = Execution.objects.filter(state=State.HANDED_OVER, report__isnull=True)
+    unreported = Execution.objects.filter(report__isnull=True)
+    waiting = unreported.filter(state=State.HANDED_OVER)
     otherwise = "This action was reported already, or is not the client's to report."
     if job is not None:
         asks = {
             "state": State.PENDING,
+            "reason": "",
             "message": "The app says that it did it; the vendor is asked.",
             "report": {"result": result, "detail": detail},
             "job": job,
             "polls": 0,
             "pending_since": Now(),
             "due_at": Now(),
+            "settled_at": None,
         }
-        return _change(execution, waiting, asks, otherwise, ring=True)
+        nobody_waited = execution.state != State.HANDED_OVER
+        with _changing(execution):
+            reported = _change(execution, waiting | unreported.filter(**NOT_REPORTED), asks, otherwise, ring=True)
+            if nobody_waited:
+                with suppress(NotPossible):  # whoever accepted again meanwhile has the limit, and what was paid is paid
+                    _take_limit_again(reported)
+            return reported
     return _change(
         execution,
         waiting,
@@ -244,7 +264,7 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
 def _job_of(execution: Execution, detail: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the vendor is asked about, where it can be asked."""
     found = declaration(execution)
-    if found is None or execution.state != State.HANDED_OVER:
+    if found is None or execution.report is not None:
         return None
     try:
         return found[1].claimed(execution.instruction or {}, detail)
@@ -299,6 +319,12 @@ def _change(
             bell.ring_on_commit(execution.pk)
         execution.refresh_from_db()
     return execution
+
+
+def _as_a_new_request(execution: Execution) -> dict[str, Any]:
+    """Return the columns of what is sent under new keys, with the traits of then: nothing that was sent has happened."""
+    steps = {name: {"generation": step["generation"] + 1, "sent": None} for name, step in execution.steps.items()}
+    return {"steps": steps, "first_write_at": None}
 
 
 def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:

@@ -7,7 +7,8 @@ from requests.auth import AuthBase
 
 from connectors.answers import Answer
 from connectors.auth import HeaderKey
-from connectors.base import Action, Category, Connector, Json, ProbeLine, Replay, SecretField, Values, all_of
+from connectors.base import Action, Category, Connector, Json, Pending, ProbeLine, Replay, SecretField, Values, all_of
+from connectors.failures import Rejected
 from connectors.http import Api
 
 
@@ -72,11 +73,28 @@ class SendGift(Action):
         return f"Gift {gift} is {api.get('gifts', str(gift))['state']}"
 
 
+class Order(Action):
+    """A write under a key that the vendor works on for a while."""
+
+    key, label = "order", "Order"
+    needs = all_of("customer")
+    replay, replay_proof, key_kept = Replay.KEY, "The tests' vendor keeps keys.", timedelta(hours=24)
+
+    def perform(self, api: Api, user: Json, inputs: Values) -> Pending:
+        return Pending({"id": api.post("orders", json={"for": user["customer"]})["id"]}, "It is ordered")
+
+    def follow_up(self, api: Api, job: Json) -> str | Pending:
+        state = api.get("orders", str(job["id"]))["state"]
+        if state == "failed":
+            raise Rejected("The order failed.")
+        return Pending(job, "It is ordered") if state == "open" else "The order is done"
+
+
 class Throwaway(Connector):
     """The vendor of these."""
 
     key, label, category = "throwaway", "Throwaway", Category.BILLING
-    actions = (Credit, Charge, SetPlan, SendGift)
+    actions = (Credit, Charge, SetPlan, SendGift, Order)
     idempotency_header = "Idempotency-Key"
 
     class Settings(forms.Form):

@@ -324,6 +324,49 @@ class TestNever:
         assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
 
 
+class TestJob:
+    """What the vendor has accepted and works on."""
+
+    ORDER = Call("POST", "/orders", {"id": "o1"}, body={"for": "c-1"})
+
+    def ordered(self, shop: Shop) -> Execution:
+        execution, _ = shop.play(shop.planned("order"), self.ORDER)
+        assert (execution.state, execution.job, execution.may_have_acted) == (State.PENDING, {"id": "o1"}, False)
+        return execution
+
+    def held(self, shop: Shop) -> Execution:
+        shop.prompt.limit = "once"
+        shop.prompt.save()
+        execution = self.ordered(shop)
+        shop.connection.active = False
+        shop.connection.save()
+        execution, sent = shop.play(execution)
+        assert (execution.state, execution.job, sent) == (State.HELD, {"id": "o1"}, [])
+        return execution
+
+    def test_one_that_is_stopped_while_it_is_held_needs_checking_and_keeps_the_limit(self, shop: Shop) -> None:
+        execution = decisions.stop_trying(self.held(shop), by="ann@example.com")
+        assert (execution.state, execution.reason, execution.may_have_acted) == (State.UNCERTAIN, "unsettled", True)
+        assert "had accepted it" in execution.message
+        assert LimitTaken.objects.exists()
+
+    def test_so_does_one_that_is_not_run_when_its_connection_is_switched_on(self, shop: Shop) -> None:
+        execution = self.held(shop)
+        decisions.release(shop.connection, "close", by="ann@example.com")
+        execution.refresh_from_db()
+        assert (execution.state, execution.may_have_acted) == (State.UNCERTAIN, True)
+
+    def test_one_that_failed_runs_again_under_a_new_key_with_the_traits_of_then(self, shop: Shop) -> None:
+        execution, first = shop.play(shop.planned("order"), self.ORDER)
+        execution, _ = shop.play(execution, Call("GET", "/orders/o1", {"state": "failed"}))
+        assert execution.state == State.REJECTED
+        Subscriber.objects.update(traits={"customer": "c-2"})
+        decisions.run_again(execution, by="ann@example.com")
+        execution, second = shop.play(execution, Call("POST", "/orders", {"id": "o2"}, body={"for": "c-2"}))
+        assert (execution.state, execution.job) == (State.PENDING, {"id": "o2"})
+        assert key_of(first) != key_of(second)
+
+
 class TestNatural:
     LOOK = Call("GET", "/plans", {"id": 1}, query={"name": "gold"})
     PUT = Call("PUT", "/customers/c-1/plan", {"plan": "gold"}, body={"plan": "gold"})
@@ -345,13 +388,28 @@ class TestNatural:
         shop.prompt.save()
         execution = self.lost(shop)
         Execution.objects.update(created_at=timezone.now() - timedelta(hours=2))
-        factories.ExecutionFactory(
-            binding=shop.binding, event=execution.event, state=State.DONE, due_at=None, inputs={}
-        )
+        later = shop.report().executions.get()
+        Execution.objects.filter(pk=later.pk).update(state=State.DONE, due_at=None)
         execution, sent = shop.play(execution)
         assert (execution.state, execution.reason, sent) == (State.SKIPPED, "overtaken", [])
         assert execution.may_have_acted
         assert LimitTaken.objects.exists()
+
+    @pytest.mark.parametrize("came_to", [State.SKIPPED, State.REJECTED, State.NOT_SENT, State.QUEUED, State.HELD])
+    def test_a_later_answer_that_did_nothing_is_none_to_make_way_for(self, shop: Shop, came_to: State) -> None:
+        execution = self.lost(shop)
+        Execution.objects.update(created_at=timezone.now() - timedelta(hours=2))
+        later = shop.report().executions.get()
+        Execution.objects.filter(pk=later.pk).update(state=came_to, due_at=None)
+        assert shop.play(execution, self.LOOK, self.PUT)[0].state == State.DONE
+
+    def test_nor_is_what_runs_again_of_the_same_answer(self, shop: Shop) -> None:
+        execution = self.lost(shop)
+        Execution.objects.update(created_at=timezone.now() - timedelta(hours=2))
+        factories.ExecutionFactory(
+            binding=shop.binding, event=execution.event, state=State.DONE, due_at=None, inputs={}
+        )
+        assert shop.play(execution, self.LOOK, self.PUT)[0].state == State.DONE
 
 
 class TestFence:

@@ -2,14 +2,16 @@
 
 import uuid
 from collections.abc import Iterator
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError
+from django.utils import timezone
 from pytest_django.fixtures import Settings
 
 from connectors.models import Connection
 from engage.tenancy.models import App
-from prompts import decisions, events, executions
+from prompts import decisions, events, executions, recovery
 from prompts.models import EventSource, Execution, State
 from sync.models import Subscriber
 from tests.connectors.fake_vendor import FakeVendor, fake_vendor
@@ -45,6 +47,28 @@ def offered(app: App, connection: Connection) -> Execution:
 def account_of(execution: Execution) -> str:
     assert execution.instruction is not None
     return str(execution.instruction["purchase"]["requestSubscription"]["google"]["obfuscatedAccountId"])
+
+
+def test_a_report_that_nobody_waited_for_any_more_is_asked_about(
+    app: App, connection: Connection, vendor: FakeVendor
+) -> None:
+    SubscriberFactory(app=app, user_id="ann", traits={})
+    execution = offered(app, connection)
+    Execution.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    recovery.sweep()
+    execution.refresh_from_db()
+    assert (execution.state, execution.reason) == (State.GAVE_UP, "no_report")
+    with pytest.raises(decisions.NotPossible):
+        decisions.report(execution, "failed", {})
+    shown = play.shown(play.bought(externalAccountIdentifiers={"obfuscatedExternalAccountId": account_of(execution)}))
+    vendor.expect(play.GIVES, shown)
+    decisions.report(execution, "done", {"purchaseToken": play.TOKEN})
+    executions.work("w")
+    vendor.assert_played()
+    execution.refresh_from_db()
+    assert (execution.state, execution.reason) == (State.DONE, "")
+    with pytest.raises(decisions.NotPossible):
+        decisions.report(execution, "done", {"purchaseToken": play.TOKEN})
 
 
 def test_a_purchase_counts_for_one_answer(app: App, connection: Connection, vendor: FakeVendor) -> None:
