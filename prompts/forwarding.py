@@ -30,10 +30,11 @@ from connectors.journal import Exchange, Step
 from connectors.models import Connection, Health
 from connectors.registry import connector_or_none, forwarder_keys
 from connectors.runner import Outcome, Result
-from engage import crash
+from engage import crash, places
 from engage.logs import about
 from engage.redaction import redact
 from engage.vault.fields import Unreadable
+from prompts import bell
 from prompts.models import Batch, BatchBody, EventSource, Execution, PromptEvent, State
 from prompts.retries import ASK_FIRST_AFTER, LET_GO, next_try
 
@@ -141,12 +142,16 @@ def claim(worker: str, connection: Connection, most: int) -> tuple[Batch, list[E
 def work(worker: str, connection_id: UUID) -> int:
     """Forward what is due, batch after batch while they are full. Returns how many batches were sent.
 
-    The rest of a few is left to the next tick, so that it goes together with what comes until then.
+    The rest of a few is left to the next tick, so that it goes together with what comes until then. After `places.WORKS_FOR`
+    seconds it ends, and rings for what is left.
     """
-    count = 0
+    ends, count = time.monotonic() + places.WORKS_FOR, 0
     while (more := _one_batch(worker, connection_id)) is not None:
         count += 1
         if not more:
+            break
+        if time.monotonic() >= ends:
+            bell.ring_for_forwards(connection_id)
             break
     return count
 

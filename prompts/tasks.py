@@ -6,13 +6,10 @@ import threading
 from uuid import UUID
 
 from celery import shared_task
-from django.conf import settings
 from django.utils import timezone
 
+from engage import places
 from prompts import bell, bindings, executions, forwarding, recovery
-
-# At most half of a process's threads forward: actions go on while an analytics vendor is slow.
-forwarding_places = threading.BoundedSemaphore(max(1, settings.ENGAGE_WORKER_THREADS // 2))
 
 
 def worker_name() -> str:
@@ -40,12 +37,10 @@ def sweep() -> None:
 
 @shared_task(name="prompts.forward")
 def forward(connection_id: str) -> None:
-    """Forward a connection's events, where a thread may be spared; else the next tick rings again."""
-    if forwarding_places.acquire(blocking=False):
-        try:
+    """Forward a connection's events for some seconds, where a thread may be spared; else the next tick rings again."""
+    with places.taken(places.TURNS) as has_one:
+        if has_one:
             forwarding.work(worker_name(), UUID(connection_id))
-        finally:
-            forwarding_places.release()
 
 
 @shared_task(name="prompts.recheck_inputs")

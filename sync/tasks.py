@@ -1,30 +1,11 @@
 """What Celery rings for: each task calls one function."""
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from celery import shared_task
-from django.conf import settings
 from django.utils import timezone
 
 from connectors import catalogues
+from engage import places
 from sync import inbound, pushes, reports, rereads, retyping, schedule
-
-# What may take hours, and waits for stores and vendors meanwhile, has less than half of a process's threads: forwards have at most
-# the other half, so one at least is left for actions.
-long_places = threading.BoundedSemaphore(max(1, (settings.ENGAGE_WORKER_THREADS - 1) // 2))
-
-
-@contextmanager
-def _place() -> Iterator[bool]:
-    """Take a place for long work; whether there was one."""
-    has_one = long_places.acquire(blocking=False)
-    try:
-        yield has_one
-    finally:
-        if has_one:
-            long_places.release()
 
 
 @shared_task(name="sync.tick")
@@ -47,7 +28,7 @@ def process_messages() -> None:
 @shared_task(name=pushes.TASK)
 def push_traits() -> None:
     """Push traits to vendors, where a thread may be spared; else the next tick rings again."""
-    with _place() as has_one:
+    with places.taken(places.LONG) as has_one:
         if has_one:
             pushes.work()
 
@@ -55,7 +36,7 @@ def push_traits() -> None:
 @shared_task(name=rereads.TASK)
 def read_again() -> None:
     """Read subscribers again at vendors, one by one, where a thread may be spared; else the next tick rings again."""
-    with _place() as has_one:
+    with places.taken(places.LONG) as has_one:
         if has_one:
             rereads.work()
 
@@ -63,7 +44,7 @@ def read_again() -> None:
 @shared_task(name="sync.import_source")
 def import_source(source_id: str, started_by: str, slot: str = "") -> None:
     """Import what waits at a source, where a thread may be spared; else the next tick sends it again."""
-    with _place() as has_one:
+    with places.taken(places.LONG) as has_one:
         if has_one:
             schedule.carry_out(source_id, started_by, slot)
         else:

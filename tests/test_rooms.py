@@ -17,6 +17,7 @@ LOWEST = (
     "engage.bell",
     "engage.crash",
     "engage.disk",
+    "engage.places",
     "engage.prepared",
 )
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -32,6 +33,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engage/bell.py": ("engage.crash",),
     "engage/crash.py": (),
     "engage/disk.py": (),
+    "engage/places.py": (),
     "engage/prepared.py": (),
 }
 OURS = ("engage", "connectors", "sync", "prompts")

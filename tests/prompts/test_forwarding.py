@@ -14,6 +14,7 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from kombu import Producer
 from pytest_django import Settings
 from requests.auth import AuthBase
 
@@ -26,7 +27,7 @@ from connectors.http import Api
 from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
 from connectors.times import milliseconds
-from engage import dashboard
+from engage import bell, dashboard, places
 from engage.tenancy.models import App, DeliveryMode, KeyKind
 from engage.tenancy.roles import Role
 from prompts import claims, decisions, events, executions, forwarding, live, recovery, tasks, versions
@@ -302,6 +303,24 @@ def test_the_number_of_events_is_limited_and_full_batches_follow_at_once(desk: D
     assert [len(request) for request in tally.requests] == [5, 5, 2]
     assert {row.state for row in forwards()} == {State.DONE}
     assert len(tally.counted) == 12
+
+
+def test_a_long_queue_keeps_a_thread_for_some_seconds_and_is_rung_for_again(
+    desk: Desk, tally: Counter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[tuple[str, ...]] = []
+    monkeypatch.setattr(Producer, "publish", lambda _, body, headers, **__: rung.append((headers["task"], *body[0])))
+    monkeypatch.setattr(bell, "_quiet_until", 0.0)
+    monkeypatch.setattr(places, "WORKS_FOR", 0.0)
+    connection = desk.connect()
+    for number in range(12):
+        desk.report(user=f"u{number}")
+    assert go(connection) == 1
+    assert [len(request) for request in tally.requests] == [5]
+    assert rung == [("prompts.forward", str(connection.pk))]
+    assert [go(connection), go(connection)] == [1, 1]
+    assert {row.state for row in forwards()} == {State.DONE}
+    assert len(rung) == 2, "nothing was left after the last one"
 
 
 def test_the_bytes_of_a_request_are_limited(desk: Desk, tally: Counter) -> None:
@@ -675,14 +694,14 @@ def test_only_a_browser_shows_where_its_visitor_is(desk: Desk, tally: Counter, k
 def test_at_most_half_of_the_threads_forward(desk: Desk, tally: Counter) -> None:
     connection = desk.connect()
     desk.report()
-    places = settings.ENGAGE_WORKER_THREADS // 2
-    for _ in range(places):
-        assert tasks.forwarding_places.acquire(blocking=False)
+    half = settings.ENGAGE_WORKER_THREADS // 2
+    for _ in range(half):
+        assert places.TURNS.acquire(blocking=False)
     try:
         tasks.forward(str(connection.pk))
         assert only().state == State.QUEUED
     finally:
-        tasks.forwarding_places.release(places)
+        places.TURNS.release(half)
     tasks.forward(str(connection.pk))
     assert only().state == State.DONE
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule
 
 from connectors.models import Connection
+from engage import places
 from engage.schedules.models import Slot
 from engage.tenancy.models import App
-from prompts.tasks import forwarding_places
 from sync import pushes, rereads, rounds, schedule, tasks
 from sync.models import Access, ImportRun, Round, RoundState, RunState, Source
 from tests.factories import ConnectionFactory
@@ -23,11 +23,11 @@ pytestmark = pytest.mark.django_db
 CSV = "user_id,plan\n1,gold\n"
 
 
-def take_all(places: BoundedSemaphore, until: ExitStack) -> int:
+def take_all(some: BoundedSemaphore, until: ExitStack) -> int:
     """Take the places that are left, and say how many there were."""
     count = 0
-    while places.acquire(blocking=False):
-        until.callback(places.release)
+    while some.acquire(blocking=False):
+        until.callback(some.release)
         count += 1
     return count
 
@@ -36,7 +36,7 @@ def take_all(places: BoundedSemaphore, until: ExitStack) -> int:
 def taken() -> Iterator[ExitStack]:
     """Every place is taken until this is closed."""
     with ExitStack() as until:
-        assert take_all(tasks.long_places, until)
+        assert take_all(places.LONG, until)
         yield until
 
 
@@ -48,7 +48,7 @@ def tick(now: datetime) -> list[tuple[str, str, str]]:
 
 def test_a_thread_is_left_for_actions() -> None:
     with ExitStack() as until:
-        busy = take_all(tasks.long_places, until) + take_all(forwarding_places, until)
+        busy = take_all(places.LONG, until) + take_all(places.TURNS, until)
     assert 2 <= busy < settings.ENGAGE_WORKER_THREADS
 
 
