@@ -10,6 +10,7 @@ signing secret write, which is what people switch a connection off for.
 """
 
 import logging
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -30,7 +31,7 @@ from connectors.models import Connection
 from connectors.published import published_key
 from connectors.registry import connector_or_none
 from connectors.waits import until_the_next_try
-from engage import bell, crash
+from engage import bell, crash, places
 from engage.logs import about
 from engage.redaction import mask, redact
 from engage.vault import fields as vault
@@ -176,16 +177,19 @@ def claim() -> InboundMessage | None:
 
 
 def work() -> int:
-    """Read what is due until nothing is left. Returns how many messages were claimed."""
-    count = 0
+    """Read what is due. After `places.WORKS_FOR` seconds it ends, and rings for what is left. Returns how many were claimed."""
+    ends, count = time.monotonic() + places.WORKS_FOR, 0
     while (message := claim()) is not None:
         count += 1
         process(message)
+        if time.monotonic() >= ends:
+            sweep()
+            break
     return count
 
 
 def sweep() -> None:
-    """Ring for what nobody heard of, what is tried again, and what a worker died over."""
+    """Ring where something is due: nobody heard of it, it is tried again, or a worker left it."""
     if due().exists():
         bell.ring(TASK)
 

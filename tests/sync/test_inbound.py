@@ -15,6 +15,7 @@ from connectors import registry
 from connectors.base import Connector
 from connectors.inbound import Learned, Message, Request
 from connectors.models import Connection
+from engage import places
 from engage.tenancy.models import App
 from prompts.models import Execution, State
 from sync import inbound, tasks
@@ -283,6 +284,22 @@ def test_the_sweep_rings_for_what_nobody_heard(
     tasks.process_messages()
     tasks.tick()
     assert (rung, plan(subscriber)) == (["sync.process_messages"], "premium")
+
+
+def test_a_long_queue_keeps_a_thread_for_some_seconds_and_is_rung_for_again(
+    connection: Connection, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(Producer, "publish", lambda *_, headers, **__: rung.append(headers["task"]))
+    monkeypatch.setattr(places, "WORKS_FOR", 0.0)
+    for number in (1, 2):
+        send_slip(connection, number)
+    rung.clear()
+    assert inbound.work() == 1
+    assert rung == ["sync.process_messages"]
+    assert inbound.work() == 1
+    assert len(rung) == 1, "nothing was left"
+    assert states() == [MessageState.DONE] * 2
 
 
 def test_the_vendor_is_answered_after_the_commit_and_the_worker_rung_for(

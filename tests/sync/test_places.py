@@ -14,8 +14,8 @@ from connectors.models import Connection
 from engage import places
 from engage.schedules.models import Slot
 from engage.tenancy.models import App
-from sync import pushes, rereads, rounds, schedule, tasks
-from sync.models import Access, ImportRun, Round, RoundState, RunState, Source
+from sync import inbound, pushes, rereads, rounds, schedule, tasks
+from sync.models import Access, ImportRun, InboundMessage, MessageState, Round, RoundState, RunState, Source
 from tests.factories import ConnectionFactory
 from tests.sync.conftest import TestBucket
 
@@ -37,6 +37,7 @@ def taken() -> Iterator[ExitStack]:
     """Every place is taken until this is closed."""
     with ExitStack() as until:
         assert take_all(places.LONG, until)
+        assert take_all(places.TURNS, until)
         yield until
 
 
@@ -132,3 +133,19 @@ def test_a_round_without_a_place_stays_due(
     task()
     run.refresh_from_db()
     assert run.state == RoundState.DONE
+
+
+def test_a_message_without_a_place_stays_due(app: App, taken: ExitStack) -> None:
+    message = InboundMessage.objects.create(
+        app=app,
+        connection=ConnectionFactory(app=app, connector="cleeng"),
+        event_id="1",
+        received_at=timezone.now(),
+        due_at=timezone.now(),
+    )
+    tasks.process_messages()
+    assert inbound.due().get() == message
+    taken.close()
+    tasks.process_messages()
+    message.refresh_from_db()
+    assert message.state != MessageState.QUEUED
