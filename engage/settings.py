@@ -220,6 +220,11 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
         "schedule": schedule(600),
         "options": {"expire_seconds": 300},
     },
+    "engage: refresh catalogues": {
+        "task": "connectors.refresh_catalogues",
+        "schedule": schedule(300),
+        "options": {"expire_seconds": 300},
+    },
     "engage: check inputs": {
         "task": "prompts.recheck_inputs",
         "schedule": schedule(900),

@@ -45,5 +45,7 @@ def forward(connection_id: str) -> None:
 
 @shared_task(name="prompts.recheck_inputs")
 def recheck_inputs() -> None:
-    """Ask the vendors about the fixed inputs of the Apps whose night has come."""
-    bindings.recheck_due(timezone.now())
+    """Check the fixed inputs of the Apps whose night has come, where a thread may be spared; else at the next tick."""
+    with places.taken(places.LONG) as has_one:
+        if has_one:
+            bindings.recheck_due(timezone.now())

@@ -3,17 +3,15 @@
 from celery import shared_task
 from django.utils import timezone
 
-from connectors import catalogues
 from engage import places
 from sync import inbound, pushes, reports, rereads, retyping, schedule
 
 
 @shared_task(name="sync.tick")
 def tick() -> None:
-    """Look what is due (sources, missing files, catalogues, pushes, readings), and whether messages wait that nobody rang for."""
+    """Look what is due (sources, missing files, pushes, readings), and whether messages wait that nobody rang for."""
     schedule.tick(timezone.now(), import_source.delay)
     reports.tell_of_missing_files(timezone.now())
-    catalogues.refresh_due(timezone.now())
     inbound.sweep()
     pushes.tick(timezone.now())
     rereads.tick(timezone.now())

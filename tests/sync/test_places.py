@@ -6,14 +6,17 @@ from datetime import UTC, datetime, timedelta
 from threading import BoundedSemaphore
 
 import pytest
-from django.conf import settings
+from django.conf import settings as installed
 from django.utils import timezone
 from django_celery_beat.models import IntervalSchedule
+from pytest_django import Settings
 
 from connectors.models import Connection
+from connectors.tasks import refresh_catalogues
 from engage import places
 from engage.schedules.models import Slot
 from engage.tenancy.models import App
+from prompts.tasks import recheck_inputs
 from sync import inbound, pushes, rereads, rounds, schedule, tasks
 from sync.models import Access, ImportRun, InboundMessage, MessageState, Round, RoundState, RunState, Source
 from tests.factories import ConnectionFactory
@@ -50,7 +53,7 @@ def tick(now: datetime) -> list[tuple[str, str, str]]:
 def test_a_thread_is_left_for_actions() -> None:
     with ExitStack() as until:
         busy = take_all(places.LONG, until) + take_all(places.TURNS, until)
-    assert 2 <= busy < settings.ENGAGE_WORKER_THREADS
+    assert 2 <= busy < installed.ENGAGE_WORKER_THREADS
 
 
 def test_check_now_waits_for_a_place(source: Source, bucket: TestBucket, taken: ExitStack) -> None:
@@ -149,3 +152,18 @@ def test_a_message_without_a_place_stays_due(app: App, taken: ExitStack) -> None
     tasks.process_messages()
     message.refresh_from_db()
     assert message.state != MessageState.QUEUED
+
+
+@pytest.mark.parametrize("task", [refresh_catalogues, recheck_inputs])
+def test_a_night_without_a_place_stays_due(
+    app: App, taken: ExitStack, settings: Settings, task: Callable[[], None]
+) -> None:
+    settings.ENGAGE_VENDOR_URLS = {"cleeng": "http://127.0.0.1:9"}
+    ConnectionFactory(app=app, connector="cleeng")
+    for model in (App, Connection):
+        model.objects.update(created_at=timezone.now() - timedelta(days=2))
+    task()
+    assert not Slot.objects.exists()
+    taken.close()
+    task()
+    assert Slot.objects.get().completed_at is not None
