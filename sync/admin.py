@@ -10,7 +10,6 @@ from django.http import HttpRequest, HttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path
 from django.views.generic import View
-from kombu.exceptions import OperationalError
 
 from connectors.base import NOTHING
 from engage.audit.record import differences, record, snapshot
@@ -19,10 +18,9 @@ from engage.tenancy.models import App
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ScopedModelAdmin
 from sync import messages as inbound_messages
-from sync import traits, views
+from sync import retyping, traits, views
 from sync.models import ImportRun, InboundMessage, RunState, Source, Subscriber, Trait, TraitColumn
 from sync.sources import RUN_STATUS, Status
-from sync.tasks import retype_trait
 
 SAMPLED = 50
 NAMED = 3  # prompts that use a trait
@@ -253,21 +251,12 @@ class TraitAdmin(ScopedModelAdmin):
         for trait in queryset.filter(confirmed=False):
             before = snapshot(trait, NAMES)
             trait.type, trait.confirmed = trait.found_type or trait.type, True
-            trait.save(update_fields=["type", "confirmed"])
-            record("changed", trait, differences(before, snapshot(trait, NAMES)), request=request)
-            self._read_again(request, trait)
+            with transaction.atomic():
+                trait.save(update_fields=["type", "confirmed"])
+                record("changed", trait, differences(before, snapshot(trait, NAMES)), request=request)
+                retyping.ask(trait)
             number += 1
         messages.success(request, f"{number:,} traits are confirmed.")
-
-    def _read_again(self, request: HttpRequest, trait: Trait) -> None:
-        try:
-            retype_trait.delay(trait.pk)
-        except (OperationalError, OSError):
-            messages.error(
-                request,
-                f"The worker cannot be reached now, so stored values of {trait.name} stay as they are. Files from now on are "
-                "read by its type. Save the trait again later.",
-            )
 
     @admin.display(description="State", ordering="confirmed")
     def state(self, trait: Trait) -> str:
@@ -277,12 +266,12 @@ class TraitAdmin(ScopedModelAdmin):
     def save_model(self, request: HttpRequest, obj: Trait, form: Any, change: Any) -> None:
         """Store it, with its entry in the history."""
         before = snapshot(Trait.objects.get(pk=obj.pk), NAMES)
-        super().save_model(request, obj, form, change)
+        obj.save(update_fields=NAMES)  # not how far a worker came meanwhile
         changes = differences(before, snapshot(obj, NAMES))
         if changes:
             record("changed", obj, changes, request=request)
         if obj.confirmed and (obj.misfits or {"type", "confirmed"} & set(changes)):
-            transaction.on_commit(lambda: self._read_again(request, obj))
+            retyping.ask(obj)
 
 
 admin.site.register(InboundMessage, inbound_messages.MessageAdmin)

@@ -67,6 +67,8 @@ class Trait(models.Model):
         max_length=10, choices=TraitType.choices, blank=True, editable=False
     )  # what values show
     misfits = models.PositiveBigIntegerField(default=0, editable=False)  # stored values that its type does not read
+    # The last subscriber whose stored value was read as its type (`sync.retyping`); None: nothing is to be read.
+    retyped_to = models.PositiveBigIntegerField(null=True, editable=False)
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,7 +1,8 @@
 """When a person says what type a trait has, what is stored of it is read again as that type.
 
 Files are read as text until a trait's type is confirmed, and what an action needs can be used as text meanwhile. A value that
-the type does not read stays as it is and is counted.
+the type does not read stays as it is and is counted. The trait's row is the queue: how far its reading came is stored with what was
+read, so whoever follows a worker that died goes on from there.
 """
 
 import math
@@ -10,44 +11,67 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.db import connection, transaction
+from django.db.models import QuerySet
 
+from engage import bell
 from sync.csv_rows import reader_of
 from sync.models import Subscriber, Trait, TraitType
 
+TASK = "sync.retype_traits"
 AT_ONCE = 200
 UTC = ZoneInfo("UTC")
 
 
-def retype(trait_id: int) -> None:
-    """Read every stored value of a trait as its type; a trait that is gone, or not confirmed, needs nothing."""
-    trait = Trait.objects.filter(pk=trait_id, confirmed=True).first()
-    if trait is None:
-        return
-    misfits, last = 0, 0
-    while True:
-        with transaction.atomic():
-            began = time.monotonic()
-            having = Subscriber.objects.filter(app=trait.app_id, traits__has_key=trait.name, pk__gt=last)
-            rows = list(having.select_for_update().order_by("pk")[:AT_ONCE])
-            changed = []
-            for row in rows:
-                before = row.traits[trait.name]
-                try:
-                    value = as_type(before, trait.type)
-                except ValueError:
-                    misfits += 1
-                    continue
-                if (type(value), value) != (type(before), before):
-                    row.traits[trait.name] = value
-                    row.import_digest = None
-                    changed.append(row)
-            Subscriber.objects.bulk_update(changed, ["traits", "import_digest"])
-        if len(rows) < AT_ONCE:
-            break
-        last = rows[-1].pk
+def ask(trait: Trait) -> None:
+    """Let a worker read every stored value of a trait as its type, from the first subscriber on."""
+    Trait.objects.filter(pk=trait.pk).update(retyped_to=0, misfits=0)
+    bell.ring_on_commit(TASK)
+
+
+def due() -> QuerySet[Trait]:
+    """The traits of which something is to be read still; one that is not confirmed needs nothing."""
+    return Trait.objects.filter(confirmed=True, retyped_to__isnull=False)
+
+
+def sweep() -> None:
+    """Ring for what nobody heard of, or a worker died over."""
+    if due().exists():
+        bell.ring(TASK)
+
+
+def work() -> None:
+    """Read what is to be read until nothing is left, or other workers are at the rest."""
+    began = time.monotonic()
+    while _next_ones():
         if connection.vendor == "sqlite":  # one writer at a time: others get as long
             time.sleep(time.monotonic() - began)
-    Trait.objects.filter(pk=trait.pk, type=trait.type).update(misfits=misfits)
+        began = time.monotonic()
+
+
+@transaction.atomic
+def _next_ones() -> bool:
+    """Read a trait of the next subscribers. Whoever has its row locked is at it; returns whether there was one."""
+    trait = due().select_for_update(skip_locked=True, no_key=True).order_by("pk").first()
+    if trait is None:
+        return False
+    having = Subscriber.objects.filter(app=trait.app_id, traits__has_key=trait.name, pk__gt=trait.retyped_to)
+    rows = list(having.select_for_update().order_by("pk")[:AT_ONCE])
+    changed = []
+    for row in rows:
+        before = row.traits[trait.name]
+        try:
+            value = as_type(before, trait.type)
+        except ValueError:
+            trait.misfits += 1
+            continue
+        if (type(value), value) != (type(before), before):
+            row.traits[trait.name] = value
+            row.import_digest = None
+            changed.append(row)
+    Subscriber.objects.bulk_update(changed, ["traits", "import_digest"])
+    trait.retyped_to = rows[-1].pk if len(rows) == AT_ONCE else None
+    trait.save(update_fields=["retyped_to", "misfits"])
+    return True
 
 
 def as_type(value: Any, type_: str) -> Any:

@@ -9,10 +9,11 @@ from sync import inbound, pushes, reports, rereads, retyping, schedule
 
 @shared_task(name="sync.tick")
 def tick() -> None:
-    """Look what is due (sources, missing files, pushes, readings), and whether messages wait that nobody rang for."""
+    """Look what is due (sources, missing files, pushes, readings), and ring for what waits and nobody heard of."""
     schedule.tick(timezone.now(), import_source.delay)
     reports.tell_of_missing_files(timezone.now())
     inbound.sweep()
+    retyping.sweep()
     pushes.tick(timezone.now())
     rereads.tick(timezone.now())
 
@@ -51,7 +52,9 @@ def import_source(source_id: str, started_by: str, slot: str = "") -> None:
             schedule.put_off(source_id, slot)
 
 
-@shared_task(name="sync.retype_trait")
-def retype_trait(trait_id: int) -> None:
-    """Read what is stored of a trait as its type."""
-    retyping.retype(trait_id)
+@shared_task(name=retyping.TASK)
+def retype_traits() -> None:
+    """Read what is stored of traits as their types, where a thread may be spared; else the next tick rings again."""
+    with places.taken(places.LONG) as has_one:
+        if has_one:
+            retyping.work()

@@ -17,8 +17,8 @@ from engage import places
 from engage.schedules.models import Slot
 from engage.tenancy.models import App
 from prompts.tasks import recheck_inputs
-from sync import inbound, pushes, rereads, rounds, schedule, tasks
-from sync.models import Access, ImportRun, InboundMessage, MessageState, Round, RoundState, RunState, Source
+from sync import inbound, pushes, rereads, retyping, rounds, schedule, tasks
+from sync.models import Access, ImportRun, InboundMessage, MessageState, Round, RoundState, RunState, Source, Trait
 from tests.factories import ConnectionFactory
 from tests.sync.conftest import TestBucket
 
@@ -167,3 +167,13 @@ def test_a_night_without_a_place_stays_due(
     taken.close()
     task()
     assert Slot.objects.get().completed_at is not None
+
+
+def test_a_trait_without_a_place_stays_due(app: App, taken: ExitStack) -> None:
+    trait = Trait.objects.create(app=app, name="n")
+    retyping.ask(trait)
+    tasks.retype_traits()
+    assert retyping.due().get() == trait
+    taken.close()
+    tasks.retype_traits()
+    assert not retyping.due().exists()
