@@ -25,9 +25,9 @@ TOKEN = "t" * 32  # anybody can make one up: the cookie is the sender's own
 LARGE = SimpleUploadedFile("people.csv", b"user_id\n" + b"1\n" * MOST)
 
 
-def send(path: str, content: bytes, **headers: str) -> tuple[int, int]:
-    """Send a form with a file as anybody can. Returns the status, and how many bytes of it were read."""
-    client = Client(enforce_csrf_checks=True)
+def send(path: str, content: bytes, client: Client | None = None, /, **headers: str) -> tuple[int, int]:
+    """Send a form with a file as anybody can, or a client. Returns the status, and how many bytes of it were read."""
+    client = client or Client(enforce_csrf_checks=True)
     client.cookies[django_settings.CSRF_COOKIE_NAME] = TOKEN
     head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a.csv"\r\n\r\n'
     body = io.BytesIO(head + content + b"\r\n--x--\r\n")
@@ -65,15 +65,38 @@ def test_a_large_file_is_taken_of_who_may_upload(console: Console, app: App, rol
     assert ImportRun.objects.exists() == (status == 302)
 
 
-def test_a_file_has_its_limit_too(console: Console, app: App, settings: Settings) -> None:
-    settings.ENGAGE_UPLOAD_MOST = 1000
-    source = SourceFactory(app=app, access=Access.UPLOAD)
+def upload(client: Client, app: App) -> tuple[int, str]:
+    """Upload a file by hand. Returns the status and what the page says."""
     LARGE.seek(0)
-    answer = console(Role.APP_ADMIN).post(reverse("admin:sync_source_upload", args=[source.pk]), {"file": LARGE})
-    assert (answer.status_code, answer.content) == (
-        413,
-        b"This is too large: 4 MB were to be sent, and 2 MB are taken here.",
-    )
+    path = reverse("admin:sync_source_upload", args=[SourceFactory(app=app, access=Access.UPLOAD).pk])
+    answer = client.post(path, {"file": LARGE})
+    return answer.status_code, answer.content.decode()
+
+
+def test_a_page_says_how_large_a_file_may_be_and_what_to_do(console: Console, app: App, settings: Settings) -> None:
+    settings.ENGAGE_UPLOAD_MOST = 1_000_000
+    status, page = upload(console(Role.APP_ADMIN), app)
+    assert status == 413
+    assert "4.2 MB were sent, and nothing of it was saved." in page
+    assert "may have 1 MB" in page
+    assert "gzip" in page
+    assert "<h1>" in page
+
+
+def test_a_page_says_how_much_a_form_may_bring(console: Console, app: App) -> None:
+    status, page = upload(console(Role.READ_ONLY), app)
+    assert status == 413
+    assert "A page takes 2.1 MB." in page
+    assert "file" not in page, "they may upload none"
+
+
+@pytest.mark.parametrize(("most", "is_read"), [(1_000_000, True), (1000, False)])
+def test_who_is_signed_in_gets_the_answer_once_all_is_read_up_to_a_limit(
+    console: Console, settings: Settings, most: int, is_read: bool
+) -> None:
+    settings.ENGAGE_UPLOAD_MOST = most
+    status, read = send(reverse("admin:index"), b"x" * MOST, console(Role.READ_ONLY), CONTENT_LENGTH="")
+    assert (status, read > MOST) == (413, is_read)
 
 
 def test_machines_may_send_no_more_than_people() -> None:
