@@ -27,12 +27,11 @@ def apps_of(user: User) -> QuerySet[App]:
 
 
 def role_in(user: User, app: App) -> Role | None:
-    """Return the role of a person in an App: the company-wide one before that in the App."""
-    roles = set(
-        Membership.objects.filter(Q(app=app) | Q(app=None, company=app.company_id), user=user).values_list(
-            "role", flat=True
-        )
+    """Return the role of a person in an App: the company-wide one before that in the App, and none where the account is closed."""
+    theirs = Membership.objects.filter(
+        Q(app=app) | Q(app=None, company=app.company_id), user=user, user__is_active=True
     )
+    roles = set(theirs.values_list("role", flat=True))
     return next((role for role in Role if role in roles), None)
 
 
@@ -50,6 +49,12 @@ def enter(request: HttpRequest) -> None:
                 app = None  # what is sent was meant for an App that is no longer theirs
     request.engage_app = app  # type: ignore[attr-defined]
     request.engage_role = role_in(user, app) if app and isinstance(user, User) else None  # type: ignore[attr-defined]
+
+
+def look_again(request: HttpRequest) -> None:
+    """Read the person's role anew: it may have changed since this request came, and who calls holds what keeps it from changing."""
+    app, user = current_app(request), request.user
+    request.engage_role = role_in(user, app) if isinstance(user, User) else None  # type: ignore[attr-defined]
 
 
 def choose(request: HttpRequest, app: App) -> None:

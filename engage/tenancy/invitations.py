@@ -11,8 +11,10 @@ from engage.audit.record import record
 from engage.tenancy import current
 from engage.tenancy.mail import send
 from engage.tenancy.models import Invitation, Membership, User, new_token, token_hash
-from engage.tenancy.people import NotAllowed, grantable, people_of
+from engage.tenancy.people import NotAllowed, company_locked, grantable, people_of
 from engage.tenancy.roles import Right, Role
+
+OVER = "This invitation was accepted or revoked already."
 
 
 def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, str]:
@@ -22,20 +24,19 @@ def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, st
         NotAllowed: the role is not the inviter's to give, or the person is here or invited already.
 
     """
-    current.require(request, Right.MANAGE_USERS)
-    app = current.current_app(request)
-    if role not in grantable(current.current_role(request)):
-        raise NotAllowed("Only a company administrator can invite a company administrator.")
-    here = people_of(app).filter(user__email=email).first()
-    if here is not None:
-        raise NotAllowed(f"{email} is here already, as {here.get_role_display()}. Change the role in the list instead.")
-    waiting = open_invitations(request).filter(email=email).first()
-    if waiting is not None:
-        raise NotAllowed(
-            f"{email} is invited already, as {waiting.get_role_display()}. Send a new link, or revoke it first."
-        )
-    token = new_token("inv")
-    with transaction.atomic():
+    app, token = current.current_app(request), new_token("inv")
+    with company_locked(request):
+        _check(request, role)
+        here = people_of(app).filter(user__email=email).first()
+        if here is not None:
+            raise NotAllowed(
+                f"{email} is here already, as {here.get_role_display()}. Change the role in the list instead."
+            )
+        waiting = open_invitations(request).filter(email=email).first()
+        if waiting is not None:
+            raise NotAllowed(
+                f"{email} is invited already, as {waiting.get_role_display()}. Send a new link, or revoke it first."
+            )
         invitation = Invitation.objects.create(
             company=app.company,
             app=None if role == Role.COMPANY_ADMIN else app,
@@ -50,21 +51,33 @@ def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, st
 
 
 def renew(request: HttpRequest, invitation: Invitation) -> str:
-    """Make a new link, valid for seven days from now; the one before stops working. Returns it."""
-    _check(request, invitation)
+    """Make a new link, valid for seven days from now; the one before stops working. Returns it.
+
+    Raises:
+        NotAllowed: the role is not theirs to give, or the invitation was accepted or revoked in this very moment.
+
+    """
     token = new_token("inv")
-    invitation.token_hash, invitation.expires_at = token_hash(token), timezone.now() + Invitation.VALID_FOR
-    invitation.invited_by = _maker(request)
-    with transaction.atomic():
-        invitation.save(update_fields=["token_hash", "expires_at", "invited_by"])
+    with company_locked(request):
+        _check(request, Role(invitation.role))
+        if not invitation.waiting().update(
+            token_hash=token_hash(token), expires_at=timezone.now() + Invitation.VALID_FOR, invited_by=_maker(request)
+        ):
+            raise NotAllowed(OVER)
+        invitation.refresh_from_db()
         record("sent a new invitation link", invitation, request=request)
     return link_of(token)
 
 
 def revoke(request: HttpRequest, invitation: Invitation) -> None:
-    """Make the link worthless."""
-    _check(request, invitation)
-    with transaction.atomic():
+    """Make the link worthless.
+
+    Raises:
+        NotAllowed: the role is not theirs to give.
+
+    """
+    with company_locked(request):
+        _check(request, Role(invitation.role))
         if invitation.revoke():
             record("revoked the invitation", invitation, request=request)
 
@@ -93,11 +106,9 @@ def accept(invitation: Invitation, user: User) -> Membership:
     """
     with transaction.atomic():
         now = timezone.now()
-        mine = Invitation.objects.filter(
-            pk=invitation.pk, token_hash=invitation.token_hash, accepted_at=None, revoked_at=None, expires_at__gt=now
-        )
+        mine = invitation.waiting().filter(token_hash=invitation.token_hash, expires_at__gt=now)
         if not mine.update(accepted_at=now):
-            raise NotAllowed("This invitation was accepted or revoked already.")
+            raise NotAllowed(OVER)
         if invitation.role == Role.COMPANY_ADMIN:
             Membership.objects.filter(user=user, company=invitation.company, app__isnull=False).delete()
         membership, _ = Membership.objects.update_or_create(
@@ -128,7 +139,8 @@ def _maker(request: HttpRequest) -> User | None:
     return request.user if isinstance(request.user, User) else None
 
 
-def _check(request: HttpRequest, invitation: Invitation) -> None:
+def _check(request: HttpRequest, role: Role) -> None:
+    """Go on only if the role is theirs to give. The company is locked: it is so until the end."""
     current.require(request, Right.MANAGE_USERS)
-    if invitation.role not in grantable(current.current_role(request)):
+    if role not in grantable(current.current_role(request)):
         raise NotAllowed("Only a company administrator can do this for a company administrator.")

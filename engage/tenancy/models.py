@@ -262,10 +262,13 @@ class Invitation(models.Model):
         """Whether the link still works."""
         return self.accepted_at is None and self.revoked_at is None and self.expires_at > timezone.now()
 
+    def waiting(self) -> "models.QuerySet[Invitation]":
+        """Its row while it can be accepted, renewed or revoked: who changes that looks at the count."""
+        return Invitation.objects.filter(pk=self.pk, accepted_at=None, revoked_at=None)
+
     def revoke(self) -> bool:
         """Make the link worthless. Returns whether it was still to be accepted or renewed."""
-        waiting = Invitation.objects.filter(pk=self.pk, accepted_at=None, revoked_at=None)
-        return bool(waiting.update(revoked_at=timezone.now()))
+        return bool(self.waiting().update(revoked_at=timezone.now()))
 
 
 class KeyKind(models.TextChoices):

@@ -39,6 +39,19 @@ def grantable(role: Role | None) -> list[Role]:
     return [given for given in Role if given != Role.COMPANY_ADMIN or Right.MANAGE_COMPANY.allows(role)]
 
 
+@contextmanager
+def company_locked(request: HttpRequest) -> Iterator[None]:
+    """Keep the roles in the company at hand as they are until this ends, and look again in which the person asks.
+
+    So of two administrators who demote each other at the same moment one succeeds, and who is removed invites nobody meanwhile.
+    Whoever accepts an invitation refers to the company and is not kept waiting: their invitation is what they have locked.
+    """
+    with transaction.atomic():
+        Company.objects.select_for_update(no_key=True).get(pk=current.current_app(request).company_id)
+        current.look_again(request)
+        yield
+
+
 def why_not(request: HttpRequest, membership: Membership) -> str:
     """Return why the person of this request cannot change `membership`, or "" when they can."""
     if membership.user_id == request.user.pk:
@@ -58,7 +71,7 @@ def change_role(request: HttpRequest, membership: Membership, role: Role) -> Non
 
     """
     app = current.current_app(request)
-    with _company_locked(membership.company_id):
+    with company_locked(request):
         _check(request, membership)
         if role not in grantable(current.current_role(request)):
             raise NotAllowed("Only a company administrator can make somebody a company administrator.")
@@ -84,7 +97,7 @@ def remove(request: HttpRequest, membership: Membership) -> None:
         NotAllowed: see the rules above.
 
     """
-    with _company_locked(membership.company_id):
+    with company_locked(request):
         _check(request, membership)
         keep_an_administrator(membership)
         record("removed", membership, {"role": [membership.get_role_display(), None]}, request=request)
@@ -100,7 +113,7 @@ def set_active(request: HttpRequest, membership: Membership, *, active: bool) ->
 
     """
     user = membership.user
-    with _company_locked(membership.company_id):
+    with company_locked(request):
         _check(request, membership)
         current.require(request, Right.MANAGE_COMPANY)
         if user.memberships.exclude(company=membership.company_id).exists():
@@ -136,14 +149,14 @@ def reset_second_factor(request: HttpRequest, membership: Membership) -> None:
 
     """
     user = membership.user
-    _check(request, membership)
-    current.require(request, Right.MANAGE_COMPANY)
-    if user.memberships.exclude(company=membership.company_id).exists():
-        raise NotAllowed(
-            "This person also works for another company. Whoever runs this installation can reset it: "
-            "manage.py reset_second_factor."
-        )
-    with transaction.atomic():
+    with company_locked(request):
+        _check(request, membership)
+        current.require(request, Right.MANAGE_COMPANY)
+        if user.memberships.exclude(company=membership.company_id).exists():
+            raise NotAllowed(
+                "This person also works for another company. Whoever runs this installation can reset it: "
+                "manage.py reset_second_factor."
+            )
         if second_factor.forget(user, "reset the second factor", request=request):
             end_sessions(user)
 
@@ -173,14 +186,6 @@ def record_sign_in(request: HttpRequest, user: User, **_: Any) -> None:
     """Put a sign-in into the history of every App or company that the person belongs to."""
     for membership in user.memberships.select_related("app__company", "company"):
         record("signed in", membership, request=request, actor=user.email, label=str(user))
-
-
-@contextmanager
-def _company_locked(company: int) -> Iterator[None]:
-    """Two administrators who demote each other at the same moment must not both succeed."""
-    with transaction.atomic():
-        Company.objects.select_for_update().get(pk=company)
-        yield
 
 
 def _check(request: HttpRequest, membership: Membership) -> None:

@@ -1,17 +1,24 @@
 """Users and roles: inviting, changing roles, removing, deactivating."""
 
 import re
-from collections.abc import Callable
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 from django.conf import LazySettings
 from django.core import mail
-from django.test import Client
+from django.core.exceptions import PermissionDenied
+from django.db import connections as databases
+from django.db import transaction
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.utils import timezone
 
 from engage.audit.models import Entry
-from engage.tenancy import people
+from engage.tenancy import current, invitations, people
 from engage.tenancy.models import ApiKey, App, IdentitySecret, Invitation, KeyKind, Membership, User
 from engage.tenancy.roles import Role
 from tests import factories
@@ -299,6 +306,89 @@ def test_a_new_link_is_its_makers(app: App, signed_in: SignedIn, console: Consol
     do(boss, leaving.memberships.get(), "remove")
     waiting.refresh_from_db()
     assert waiting.revoked_at is not None
+
+
+def asked_by(user: User, app: App) -> HttpRequest:
+    """Return a request of somebody that came in, and was not answered yet."""
+    request = RequestFactory().post(INVITE)
+    request.user, request.session = user, {current.SESSION_KEY: app.pk}  # type: ignore[assignment]
+    current.enter(request)
+    return request
+
+
+@contextmanager
+def under_way(work: Callable[[], object]) -> Iterator[None]:
+    """Do something else between work that is done in another thread and its commit, some moments later."""
+    is_done, problems = threading.Event(), list[BaseException]()
+
+    def other() -> None:
+        try:
+            with transaction.atomic():
+                work()
+                is_done.set()
+                time.sleep(0.5)
+        except BaseException as problem:  # noqa: BLE001 - told below, by the thread of the test
+            problems.append(problem)
+        finally:
+            is_done.set()
+            databases.close_all()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    is_done.wait()
+    try:
+        yield
+    finally:
+        thread.join()
+        assert problems == []
+
+
+@pytest.mark.django_db(transaction=True)
+class TestAnInvitationInTheMomentOfARemoval:
+    @pytest.fixture
+    def leaving(self, app: App) -> User:
+        return factories.person(app, Role.APP_ADMIN)
+
+    @pytest.fixture
+    def remove(self, app: App, leaving: User) -> Callable[[], None]:
+        """Take somebody's role away, as a request does that came before."""
+        request = asked_by(factories.person(app, Role.COMPANY_ADMIN), app)
+        return lambda: people.remove(request, leaving.memberships.get())
+
+    def test_whoever_is_being_removed_invites_nobody(self, app: App, leaving: User, remove: Callable[[], None]) -> None:
+        request = asked_by(leaving, app)
+        with under_way(remove), pytest.raises(PermissionDenied):
+            invitations.invite(request, "private@example.com", Role.APP_ADMIN)
+        assert not Invitation.objects.exists()
+
+    def test_nor_do_they_renew(self, app: App, leaving: User, remove: Callable[[], None]) -> None:
+        boss = asked_by(factories.person(app, Role.COMPANY_ADMIN), app)
+        waiting, _ = invitations.invite(boss, "somebody@example.com", Role.APP_MEMBER)
+        request = asked_by(leaving, app)
+        with under_way(remove), pytest.raises(PermissionDenied):
+            invitations.renew(request, waiting)
+        waiting.refresh_from_db()
+        assert (waiting.invited_by, waiting.is_open) == (boss.user, True)
+
+    def test_whom_they_are_inviting_is_found_by_the_removal(
+        self, app: App, leaving: User, remove: Callable[[], None]
+    ) -> None:
+        request = asked_by(leaving, app)
+        with under_way(lambda: invitations.invite(request, "private@example.com", Role.APP_ADMIN)):
+            remove()
+        assert Invitation.objects.get().revoked_at is not None
+
+    def test_they_remove_nobody_either(self, app: App, leaving: User, remove: Callable[[], None]) -> None:
+        request, other = asked_by(leaving, app), factories.person(app, Role.APP_MEMBER)
+        with under_way(remove), pytest.raises(PermissionDenied):
+            people.remove(request, other.memberships.get())
+
+    def test_nobody_renews_what_is_accepted_in_this_moment(self, app: App, leaving: User) -> None:
+        request = asked_by(leaving, app)
+        waiting, _ = invitations.invite(request, "somebody@example.com", Role.APP_MEMBER)
+        accepting = User.objects.create_user("somebody@example.com")
+        with under_way(lambda: invitations.accept(waiting, accepting)), pytest.raises(people.NotAllowed):
+            invitations.renew(request, waiting)
 
 
 def test_invitations_stay_where_their_maker_may_still_make_them(
