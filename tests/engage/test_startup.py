@@ -64,3 +64,14 @@ def test_a_crash_point_is_refused_in_production_and_where_there_is_none(point: s
     )
     assert ended.returncode == 1
     assert said in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "command", [["-c", "import engage.wsgi as web; web.get_wsgi_application()"], ["manage.py", "check"]]
+)
+def test_nothing_warns_in_a_folder_of_its_own(tmp_path: Path, command: list[str]) -> None:
+    environment = {**os.environ, "ENGAGE_VAR_DIR": str(tmp_path / "var"), "LOG_LEVEL": "WARNING"}
+    ended = subprocess.run(
+        [sys.executable, *command], env=environment, cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert ended.stderr == ""
