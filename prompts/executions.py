@@ -12,7 +12,7 @@ from connectors.base import Connector
 from connectors.failures import LostClaim, Paused
 from connectors.registry import connector_or_none
 from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
-from engage import crash
+from engage import crash, places
 from engage.disk import before_anything_leaves
 from engage.logs import about
 from engage.prepared import PreparedInsert
@@ -24,18 +24,15 @@ from sync import traits
 
 logger = logging.getLogger(__name__)
 
-WORKS_FOR = 5.0
-"""Seconds after which a worker's thread claims no more and rings again, so that what else was rung for has its turn."""
 _store_attempt = PreparedInsert(Attempt, now=["started_at"])
 
 
 def work(worker: str, first: UUID | None = None) -> int:
     """Carry out what is due: `first`, then one of a connection of which nothing is running, then what has waited longest.
 
-    After `WORKS_FOR` seconds it ends, and rings once where something may be left: with a long queue at a slow vendor it would
-    keep its thread for hours, and bells and ticks would wait behind it. Returns how many were carried out.
+    After `places.WORKS_FOR` seconds it ends, and rings once where something may be left. Returns how many were carried out.
     """
-    ends, count = time.monotonic() + WORKS_FOR, 0
+    ends, count = time.monotonic() + places.WORKS_FOR, 0
     if first and (execution := claims.claim(worker, first)) is not None:
         count += 1
         carry_out(execution)

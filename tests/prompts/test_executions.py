@@ -17,7 +17,7 @@ from connectors.failures import LostClaim
 from connectors.journal import Exchange
 from connectors.models import Connection, Health
 from connectors.runner import Outcome, Result
-from engage import bell
+from engage import bell, places
 from engage.tenancy.models import DeliveryMode
 from prompts import claims, decisions, events, executions, recovery, settlement
 from prompts.journal import AttemptJournal
@@ -78,7 +78,7 @@ class TestHowLongAThreadIsKept:
     def test_it_ends_after_some_seconds_and_rings_once_for_the_rest(
         self, house: House, rung: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(executions, "WORKS_FOR", 0.0)
+        monkeypatch.setattr(places, "WORKS_FOR", 0.0)
         waiting = self.people(house, 4)
         assert executions.work("tests", waiting[3].pk) == 2
         assert {row.pk for row in Execution.objects.filter(state=State.DONE)} == {waiting[0].pk, waiting[3].pk}
