@@ -21,7 +21,7 @@ from connectors.registry import declaration
 from engage.redaction import redact
 from prompts import bell, bindings, preconditions, retries, settlement
 from prompts.events import take_limit
-from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, Execution, State
+from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, EventSource, Execution, State
 from prompts.retries import ASKED_AGAIN, LET_GO
 from sync import traits
 
@@ -348,12 +348,13 @@ def _requeue(rows: QuerySet[Execution], *, by: str, **values: Any) -> int:
 def _take_limit_again(execution: Execution) -> None:
     """The limit was given back when nothing happened; running again needs it again."""
     event = execution.event
-    if execution.is_forward or event.prompt is None or event.interaction not in TAKES_LIMIT or event.source != "api":
+    if execution.is_forward or event.prompt is None or event.source != EventSource.API:
         return
-    event.received_at = timezone.now()
-    if event.prompt.limits_taken.filter(event=event).exists() or event.limit_reached:
+    if event.interaction not in TAKES_LIMIT or event.limit_reached:
         return
-    if not take_limit(event.prompt, event):
+    if event.prompt.limits_taken.filter(event=event).exists():
+        return
+    if not take_limit(event.prompt, event, timezone.now()):
         raise NotPossible(
             "This person has accepted the prompt again since; the limit per subscriber does not allow both."
         )

@@ -139,7 +139,9 @@ def record(
         nonlocal version
         if report.interaction == IMPRESSION:
             return []
-        event.limit_reached = not test and report.interaction in TAKES_LIMIT and not take_limit(prompt, event)
+        event.limit_reached = (
+            not test and report.interaction in TAKES_LIMIT and not take_limit(prompt, event, event.received_at)
+        )
         if only is not None:
             chosen = [versions.as_kept(binding) for binding in only]
         else:
@@ -240,20 +242,19 @@ def is_test_subscriber(subscriber: Subscriber, now: datetime | None = None) -> b
     return subscriber.is_test and (ends is None or ends > (now or timezone.now()))
 
 
-def take_limit(prompt: Prompt, event: PromptEvent) -> bool:
+def take_limit(prompt: Prompt, event: PromptEvent, at: datetime) -> bool:
     """Take the subscriber's limit of a prompt for an event. Returns whether it was free; call inside a transaction."""
     if prompt.limit == LimitKind.NONE:
         return True
-    now = event.received_at
     _, taken = LimitTaken.objects.get_or_create(
-        prompt=prompt, subscriber_id=event.subscriber_id, defaults={"event": event, "taken_at": now}
+        prompt=prompt, subscriber_id=event.subscriber_id, defaults={"event": event, "taken_at": at}
     )
     if taken or prompt.limit != LimitKind.EVERY_DAYS or not prompt.limit_days:
         return taken
     over = LimitTaken.objects.filter(
-        prompt=prompt, subscriber_id=event.subscriber_id, taken_at__lte=now - timedelta(days=prompt.limit_days)
+        prompt=prompt, subscriber_id=event.subscriber_id, taken_at__lte=at - timedelta(days=prompt.limit_days)
     )
-    return over.update(event=event, taken_at=now) == 1
+    return over.update(event=event, taken_at=at) == 1
 
 
 def give_limit_back(event_pk: int) -> None:

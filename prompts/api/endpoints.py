@@ -29,7 +29,7 @@ from prompts.api.errors import (
     other_methods,
     unknown_address,
 )
-from prompts.models import Execution, PromptEvent, PromptVersion
+from prompts.models import Execution, PromptEvent, PromptVersion, State
 from prompts.templating import render
 from sync import traits as known_traits
 from sync.models import Subscriber
@@ -103,7 +103,7 @@ def _answer(
 
 def _instruction(execution: Execution) -> dict[str, Any] | None:
     """Return what the client is to do, until it has said what came of it."""
-    return execution.instruction if execution.state == "handed_over" and execution.report is None else None
+    return execution.instruction if execution.state == State.HANDED_OVER and execution.report is None else None
 
 
 EVENT_ANSWERS = {200: schemas.EventOut, 202: schemas.EventOut}

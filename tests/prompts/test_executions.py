@@ -21,7 +21,7 @@ from engage import bell, places
 from engage.tenancy.models import DeliveryMode
 from prompts import claims, decisions, events, executions, recovery, settlement
 from prompts.journal import AttemptJournal
-from prompts.models import Attempt, BindingDay, Execution, LimitTaken, PromptEvent, State
+from prompts.models import Attempt, BindingDay, Execution, LimitKind, LimitTaken, Prompt, PromptEvent, State
 from tests import factories
 from tests.clock import stopped_clock
 from tests.prompts.conftest import SUBSCRIPTION, House
@@ -661,6 +661,15 @@ class TestDecisions:
         carried_out(house.report())
         with pytest.raises(decisions.NotPossible, match="limit"):
             decisions.run_again(refused, by="ann@example.com")
+
+    def test_the_limits_days_count_from_when_it_is_run_again(self, house: House) -> None:
+        Prompt.objects.update(limit=LimitKind.EVERY_DAYS, limit_days=7)
+        house.bind(inputs={"coupon": {"from": "fixed", "value": "SUMMER24"}})
+        refused = carried_out(house.report())
+        PromptEvent.objects.update(received_at=timezone.now() - timedelta(days=8))
+        before = timezone.now()
+        decisions.run_again(refused, by="ann@example.com")
+        assert LimitTaken.objects.get().taken_at >= before
 
     def test_stop_trying_what_was_tried_since_the_person_looked_asks_a_person(self, house: House) -> None:
         house.bind()
