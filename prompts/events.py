@@ -439,8 +439,7 @@ class EventStatus:
         return self.settled or any(row.wants_report and row.report is None for row in self.executions)
 
 
-FAILED = frozenset({State.REJECTED, State.GAVE_UP, State.SKIPPED, State.NOT_SENT, State.CLOSED})
-SETTLED = frozenset({State.DONE, State.HANDED_OVER, *FAILED})
+SETTLED = frozenset({State.DONE, State.HANDED_OVER, *NOTHING_HAPPENED})
 
 
 def status_of(event: PromptEvent, planned: list[Execution] | None = None) -> EventStatus:
@@ -455,7 +454,7 @@ def status_of(event: PromptEvent, planned: list[Execution] | None = None) -> Eve
     elif not settled:
         outcome = "follows"
     else:
-        outcome = "not_possible" if states & FAILED else "done"
+        outcome = "done" if states.isdisjoint(NOTHING_HAPPENED) else "not_possible"
     return EventStatus(settled, outcome, rows)
 
 

@@ -19,7 +19,7 @@ from engage.prepared import PreparedInsert
 from engage.vault.fields import Unreadable
 from prompts import bell, claims, preconditions, settlement
 from prompts.journal import AttemptJournal
-from prompts.models import Attempt, Execution
+from prompts.models import LOST, Attempt, Execution
 from sync import traits
 
 logger = logging.getLogger(__name__)
@@ -69,7 +69,7 @@ def carry_out(execution: Execution) -> None:
             outcome = _outcome(execution, declared, journal)
         except LostClaim:
             logger.warning("The claim was lost before a write; nothing was sent")
-            settlement.complete(journal, "lost", "Another worker took over before anything was sent.")
+            settlement.complete(journal, LOST, "Another worker took over before anything was sent.")
             breaker.note(execution.connection, failed=None, probing=probing)
             return
         execution.steps = journal.steps

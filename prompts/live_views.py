@@ -232,7 +232,7 @@ def offers(execution: Execution) -> list[Offer]:
             return [*_lets_go(execution, doing), _stop(execution, doing)]
         case State.UNCERTAIN:
             return _decisions(execution, doing)
-        case State.SKIPPED | State.REJECTED | State.GAVE_UP | State.NOT_SENT:
+        case state if state in decisions.RUNS_AGAIN:
             return _runs_again(execution, doing)
     return []
 

@@ -284,7 +284,7 @@ OPEN = (*CLAIMABLE, State.RUNNING, State.HELD, State.BLOCKED, State.UNCERTAIN)
 HELD_FOR_A_PERSON = ("too_old", "daily_limit")
 """Reasons for which an execution is held until a person decides; others go on once their connection is well."""
 NOTHING_HAPPENED = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT, State.CLOSED)
-"""Ends after which the effect is not there (for *Stop*, and for giving the limit back)."""
+"""Ends after which the effect is not there (for *Stop*, for what the app is told, and for giving the limit back)."""
 LOOKED_FOR = (
     State.BLOCKED,
     State.CLOSED,
@@ -422,6 +422,10 @@ class Execution(models.Model):
         return self.state == State.HANDED_OVER and self.due_at is not None
 
 
+LOST = "lost"
+"""The outcome of an attempt whose worker died, or came too late."""
+
+
 class Attempt(models.Model):
     """One try of an execution. The row is stored before the try begins, and completed whatever becomes of it."""
 
@@ -434,7 +438,7 @@ class Attempt(models.Model):
     # With it, until the execution is settled: the columns of the execution that a repeat needs, by name.
     write_begun_with = models.JSONField(null=True)
     finished_at = models.DateTimeField(null=True)
-    outcome = models.CharField(max_length=12, blank=True)  # a State, or "lost" when its worker died
+    outcome = models.CharField(max_length=12, blank=True)  # a State, or LOST
     # For the circuit breaker: in which account it was, and whether it ended in a passing trouble there (None: nobody was asked).
     connection = models.ForeignKey(
         Connection, null=True, on_delete=models.CASCADE, related_name="attempts", db_index=False

@@ -13,7 +13,7 @@ from connectors.base import Replay
 from connectors.registry import declaration
 from engage import crash
 from prompts import claims, forwarding, settlement
-from prompts.models import Attempt, Execution, State
+from prompts.models import LOST, Attempt, Execution, State
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def _return_lease(execution: Execution) -> None:
         )
         if attempt is not None:
             if attempt.finished_at is None:
-                attempt.outcome, attempt.message = "lost", "Its worker stopped."
+                attempt.outcome, attempt.message = LOST, "Its worker stopped."
             attempt.write_begun_with = None  # the execution has it now
             attempt.save(update_fields=["outcome", "message", "write_begun_with"])
         if returned:

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from prompts import live
-from prompts.models import IMPRESSION, Attempt, EventSource, Execution, Interaction, PromptEvent, State
+from prompts.models import IMPRESSION, LOST, Attempt, EventSource, Execution, Interaction, PromptEvent, State
 from prompts.states import STATES, sentence
 
 REQUEST_ID_HEADERS = (
@@ -19,8 +19,6 @@ REQUEST_ID_HEADERS = (
     "cf-ray",
 )
 """Where vendors say under which id they know a request."""
-LOST = "lost"
-"""The outcome of an attempt whose worker died."""
 
 
 @dataclass(frozen=True)
