@@ -25,7 +25,7 @@ from connectors.forwarders import Batched, Item, size_of
 from connectors.http import Api
 from connectors.journal import Journal
 from connectors.models import Connection
-from connectors.runner import PAUSED, Outcome, Result
+from connectors.runner import CREDENTIALS, LOST_ANSWER, MISSING, PAUSED, Outcome, Result
 from engage.redaction import redact
 
 logger = logging.getLogger(__name__)
@@ -135,9 +135,9 @@ def _forwarded(failure: Failure, batched: Batched[Any], *, acted: bool) -> Outco
             return Outcome(Result.DONE, failure.message)
         case BadCredentials():
             # Without a test beside it: where a batch is refused for its key, the next one is as well.
-            return Outcome(Result.HELD, failure.message, reason="credentials")
+            return Outcome(Result.HELD, failure.message, reason=CREDENTIALS)
         case Temporary() | Undocumented() if acted and batched.replay is Replay.NEVER:
-            return Outcome(Result.GAVE_UP, f"{failure.message} The event may be lost.", reason="lost_answer")
+            return Outcome(Result.GAVE_UP, f"{failure.message} The event may be lost.", reason=LOST_ANSWER)
         case Paused():
             return Outcome(Result.WAITING, failure.message, after=failure.after, reason=PAUSED, spent=False)
         case Temporary():
@@ -145,7 +145,7 @@ def _forwarded(failure: Failure, batched: Batched[Any], *, acted: bool) -> Outco
         case Undocumented():
             return Outcome(Result.WAITING, failure.message, reason="undocumented")
         case Missing():
-            return Outcome(Result.SKIPPED, failure.message, reason="missing")
+            return Outcome(Result.SKIPPED, failure.message, reason=MISSING)
     return Outcome(Result.REJECTED, failure.message, reason="vendor")
 
 

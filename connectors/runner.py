@@ -38,6 +38,8 @@ from engage.redaction import redact
 logger = logging.getLogger(__name__)
 
 PROBE_SECONDS = 15.0
+MISSING, CREDENTIALS, LOST_ANSWER = "missing", "credentials", "lost_answer"
+"""Reasons that more than a filter relies on: a trait or input lacks, the account is refused, it may have happened."""
 PAUSED = "paused"
 """The reason of what waits for its connection's turn, and spends no try on it."""
 
@@ -72,7 +74,7 @@ class Outcome:
     failed_parts: frozenset[str] = (
         frozenset()
     )  # held for its credentials: the connector's parts that did not pass their test
-    reason: str = ""  # one word for filters: "missing", "credentials", "vendor", ...
+    reason: str = ""  # one word for filters: MISSING, CREDENTIALS, "vendor", ...
     spent: bool = True  # False: it was not our turn, and this is not counted as a try
     failed: bool | None = (
         None  # whether the vendor's last answer was a passing trouble, or none; None: it was not asked
@@ -182,7 +184,7 @@ def run(work: Work, journal: Journal) -> Outcome:
         if work.may_have_acted:
             return _uncertain(f"{unfit.message} An earlier request may have acted.")
         if isinstance(unfit, Missing):
-            return Outcome(Result.SKIPPED, unfit.message, reason="missing")
+            return Outcome(Result.SKIPPED, unfit.message, reason=MISSING)
         return Outcome(Result.REJECTED, unfit.message, reason="inputs")
     if why := work.action.unavailable(work.settings):
         return _uncertain(why) if work.may_have_acted else Outcome(Result.REJECTED, why, reason="settings")
@@ -352,7 +354,7 @@ def _is_forgotten(work: Work) -> bool:
 
 
 def _uncertain(message: str) -> Outcome:
-    return Outcome(Result.UNCERTAIN, message, may_have_acted=True, reason="lost_answer")
+    return Outcome(Result.UNCERTAIN, message, may_have_acted=True, reason=LOST_ANSWER)
 
 
 def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) -> Outcome:
@@ -372,7 +374,7 @@ def _failed(work: Work, api: Api, user: Json, inputs: Json, error: Exception) ->
         case Undocumented():
             return Outcome(Result.WAITING, error.message, reason="undocumented")
         case Missing():
-            return Outcome(Result.SKIPPED, error.message, reason="missing")
+            return Outcome(Result.SKIPPED, error.message, reason=MISSING)
         case Failure():
             return Outcome(Result.REJECTED, error.message, reason="vendor")
     logger.error("%s.%s failed", work.connector.key, work.action.key, exc_info=error)
@@ -401,7 +403,7 @@ def _tested(work: Work, api: Api, error: BadCredentials) -> Outcome | Paused | R
         return Paused(report.message, after=report.paused)
     if not report.passed_for(work.action.part) or not work.connector.probe_proves_secrets:
         message = f"{work.action.part}: {error.message}" if work.action.part else error.message
-        return Outcome(Result.HELD, message, failed_parts=report.failed_parts, reason="credentials")
+        return Outcome(Result.HELD, message, failed_parts=report.failed_parts, reason=CREDENTIALS)
     return Rejected(f"{error.message} Its test passes, so the key lacks a right.", code=error.code)
 
 

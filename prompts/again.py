@@ -17,8 +17,7 @@ from connectors.registry import declaration
 from engage.tenancy.models import App
 from prompts import decisions, live
 from prompts.decisions import Decision, NotPossible
-from prompts.models import Execution, State
-from prompts.order import STOPPED
+from prompts.models import Execution, Reason, State
 from prompts.states import StateWords, words
 
 AT_ONCE = 200
@@ -68,7 +67,7 @@ def those(app: App, chosen: Mapping[str, Any], extras: Extras) -> QuerySet[Execu
     """
     states = [*RUN, *[State.UNCERTAIN] * extras.uncertain, *[State.NOT_SENT] * extras.not_sent]
     rows = live.executions_of(app, chosen).filter(state__in=states, reruns=None)
-    rows = rows.exclude(Q(state=State.SKIPPED, reason=STOPPED))
+    rows = rows.exclude(Q(state=State.SKIPPED, reason=Reason.STOPPED))
     if not extras.tests:
         rows = rows.filter(event__is_test=False)
     return rows.order_by("created_at", "pk")

@@ -21,7 +21,7 @@ from connectors.registry import declaration
 from engage.redaction import redact
 from prompts import bell, bindings, preconditions, retries, settlement
 from prompts.events import take_limit
-from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, EventSource, Execution, State
+from prompts.models import HELD_FOR_A_PERSON, TAKES_LIMIT, EventSource, Execution, Reason, State
 from prompts.retries import ASKED_AGAIN, LET_GO
 from sync import traits
 
@@ -43,7 +43,7 @@ class Decision(StrEnum):
 
 
 RUNS_AGAIN = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT)
-NOT_REPORTED: Mapping[str, Any] = {"state": State.GAVE_UP, "reason": "no_report"}
+NOT_REPORTED: Mapping[str, Any] = {"state": State.GAVE_UP, "reason": Reason.NO_REPORT}
 LONGEST_SAID = 200
 """Characters of a client's own words."""
 STOPPABLE = (State.WAITING, State.QUEUED, State.HELD)
@@ -107,7 +107,7 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
                 changed = _requeue(uncertain, by=by, note=note.strip(), **anew)
                 state = State.QUEUED
             case Decision.CLOSE:
-                closed = {"state": State.CLOSED, "message": f"Closed by {by}.", "reason": "closed"}
+                closed = {"state": State.CLOSED, "message": f"Closed by {by}.", "reason": Reason.CLOSED}
                 changed = uncertain.update(**closed, **decided, due_at=None, settled_at=Now())
                 state = State.CLOSED
         if not changed:
@@ -158,7 +158,7 @@ def _next_try(execution: Execution) -> Mapping[str, Any]:
     if looks and (seconds := preconditions.not_shown_for(execution, itself=True)):
         message = preconditions.not_shown_yet(execution)
         due_at = Now() + Value(timedelta(seconds=seconds))
-        return {"state": State.WAITING, "reason": preconditions.SETTLING, "message": message, "due_at": due_at}
+        return {"state": State.WAITING, "reason": Reason.SETTLING, "message": message, "due_at": due_at}
     return LET_GO
 
 
@@ -192,15 +192,15 @@ def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
 
 
 def _to_be_checked(execution: Execution, note: str) -> dict[str, Any]:
-    checked = {"state": State.UNCERTAIN, "due_at": None, "reason": "lost_answer", "note": note}
+    checked = {"state": State.UNCERTAIN, "due_at": None, "reason": Reason.LOST_ANSWER, "note": note}
     if execution.job is None:
         return checked
     message = f"{execution.connection} had accepted it, and nobody asked any more what became of it."
-    return {**checked, "reason": "unsettled", "message": message, "may_have_acted": True, "job": None}
+    return {**checked, "reason": Reason.UNSETTLED, "message": message, "may_have_acted": True, "job": None}
 
 
 def _closed(by: str, note: str = "") -> dict[str, Any]:
-    closed = {"state": State.CLOSED, "reason": "closed", "message": f"Closed by {by}.", "settled_at": Now()}
+    closed = {"state": State.CLOSED, "reason": Reason.CLOSED, "message": f"Closed by {by}.", "settled_at": Now()}
     return {**closed, "due_at": None, "decided_by": by, "decided_at": Now(), "note": note}
 
 
@@ -218,6 +218,7 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
     """
     job = _job_of(execution, detail) if result == "done" else None
     states = {"done": State.DONE, "failed": State.REJECTED, "cancelled": State.SKIPPED}
+    reasons = {"done": "", "failed": Reason.CLIENT_FAILED, "cancelled": Reason.CLIENT_CANCELLED}
     words = {
         "done": "The app carried it out.",
         "failed": "The app could not do it.",
@@ -251,7 +252,7 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
         waiting,
         {
             "state": states[result],
-            "reason": "" if result == "done" else f"client_{result}",
+            "reason": reasons[result],
             "message": f"{words[result]} It says: {said}" if said else words[result],
             "report": {"result": result, "detail": detail},
             "due_at": None,

@@ -35,6 +35,7 @@ from prompts.models import (
     PromptEvent,
     PromptStatus,
     PromptVersion,
+    Reason,
     State,
 )
 from sync import traits
@@ -298,7 +299,7 @@ def _store(event: PromptEvent, plan: Plan, forwards: Plan) -> Recorded:
     return Recorded(event, is_new=True, planned=executions)
 
 
-End = tuple[State, str, str]
+End = tuple[State, Reason, str]
 """Why an execution is at its end as soon as it is planned: state, reason, sentence."""
 
 
@@ -325,7 +326,7 @@ def _planned(event: PromptEvent, kept: Mapping[str, Any], ended: End | None = No
     except Missing as missing:
         execution.inputs = bindings.fixed(kept["inputs"])
         if not ended:
-            execution.state, execution.reason, execution.message = State.SKIPPED, "missing", missing.message
+            execution.state, execution.reason, execution.message = State.SKIPPED, Reason.MISSING, missing.message
     if execution.state != State.BLOCKED:
         execution.settled_at = event.received_at
     return execution
@@ -334,7 +335,7 @@ def _planned(event: PromptEvent, kept: Mapping[str, Any], ended: End | None = No
 def _not_sent(event: PromptEvent, prompt: Prompt) -> End | None:
     """Why nothing of an event is sent, if so."""
     if event.limit_reached:
-        return State.SKIPPED, "limit", "The limit per subscriber was reached: this person has accepted before."
+        return State.SKIPPED, Reason.LIMIT, "The limit per subscriber was reached: this person has accepted before."
     return _not_served(event, prompt)
 
 
@@ -343,25 +344,25 @@ def _not_served(event: PromptEvent, prompt: Prompt) -> End | None:
     if event.source != EventSource.API:
         return None  # a person asked for it by name
     if event.mode == DeliveryMode.NOBODY:
-        return State.NOT_SENT, "mode", "The App's delivery mode is “Nobody”."
+        return State.NOT_SENT, Reason.MODE, "The App's delivery mode is “Nobody”."
     if event.is_test:
         return None  # also of a prompt that nobody is shown
     if event.mode == DeliveryMode.TEST:
-        return State.NOT_SENT, "mode", "Test mode: this is no test subscriber."
+        return State.NOT_SENT, Reason.MODE, "Test mode: this is no test subscriber."
     return _not_open(prompt, event.received_at)
 
 
 def _not_open(prompt: Prompt, now: datetime) -> End | None:
     """Why a prompt's answers do not count, if so: it is not shown yet, or has not been for long."""
     if prompt.status == PromptStatus.DRAFT:
-        return State.NOT_SENT, "draft", "The prompt is a draft."
+        return State.NOT_SENT, Reason.DRAFT, "The prompt is a draft."
     if prompt.starts_at and prompt.starts_at > now:
-        return State.NOT_SENT, "early", "The prompt has not started yet."
+        return State.NOT_SENT, Reason.EARLY, "The prompt has not started yet."
     shown_after = now - COUNTS_FOR
     if prompt.ends_at and prompt.ends_at <= shown_after:
-        return State.NOT_SENT, "ended", "The prompt ended more than 72 hours before this answer."
+        return State.NOT_SENT, Reason.ENDED, "The prompt ended more than 72 hours before this answer."
     if prompt.status == PromptStatus.PAUSED and not versions.was_live(prompt, shown_after):
-        return State.NOT_SENT, "paused", "The prompt was paused more than 72 hours before this answer."
+        return State.NOT_SENT, Reason.PAUSED, "The prompt was paused more than 72 hours before this answer."
     return None
 
 
@@ -373,7 +374,7 @@ def _order(event: PromptEvent, executions: list[Execution]) -> None:
         if state is State.QUEUED:
             execution.due_at = event.received_at
         elif state is State.SKIPPED:
-            execution.reason, execution.message = order.STOPPED, "An earlier action stopped it."
+            execution.reason, execution.message = Reason.STOPPED, "An earlier action stopped it."
             execution.settled_at = event.received_at
 
 

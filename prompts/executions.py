@@ -11,7 +11,7 @@ from connectors import breaker
 from connectors.base import Connector
 from connectors.failures import LostClaim, Paused
 from connectors.registry import connector_or_none
-from connectors.runner import PAUSED, Outcome, Result, Work, follow_up, run
+from connectors.runner import Outcome, Result, Work, follow_up, run
 from engage import crash, places
 from engage.disk import before_anything_leaves
 from engage.logs import about
@@ -19,7 +19,7 @@ from engage.prepared import PreparedInsert
 from engage.vault.fields import Unreadable
 from prompts import bell, claims, preconditions, settlement
 from prompts.journal import AttemptJournal
-from prompts.models import LOST, Attempt, Execution
+from prompts.models import LOST, Attempt, Execution, Reason
 from sync import traits
 
 logger = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def _paused(execution: Execution, paused: Paused) -> Outcome:
         after=paused.after,
         may_have_acted=execution.may_have_acted,
         job=execution.job,
-        reason=PAUSED,
+        reason=Reason.PAUSED,
         spent=False,
     )
 
@@ -111,7 +111,7 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
     except KeyError:
         return _gone(execution, f"{declared.label} no longer has this action.")
     except Unreadable:
-        return Outcome(Result.HELD, "The connection's credentials cannot be read.", reason="credentials")
+        return Outcome(Result.HELD, "The connection's credentials cannot be read.", reason=Reason.CREDENTIALS)
     if not execution.first_write_at:
         known = traits.traits_of(execution.subscriber)
         needed = action.needs_with(execution.inputs).traits
@@ -136,5 +136,5 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
 def _gone(execution: Execution, text: str) -> Outcome:
     """What becomes of that which nobody can carry out any more: nothing has happened, or a person says what has."""
     if execution.job is None and not execution.may_have_acted:
-        return Outcome(Result.REJECTED, text, reason="gone")
-    return Outcome(Result.UNCERTAIN, f"{text} It may have happened before.", may_have_acted=True, reason="gone")
+        return Outcome(Result.REJECTED, text, reason=Reason.GONE)
+    return Outcome(Result.UNCERTAIN, f"{text} It may have happened before.", may_have_acted=True, reason=Reason.GONE)

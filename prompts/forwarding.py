@@ -35,7 +35,7 @@ from engage.logs import about
 from engage.redaction import redact
 from engage.vault.fields import Unreadable
 from prompts import bell
-from prompts.models import Batch, BatchBody, EventSource, Execution, PromptEvent, State
+from prompts.models import Batch, BatchBody, EventSource, Execution, PromptEvent, Reason, State
 from prompts.retries import ASK_FIRST_AFTER, LET_GO, next_try
 
 logger = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ def keep_visitor(event: PromptEvent, address: str, user_agent: str, found: Itera
         event.user_agent = user_agent[:300]
 
 
-def planned(event: PromptEvent, found: Iterable[Target], ended: tuple[State, str, str] | None) -> list[Execution]:
+def planned(event: PromptEvent, found: Iterable[Target], ended: tuple[State, Reason, str] | None) -> list[Execution]:
     """Return the executions that forward an event; the caller stores them with the event.
 
     Args:
@@ -181,14 +181,14 @@ def _hold(connection_id: UUID) -> None:
         due(connection_id).update(state=State.HELD, reason=why[0], message=why[1], due_at=Now())
 
 
-def _held_back(connection: Connection, target: Target | None) -> tuple[str, str] | None:
+def _held_back(connection: Connection, target: Target | None) -> tuple[Reason, str] | None:
     """Why nothing is forwarded now, if so: reason and sentence."""
     if target is None:
-        return "gone", "This connector no longer forwards events."
+        return Reason.GONE, "This connector no longer forwards events."
     if not connection.active:
-        return "inactive", f"The connection to {connection} is switched off."
+        return Reason.INACTIVE, f"The connection to {connection} is switched off."
     if connection.health == Health.ATTENTION:
-        return "credentials", f"The connection to {connection} needs attention: {connection.attention}"
+        return Reason.CREDENTIALS, f"The connection to {connection} needs attention: {connection.attention}"
     return None
 
 
@@ -248,7 +248,7 @@ def send(target: Target, batch: Batch, rows: Sequence[Execution]) -> bool:
     try:
         values = target.connection.everything()
     except Unreadable:
-        unread = Outcome(Result.HELD, "The connection's credentials cannot be read.", reason="credentials")
+        unread = Outcome(Result.HELD, "The connection's credentials cannot be read.", reason=Reason.CREDENTIALS)
         settle(batch, [(row, unread) for row in rows])
         return False
     sending, ended, left = _build(target, rows, values)
@@ -434,10 +434,10 @@ def _give_up_for_lost(batch: Batch) -> None:
         for made in set(mine.values_list("attempts_made", flat=True)):
             if lost:
                 text = "The worker stopped after the request had left. The event may be lost."
-                values = _values(Outcome(Result.GAVE_UP, text, reason="lost_answer"), made + 1)
+                values = _values(Outcome(Result.GAVE_UP, text, reason=Reason.LOST_ANSWER), made + 1)
             else:
                 text = "The worker stopped in the middle; it is sent again."
-                values = _values(Outcome(Result.WAITING, text, reason="worker_died"), made + 1)
+                values = _values(Outcome(Result.WAITING, text, reason=Reason.WORKER_DIED), made + 1)
                 if values["state"] == State.WAITING:
                     values["due_at"] = Now()
             mine.filter(attempts_made=made).update(**values)

@@ -26,7 +26,7 @@ from engage.tenancy.scoped import ConsoleViewMixin
 from prompts import decisions, erasure, live, lookup, timeline
 from prompts.decisions import Decision, NotPossible
 from prompts.events import is_test_subscriber
-from prompts.models import Attempt, Batch, Execution, PromptEvent, State
+from prompts.models import Attempt, Batch, Execution, PromptEvent, Reason, State
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
 from sync.traits import MASKED
@@ -267,7 +267,7 @@ def _runs_again(execution: Execution, doing: str) -> list[Offer]:
         primary=True,
     )
     if execution.is_forward:
-        twice = "It may have arrived, and would be counted twice." if execution.reason == "lost_answer" else ""
+        twice = "It may have arrived, and would be counted twice." if execution.reason == Reason.LOST_ANSWER else ""
         return [replace(as_it_was, label="Send again", text=f"Sends {doing} with the next batch.", warning=twice)]
     if execution.may_have_acted or execution.binding is None:
         return [as_it_was]

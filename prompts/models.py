@@ -6,12 +6,14 @@ small whatever the history grows to.
 
 import uuid
 from datetime import timedelta
+from enum import StrEnum
 from typing import ClassVar
 
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 
+from connectors import runner
 from connectors.models import Connection
 from engage.tenancy.models import App
 from sync.models import Subscriber
@@ -278,10 +280,45 @@ class State(models.TextChoices):
     CLOSED = "closed", "Closed"
 
 
+class Reason(StrEnum):
+    """Why an execution is in its state, in a word for filters, alerts and an index; a connector's own stand beside these."""
+
+    # It was planned so.
+    LIMIT = "limit"
+    MODE = "mode"
+    DRAFT = "draft"
+    EARLY = "early"
+    ENDED = "ended"
+    STOPPED = "stopped"  # skipped, since an earlier action stopped it: it comes back when that one is done
+    MISSING = runner.MISSING
+
+    # It is not its turn.
+    TOO_OLD = "too_old"
+    DAILY_LIMIT = "daily_limit"
+    INACTIVE = "inactive"
+    CREDENTIALS = runner.CREDENTIALS
+    PAUSED = runner.PAUSED  # its connection pauses; where it was not sent, the prompt did
+    SETTLING = "settling"  # the vendor's read cannot show yet what was written just before
+
+    # It was tried, or cannot be any more.
+    LOST_ANSWER = runner.LOST_ANSWER
+    WORKER_DIED = "worker_died"
+    UNSETTLED = "unsettled"
+    OVERTAKEN = "overtaken"
+    COUNTED = "counted"  # for an earlier answer
+    GONE = "gone"  # with its connector or action
+
+    # Somebody said so, or nobody did.
+    CLOSED = "closed"
+    NO_REPORT = "no_report"
+    CLIENT_FAILED = "client_failed"
+    CLIENT_CANCELLED = "client_cancelled"
+
+
 CLAIMABLE = (State.QUEUED, State.WAITING, State.PENDING)
 OPEN = (*CLAIMABLE, State.RUNNING, State.HELD, State.BLOCKED, State.UNCERTAIN)
 """What is not at its end. `handed_over` is open while `due_at` says until when a report is waited for."""
-HELD_FOR_A_PERSON = ("too_old", "daily_limit")
+HELD_FOR_A_PERSON = (Reason.TOO_OLD, Reason.DAILY_LIMIT)
 """Reasons for which an execution is held until a person decides; others go on once their connection is well."""
 NOTHING_HAPPENED = (State.SKIPPED, State.REJECTED, State.GAVE_UP, State.NOT_SENT, State.CLOSED)
 """Ends after which the effect is not there (for *Stop*, for what the app is told, and for giving the limit back)."""
@@ -400,7 +437,9 @@ class Execution(models.Model):
                 condition=Q(state__in=LOOKED_FOR),
             ),
             models.Index(
-                fields=["app", "-created_at"], name="execution_missing", condition=Q(state="skipped", reason="missing")
+                fields=["app", "-created_at"],
+                name="execution_missing",
+                condition=Q(state="skipped", reason=runner.MISSING),
             ),
             models.Index(fields=["app", "-created_at", "-id"], name="execution_live"),
             # Forwards outnumber actions by far, and most pages leave them out.

@@ -7,10 +7,10 @@ every other state keeps them waiting. *Continue*: the next goes once this one's 
 from collections.abc import Iterable
 from typing import Protocol, TypeVar
 
-from prompts.models import NOTHING_HAPPENED, OnError, State
+from prompts.models import NOTHING_HAPPENED, OnError, Reason, State
 
-STOPPED = "stopped"
-"""The reason of an execution that was skipped because an earlier one stopped it. It comes back when that one is done."""
+STOPPED = Reason.STOPPED
+"""As `prompts.settlement` calls it."""
 
 
 class Row(Protocol):
@@ -46,7 +46,7 @@ def changes(rows: Iterable[AnyRow]) -> list[tuple[AnyRow, State]]:
     stopped = waiting = False
     for row in rows:
         state = State(row.state)
-        if state is State.BLOCKED or (state is State.SKIPPED and row.reason == STOPPED):
+        if state is State.BLOCKED or (state is State.SKIPPED and row.reason == Reason.STOPPED):
             wanted = State.SKIPPED if stopped else State.BLOCKED if waiting else State.QUEUED
             if wanted is not state:
                 found.append((row, wanted))

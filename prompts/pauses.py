@@ -10,9 +10,8 @@ from django.conf import settings
 from django.db import connection
 
 from connectors import clock
-from connectors.runner import PAUSED
 from prompts import bell
-from prompts.models import Execution, State
+from prompts.models import Execution, Reason, State
 
 A_SECOND = 10
 """How many executions come back in a second after a pause."""
@@ -44,7 +43,7 @@ def bring_back(connection_id: UUID) -> int:
     What may have happened already keeps its time: a look at the vendor must not come too early.
     """
     rows = Execution.objects.filter(
-        connection=connection_id, state=State.WAITING, reason=PAUSED, is_forward=False, may_have_acted=False
+        connection=connection_id, state=State.WAITING, reason=Reason.PAUSED, is_forward=False, may_have_acted=False
     )
     waiting = rows.count()
     if not waiting:
@@ -52,7 +51,7 @@ def bring_back(connection_id: UUID) -> int:
     sql = _BRING_BACK.format(spread=clock.later(seconds=f"{clock.chance()} * %s"), skip_locked=_skip_locked())
     key = Execution._meta.pk.get_db_prep_value(connection_id, connection)
     with connection.cursor() as cursor:
-        cursor.execute(sql, [_window(waiting), key, PAUSED])
+        cursor.execute(sql, [_window(waiting), key, Reason.PAUSED])
         moved = int(cursor.rowcount)
     bell.ring_on_commit()
     return moved
@@ -76,7 +75,7 @@ def postpone(connection_id: UUID, seconds: float, sentence: str) -> int:
             until=clock.later(),
             skip_locked=_skip_locked(),
         )
-        cursor.execute(sql, [PAUSED, sentence, seconds, _window(waiting), key, seconds])
+        cursor.execute(sql, [Reason.PAUSED, sentence, seconds, _window(waiting), key, seconds])
         return int(cursor.rowcount)
 
 

@@ -13,7 +13,7 @@ from connectors.base import Replay
 from connectors.registry import declaration
 from engage import crash
 from prompts import claims, forwarding, settlement
-from prompts.models import LOST, Attempt, Execution, State
+from prompts.models import LOST, Attempt, Execution, Reason, State
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def sweep() -> int:
         with settlement.changing(execution.event_id):
             ended = Execution.objects.filter(pk=execution.pk, state=State.HANDED_OVER, due_at__lt=Now()).update(
                 state=State.GAVE_UP,
-                reason="no_report",
+                reason=Reason.NO_REPORT,
                 message="The app did not report back.",
                 due_at=None,
                 settled_at=Now(),
@@ -74,12 +74,12 @@ def _values_left_behind(execution: Execution, attempt: Attempt | None) -> dict[s
         values |= {"state": State.PENDING, "due_at": Now()}
     elif acted and replay is Replay.NEVER:
         text = "The worker stopped after the request had left. It may have happened."
-        values |= {"state": State.UNCERTAIN, "reason": "lost_answer", "message": text, "due_at": None}
+        values |= {"state": State.UNCERTAIN, "reason": Reason.LOST_ANSWER, "message": text, "due_at": None}
     elif made > len(settings.ENGAGE_RETRY_DELAYS):
         text = f"The worker stopped in each of the last tries; {made} were made."
         values |= {
             "state": State.UNCERTAIN if may_have_acted else State.GAVE_UP,
-            "reason": "worker_died",
+            "reason": Reason.WORKER_DIED,
             "message": text,
             "due_at": None,
             "settled_at": None if may_have_acted else Now(),
@@ -87,7 +87,7 @@ def _values_left_behind(execution: Execution, attempt: Attempt | None) -> dict[s
     else:
         wait = timedelta(seconds=settings.ENGAGE_SETTLING if acted and replay is Replay.CHECK else 0)
         text = "The worker stopped in the middle; it is tried again."
-        values |= {"state": State.WAITING, "reason": "worker_died", "message": text, "due_at": Now() + Value(wait)}
+        values |= {"state": State.WAITING, "reason": Reason.WORKER_DIED, "message": text, "due_at": Now() + Value(wait)}
     if attempt is not None and acted:
         values["first_write_at"] = Coalesce(F("first_write_at"), Value(begun))
         values |= attempt.write_begun_with or {}

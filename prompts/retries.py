@@ -13,7 +13,7 @@ from django.db.models.functions import Greatest, Now
 from connectors.runner import Outcome
 from connectors.waits import JITTER, until_the_next_try
 from prompts import bell
-from prompts.models import Execution, State
+from prompts.models import Execution, Reason, State
 
 ASK_FIRST_AFTER = timedelta(hours=72)
 """What was held for longer does not go on by itself: about an action a person is asked, and an event is no longer forwarded."""
@@ -45,7 +45,7 @@ def next_try(made: int, outcome: Outcome) -> dict[str, Any]:
 
 def resume(connection_id: UUID) -> int:
     """Let the executions go on that were held for a connection that is healthy again, except those held for too long."""
-    held = Execution.objects.filter(connection=connection_id, state=State.HELD, reason="credentials")
+    held = Execution.objects.filter(connection=connection_id, state=State.HELD, reason=Reason.CREDENTIALS)
     return let_go(held.filter(due_at__gt=Now() - Value(ASK_FIRST_AFTER)))
 
 

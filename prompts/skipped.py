@@ -6,7 +6,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.registry import declaration
-from prompts.models import Execution, State
+from prompts.models import Execution, Reason, State
 from sync.models import ImportRun
 from sync.reports import CanRun
 
@@ -26,7 +26,7 @@ def can_run_since(run: ImportRun) -> list[Execution]:
     skipped = Execution.objects.filter(
         app=run.app_id,
         state=State.SKIPPED,
-        reason="missing",
+        reason=Reason.MISSING,
         created_at__gte=now - LOOKED_BACK,
         settled_at__lte=run.finished_at,
         subscriber__updated_at__gte=run.started_at,

@@ -13,8 +13,7 @@ from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Right, Role
 from prompts import again, executions
-from prompts.models import Execution, State
-from prompts.order import STOPPED
+from prompts.models import Execution, Reason, State
 from tests import factories
 from tests.prompts.conftest import House
 from tests.prompts.test_live import execution_of
@@ -44,7 +43,7 @@ def test_what_may_have_happened_was_not_sent_or_is_a_test_is_left_out_unless_tic
     ]
     for state in (State.DONE, State.HELD, State.CLOSED, State.QUEUED, State.PENDING, State.BLOCKED):
         execution_of(app, state)
-    execution_of(app, State.SKIPPED, reason=STOPPED)
+    execution_of(app, State.SKIPPED, reason=Reason.STOPPED)
     execution_of(other_app, State.GAVE_UP)
     assert list(again.those(app, {}, again.Extras())) == plain
     assert set(again.those(app, {}, again.Extras(True, True, True))) == {*plain, *asked}

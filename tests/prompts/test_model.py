@@ -24,8 +24,7 @@ from connectors import breaker, waits
 from engage import crash
 from engage.tenancy.models import App
 from prompts import claims, decisions, events, executions, recovery, retries, versions
-from prompts.models import Attempt, Execution
-from prompts.order import STOPPED
+from prompts.models import Attempt, Execution, Reason
 from tests import factories
 from tests.clock import BEGINS, TICK, Clock, stopped_clock
 from tests.prompts import reference
@@ -256,7 +255,7 @@ class Twins:
         assert set(found) == set(self.ids)
         for number, (pk, row) in enumerate(zip(self.ids, self.reference.rows, strict=True)):
             state, reason, tries, acted, due = found[pk]
-            assert (number, state, reason == STOPPED, acted) == (number, row.state, row.stopped, row.acted)
+            assert (number, state, reason == Reason.STOPPED, acted) == (number, row.state, row.stopped, row.acted)
             if state in {"queued", "waiting"}:
                 assert tries == row.tries
                 assert (due - BEGINS).total_seconds() == pytest.approx(row.due, abs=0.005)

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import pytest
 
-from prompts.models import State
-from prompts.order import STOPPED, changes
+from prompts.models import Reason, State
+from prompts.order import changes
 
 
 @dataclass
@@ -70,7 +70,7 @@ def test_only_one_begins() -> None:
 
 
 def test_what_a_failure_stopped_comes_back_when_it_is_done_later() -> None:
-    rows = [Row("done"), Row("skipped", reason=STOPPED), Row("skipped", reason=STOPPED)]
+    rows = [Row("done"), Row("skipped", reason=Reason.STOPPED), Row("skipped", reason=Reason.STOPPED)]
     assert changes(rows) == [(rows[1], State.QUEUED), (rows[2], State.BLOCKED)]
 
 
