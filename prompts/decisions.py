@@ -162,9 +162,8 @@ def _next_try(execution: Execution) -> Mapping[str, Any]:
     return LET_GO
 
 
-def check_now(execution: Execution, *, by: str) -> Execution:
-    """Ask the vendor at once what became of a job."""
-    del by  # nothing is decided
+def check_now(execution: Execution) -> Execution:
+    """Ask the vendor at once what became of a job. Nothing is decided."""
     return _change(
         execution,
         Execution.objects.filter(state=State.PENDING),

@@ -1,7 +1,7 @@
 """The pages of Live, of one execution, and Lookup."""
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -15,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.generic import TemplateView, View
 
-from connectors.base import RESOLVED, Action, Replay
+from connectors.base import RESOLVED, Action
 from connectors.registry import connector_or_none, declaration
 from connectors.views import page_url
 from engage.audit.record import record
@@ -23,10 +23,11 @@ from engage.tenancy import current
 from engage.tenancy.models import App
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
-from prompts import decisions, erasure, live, lookup, timeline
-from prompts.decisions import Decision, NotPossible
+from prompts import erasure, live, lookup, timeline
+from prompts.decisions import NotPossible
 from prompts.events import is_test_subscriber
-from prompts.models import Attempt, Batch, Execution, PromptEvent, Reason, State
+from prompts.models import Attempt, Batch, Execution, PromptEvent, State
+from prompts.offers import offers
 from prompts.states import STATES, StateWords, sentence, words
 from sync.models import Subscriber
 from sync.traits import MASKED
@@ -186,136 +187,6 @@ class RefusedPage(ConsoleViewMixin, TemplateView):
 # --- one execution ----------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Offer:
-    """Something that a person may do with an execution, and what the dialog says before it is done."""
-
-    verb: str
-    label: str
-    icon: str
-    right: Right
-    text: str
-    note: str = ""  # "", "optional" or "required"
-    warning: str = ""
-    primary: bool = False
-
-
-def offers(execution: Execution) -> list[Offer]:
-    """Return what may be done with an execution as it stands."""
-    where, what, who = live.environment(execution), live.action_label(execution), execution.subscriber.user_id
-    doing = f"“{what}” for {who} in {where}"
-    match State(execution.state):
-        case State.WAITING:
-            return [
-                Offer(
-                    "try-now",
-                    "Try now",
-                    "play_arrow",
-                    Right.RUN_AGAIN,
-                    f"Tries {doing} at once instead of waiting.",
-                    primary=True,
-                ),
-                _stop(execution, doing),
-            ]
-        case State.PENDING:
-            return [
-                Offer(
-                    "check-now",
-                    "Check now",
-                    "refresh",
-                    Right.RUN_AGAIN,
-                    f"Asks {where} at once what became of “{what}” for {who}. Nothing is changed there.",
-                    primary=True,
-                )
-            ]
-        case State.HELD:
-            return [*_lets_go(execution, doing), _stop(execution, doing)]
-        case State.UNCERTAIN:
-            return _decisions(execution, doing)
-        case state if state in decisions.RUNS_AGAIN:
-            return _runs_again(execution, doing)
-    return []
-
-
-def _lets_go(execution: Execution, doing: str) -> list[Offer]:
-    """What is held is carried out on a person's word, unless its connection keeps it."""
-    if not decisions.waits_for_a_person(execution):
-        return []
-    return [
-        Offer(
-            "try-now", "Try now", "play_arrow", Right.RUN_AGAIN, f"Carries out {doing} now, all the same.", primary=True
-        )
-    ]
-
-
-def _stop(execution: Execution, doing: str) -> Offer:
-    text = (
-        f"{doing} is not tried again and ends as Closed. Where the prompt says Stop, the actions after it are skipped."
-    )
-    if execution.may_have_acted:
-        text = f"{doing} is not tried again. An earlier try may have acted, so it will need checking."
-    return Offer("stop-trying", "Stop trying", "stop_circle", Right.RUN_AGAIN, text, note="optional")
-
-
-def _runs_again(execution: Execution, doing: str) -> list[Offer]:
-    as_it_was = Offer(
-        "run-again",
-        "Run again as it was",
-        "replay",
-        Right.RUN_AGAIN,
-        f"Carries out {doing} with the inputs as they were when the person answered.",
-        primary=True,
-    )
-    if execution.is_forward:
-        twice = "It may have arrived, and would be counted twice." if execution.reason == Reason.LOST_ANSWER else ""
-        return [replace(as_it_was, label="Send again", text=f"Sends {doing} with the next batch.", warning=twice)]
-    if execution.may_have_acted or execution.binding is None:
-        return [as_it_was]
-    todays = Offer(
-        "run-again-today",
-        "Run again with today's settings",
-        "restart_alt",
-        Right.RUN_AGAIN,
-        f"Carries out {doing} as a new execution, with the inputs that the prompt has today.",
-    )
-    return [as_it_was, todays]
-
-
-def _decisions(execution: Execution, doing: str) -> list[Offer]:
-    action = declared_action(execution)
-    replay = action.replay if action else Replay.NEVER
-    # A person says that it did not happen, so the request goes under a new key, and the vendor cannot recognise a repeat.
-    is_safe = replay in {Replay.CHECK, Replay.NATURAL}
-    twice = "" if is_safe else "If it did happen, it happens a second time."
-    return [
-        Offer(
-            "it-happened",
-            "It happened",
-            "check_circle",
-            Right.DECIDE_UNCERTAIN,
-            f"Records that {doing} was carried out. Nothing is sent; the actions after it go on.",
-            note="required",
-        ),
-        Offer(
-            "run-undecided",
-            "Run again",
-            "replay",
-            Right.DECIDE_UNCERTAIN,
-            f"Carries out {doing} once more. {replay.in_words if is_safe else ''}".strip(),
-            note="required",
-            warning=twice,
-        ),
-        Offer(
-            "close",
-            "Close",
-            "archive",
-            Right.DECIDE_UNCERTAIN,
-            f"Ends {doing} as Closed. Nothing is sent. Where the prompt says Stop, the actions after it are skipped.",
-            note="required",
-        ),
-    ]
-
-
 def declared_action(execution: Execution) -> Action | None:
     """Return the declaration of the action, or None when it has been taken out since."""
     found = declaration(execution)
@@ -356,7 +227,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             hide = lookup.veil(app, [(execution.subscriber, [event.inputs, execution.traits])])
         moments = timeline.timeline(execution, attempts)
         self.title = f"{live.action_label(execution)} for {execution.subscriber.user_id}"
-        allowed = [offer for offer in offers(execution) if current.may(self.request, offer.right)]
+        allowed = [offer for offer in offers(execution) if current.may(self.request, offer.verb.right)]
         found, declared = declaration(execution), connector_or_none(execution.connector)
         return super().get_context_data(
             **kwargs,
@@ -442,18 +313,18 @@ class ExecutionDo(ConsoleViewMixin, View):
             now = STATES[State(execution.state)].label
             messages.warning(request, f"Nothing was done: this has changed since you looked, and is now “{now}”.")
             return back
-        offer = next((one for one in offers(execution) if one.verb == verb), None)
+        offer = next((one for one in offers(execution) if one.verb.key == verb), None)
         if offer is None:
             raise Http404
-        if not current.may(request, offer.right):
+        if not current.may(request, offer.verb.right):
             raise PermissionDenied("Your role does not allow this. An administrator of this App can decide it.")
         note = request.POST.get("note", "").strip()
-        if offer.note == "required" and not note:
-            messages.error(request, f"Nothing was done: “{offer.label}” needs a note on how you know.")
+        if offer.verb.note == "required" and not note:
+            messages.error(request, f"Nothing was done: “{offer.verb.label}” needs a note on how you know.")
             return back
         before = execution.state
         try:
-            after = self._do(offer.verb, execution, by=request.user.get_username(), note=note)
+            after = offer.verb.do(execution, request.user.get_username(), note)
         except NotPossible as reason:
             messages.warning(request, str(reason))
             return back
@@ -463,57 +334,15 @@ class ExecutionDo(ConsoleViewMixin, View):
         if after.pk != execution.pk:
             changes["new execution"] = [None, str(after.pk)]
         record(
-            PAST_TENSE[offer.verb],
+            offer.verb.past,
             execution,
             changes,
             request=request,
             label=f"{live.action_label(execution)} for {execution.subscriber}",
         )
         waits = after.state == State.WAITING  # until the vendor can show what an earlier try did
-        messages.success(request, sentence(after) if waits else SAID[offer.verb])
+        messages.success(request, sentence(after) if waits else offer.verb.said)
         return HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[after.pk]))
-
-    @staticmethod
-    def _do(verb: str, execution: Execution, *, by: str, note: str) -> Execution:
-        match verb:
-            case "try-now":
-                return decisions.try_now(execution, by=by)
-            case "check-now":
-                return decisions.check_now(execution, by=by)
-            case "stop-trying":
-                return decisions.stop_trying(execution, by=by, note=note)
-            case "run-again":
-                return decisions.run_again(execution, by=by)
-            case "run-again-today":
-                return decisions.run_again(execution, by=by, todays_settings=True)
-            case "it-happened":
-                return decisions.decide(execution, Decision.HAPPENED, by=by, note=note)
-            case "run-undecided":
-                return decisions.decide(execution, Decision.RUN_AGAIN, by=by, note=note)
-            case _:
-                return decisions.decide(execution, Decision.CLOSE, by=by, note=note)
-
-
-PAST_TENSE = {
-    "try-now": "tried at once",
-    "check-now": "checked at once",
-    "stop-trying": "stopped trying",
-    "run-again": "ran again",
-    "run-again-today": "ran again with today's settings",
-    "it-happened": "decided: it happened",
-    "run-undecided": "decided: run again",
-    "close": "decided: closed",
-}
-SAID = {
-    "try-now": "It is tried now.",
-    "check-now": "The vendor is asked now.",
-    "stop-trying": "It will not be tried again.",
-    "run-again": "It runs again.",
-    "run-again-today": "It runs again, as this new execution.",
-    "it-happened": "Recorded as done.",
-    "run-undecided": "It runs again.",
-    "close": "Closed.",
-}
 
 
 # --- Lookup -----------------------------------------------------------------------------------------------------------------

@@ -137,7 +137,7 @@ def test_what_is_run_again_at_the_same_moment_stands_in_the_way(ann: Subscriber,
 DECISIONS: dict[str, Callable[[Execution], Execution]] = {
     "run again": lambda row: decisions.run_again(row, by="ben@example.com"),
     "try now": lambda row: decisions.try_now(row, by="ben@example.com"),
-    "check now": lambda row: decisions.check_now(row, by="ben@example.com"),
+    "check now": decisions.check_now,
     "stop": lambda row: decisions.stop_trying(row, by="ben@example.com"),
     "happened": lambda row: decisions.decide(row, decisions.Decision.HAPPENED, by="ben@example.com", note="Seen."),
     "did not": lambda row: decisions.decide(row, decisions.Decision.RUN_AGAIN, by="ben@example.com", note="Seen."),
