@@ -4,7 +4,7 @@ from django.contrib import admin
 from django.urls import URLPattern, path
 
 from engage.tenancy.scoped import ScopedModelAdmin
-from prompts import again_views, live_views
+from prompts import again_views, execution_views, live_views, lookup_views
 from prompts.models import Execution, PromptEvent
 
 
@@ -19,8 +19,8 @@ class ExecutionAdmin(ScopedModelAdmin):
             ("news/", live_views.LiveNews, "prompts_execution_news"),
             ("refused/", live_views.RefusedPage, "prompts_execution_refused"),
             ("again/", again_views.AgainPage, "prompts_execution_again"),
-            ("<uuid:pk>/", live_views.ExecutionPage, "prompts_execution_change"),
-            ("<uuid:pk>/<slug:verb>/", live_views.ExecutionDo, "prompts_execution_do"),
+            ("<uuid:pk>/", execution_views.ExecutionPage, "prompts_execution_change"),
+            ("<uuid:pk>/<slug:verb>/", execution_views.ExecutionDo, "prompts_execution_do"),
         ]
         return [
             path(route, self.admin_site.admin_view(view.as_view(model_admin=self)), name=name)
@@ -34,8 +34,8 @@ class EventAdmin(ScopedModelAdmin):
 
     def get_urls(self) -> list[URLPattern]:
         """Return Lookup (under its own name, and under that which breadcrumbs ask for), and none of Django's pages."""
-        view = self.admin_site.admin_view(live_views.LookupPage.as_view(model_admin=self))
-        erase = self.admin_site.admin_view(live_views.ErasePage.as_view(model_admin=self))
+        view = self.admin_site.admin_view(lookup_views.LookupPage.as_view(model_admin=self))
+        erase = self.admin_site.admin_view(lookup_views.ErasePage.as_view(model_admin=self))
         return [
             path("", view, name="prompts_lookup"),
             path("", view, name="prompts_promptevent_changelist"),
