@@ -122,18 +122,20 @@ class OnlyLooks:
 
 
 def spelled_out(exchange: Mapping[str, Any]) -> dict[str, Any]:
-    """Return an exchange with its texts as a page shows them: `as_sent` is the request, line by line."""
-    head = [
-        f"{exchange['method']} {exchange['url']}",
-        *(f"{name}: {value}" for name, value in exchange["headers"].items()),
-    ]
-    body = _text(exchange["body"])
+    """Return an exchange with its texts as a page shows them: `as_sent` and `as_answered` are all of it, line by line."""
+    body, answer = _text(exchange["body"]), _text(exchange["answer"])
+    first = f"{exchange['method']} {exchange['url']}"
     return {
         **exchange,
-        "as_sent": "\n".join([*head, *(["", body] if body else [])]),
+        "as_sent": "\n\n".join(filter(None, ["\n".join([first, *_lines(exchange["headers"])]), body])),
+        "as_answered": "\n\n".join(filter(None, ["\n".join(_lines(exchange["answer_headers"])), answer])),
         "body_text": body,
-        "answer_text": _text(exchange["answer"]),
+        "answer_text": answer,
     }
+
+
+def _lines(headers: Mapping[str, str]) -> list[str]:
+    return [f"{name}: {value}" for name, value in headers.items()]
 
 
 def _text(value: Any) -> str:

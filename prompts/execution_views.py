@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.views.generic import TemplateView, View
 
 from connectors.base import RESOLVED, Action
+from connectors.journal import spelled_out
 from connectors.registry import connector_or_none, declaration
 from connectors.views import page_url
 from engage.audit.record import record
@@ -110,12 +111,7 @@ def exchanges_of(tried: Attempt | Batch) -> list[dict[str, Any]]:
     """Return what was sent and answered, as texts, with the id under which the vendor knows each request."""
     body = getattr(tried, "body", None)
     return [
-        {
-            **exchange,
-            "request_id": timeline.request_id(exchange),
-            "as_request": _message(exchange.get("headers"), exchange.get("body")),
-            "as_answer": _message(exchange.get("answer_headers"), exchange.get("answer")),
-        }
+        {**spelled_out(exchange), "request_id": timeline.request_id(exchange)}
         for exchange in (body.exchanges if body else [])
     ]
 
@@ -137,12 +133,6 @@ def batch_of(execution: Execution) -> BatchShown | None:
     body = getattr(batch, "body", None)
     payload = body.payloads.get(str(execution.pk)) if body else None
     return BatchShown(batch, exchanges_of(batch), json.dumps(payload, indent=2, ensure_ascii=False) if payload else "")
-
-
-def _message(headers: dict[str, str] | None, body: Any) -> str:
-    lines = "\n".join(f"{name}: {value}" for name, value in (headers or {}).items())
-    text = body if isinstance(body, str) else json.dumps(body, indent=2, ensure_ascii=False) if body is not None else ""
-    return "\n\n".join(part for part in (lines, text) if part) or "Empty"
 
 
 class ExecutionDo(ConsoleViewMixin, View):

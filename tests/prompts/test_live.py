@@ -1,5 +1,6 @@
 """Live, an execution's page and what may be done there."""
 
+import html
 import json
 import re
 from collections.abc import Callable
@@ -358,6 +359,15 @@ def attempt_with_exchange(execution: Execution) -> None:
         "error": "",
     }
     AttemptBody.objects.create(attempt=attempt, exchanges=[exchange])
+
+
+def test_a_request_and_its_answer_are_shown_line_by_line(app: App, console: Console) -> None:
+    execution = execution_of(app, State.REJECTED)
+    attempt_with_exchange(execution)
+    page = html.unescape(console(Role.APP_ADMIN).get(page_of(execution)).content.decode())
+    where = "https://api.cleeng.com/3.1/customers/640000001/ann%40example.com?email=ann@example.com"
+    assert f"<pre>GET {where}\nX-Publisher-Token: [secret]</pre>" in page
+    assert '<pre>X-Request-Id: req-77\n\n{\n  "message": "no ann@example.com"\n}</pre>' in page
 
 
 @pytest.mark.parametrize("role", EVERY_ROLE)
