@@ -119,3 +119,9 @@ def declaration(row: CarriedOut) -> tuple[Connector, Action] | None:
         return (declared, declared.action(row.action, settings)) if declared else None
     except KeyError:
         return None
+
+
+def action_of(row: CarriedOut) -> Action | None:
+    """Return the action that a row names, or None when it has been taken out since."""
+    found = declaration(row)
+    return found[1] if found else None

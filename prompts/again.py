@@ -13,7 +13,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from connectors.base import Replay
-from connectors.registry import declaration
+from connectors.registry import action_of
 from engage.tenancy.models import App
 from prompts import decisions, live
 from prompts.decisions import Decision, NotPossible
@@ -98,8 +98,8 @@ def _group(rows: list[Execution]) -> Group:
 
 def is_safe(execution: Execution) -> bool:
     """Whether it may run again although a person errs who says that it did not happen: the request goes under a new key."""
-    found = declaration(execution)
-    return found is not None and found[1].replay in {Replay.CHECK, Replay.NATURAL}
+    action = action_of(execution)
+    return action is not None and action.replay in {Replay.CHECK, Replay.NATURAL}
 
 
 def run(app: App, seen: Mapping[str, Iterable[str]], *, by: str, note: str) -> Ran:

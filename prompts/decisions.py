@@ -17,7 +17,7 @@ from django.utils import timezone
 from connectors.base import Replay
 from connectors.failures import Rejected
 from connectors.models import Connection
-from connectors.registry import declaration
+from connectors.registry import action_of
 from engage.redaction import redact
 from prompts import bell, bindings, preconditions, retries, settlement
 from prompts.events import take_limit
@@ -147,14 +147,14 @@ def waits_for_a_person(held: Execution) -> bool:
     account = held.connection
     if account is None or held.reason in HELD_FOR_A_PERSON:
         return True
-    found = declaration(held)
-    return account.active and not account.needs_attention(found[1].part if found else "")
+    action = action_of(held)
+    return account.active and not account.needs_attention(action.part if action else "")
 
 
 def _next_try(execution: Execution) -> Mapping[str, Any]:
     """Return the columns of what is tried at once; where it looks first, when the vendor can show what was just written."""
-    found = declaration(execution)
-    looks = found is not None and found[1].replay is Replay.CHECK
+    action = action_of(execution)
+    looks = action is not None and action.replay is Replay.CHECK
     if looks and (seconds := preconditions.not_shown_for(execution, itself=True)):
         message = preconditions.not_shown_yet(execution)
         due_at = Now() + Value(timedelta(seconds=seconds))
@@ -263,11 +263,11 @@ def report(execution: Execution, result: str, detail: dict[str, Any]) -> Executi
 
 def _job_of(execution: Execution, detail: dict[str, Any]) -> dict[str, Any] | None:
     """Return what the vendor is asked about, where it can be asked."""
-    found = declaration(execution)
-    if found is None or execution.report is not None:
+    action = action_of(execution)
+    if action is None or execution.report is not None:
         return None
     try:
-        return found[1].claimed(execution.instruction or {}, detail)
+        return action.claimed(execution.instruction or {}, detail)
     except Rejected as unfit:
         raise UnfitReport(unfit.message) from None
 

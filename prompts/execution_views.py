@@ -11,9 +11,9 @@ from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from django.views.generic import TemplateView, View
 
-from connectors.base import RESOLVED, Action
+from connectors.base import RESOLVED
 from connectors.journal import spelled_out
-from connectors.registry import connector_or_none, declaration
+from connectors.registry import action_of, connector_or_none
 from connectors.views import page_url
 from engage.audit.record import record
 from engage.tenancy import current
@@ -34,15 +34,9 @@ def own_execution(request: HttpRequest, pk: Any) -> Execution:
     return get_object_or_404(rows, app=current.current_app(request), pk=pk)
 
 
-def declared_action(execution: Execution) -> Action | None:
-    """Return the declaration of the action, or None when it has been taken out since."""
-    found = declaration(execution)
-    return found[1] if found else None
-
-
 def shown_inputs(execution: Execution, *, personal: bool) -> list[tuple[str, Any]]:
     """Return the frozen inputs with their labels; without `personal` only those that a designer fixed are shown."""
-    action = declared_action(execution)
+    action = action_of(execution)
     fields = action.Inputs.base_fields if action else {}
     sources = execution.binding.inputs if execution.binding else {}
     shown = []
@@ -75,7 +69,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
         moments = timeline.timeline(execution, attempts)
         self.title = f"{live.action_label(execution)} for {execution.subscriber.user_id}"
         allowed = [offer for offer in offers(execution) if current.may(self.request, offer.verb.right)]
-        found, declared = declaration(execution), connector_or_none(execution.connector)
+        declared = connector_or_none(execution.connector)
         return super().get_context_data(
             **kwargs,
             row=Row(live.Line(event, execution), hide),
@@ -88,7 +82,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             personal=personal,
             inputs=shown_inputs(execution, personal=personal),
             traits=[(name, value if personal else MASKED) for name, value in sorted(execution.traits.items())],
-            action=found[1] if found else None,
+            action=action_of(execution),
             where=live.environment(execution),
             offers=allowed,
             denied=bool(offers(execution)) and not allowed,

@@ -20,7 +20,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 
 from connectors.models import Connection
-from connectors.registry import all_connectors, connector_or_none, declaration, forwarder_keys
+from connectors.registry import action_of, all_connectors, connector_or_none, forwarder_keys
 from engage.tenancy.models import App, Company
 from prompts.models import CLAIMABLE, IMPRESSION, OPEN, Execution, Interaction, Prompt, PromptEvent, Refusal, State
 from prompts.skipped import can_run_since
@@ -377,8 +377,8 @@ def action_label(execution: Execution) -> str:
     declared = connector_or_none(execution.connector)
     if execution.is_forward and declared and declared.forwarder:
         return declared.forwarder.label
-    found = declaration(execution)
-    return found[1].label if found else execution.action
+    action = action_of(execution)
+    return action.label if action else execution.action
 
 
 def environment(execution: Execution) -> str:

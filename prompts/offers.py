@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from connectors.base import Replay
-from connectors.registry import declaration
+from connectors.registry import action_of
 from engage.tenancy.roles import Right
-from prompts import decisions, live
+from prompts import again, decisions, live
 from prompts.decisions import RUNS_AGAIN, Decision
 from prompts.models import Execution, Reason, State
 
@@ -168,15 +167,13 @@ def _runs_again(execution: Execution, doing: str) -> list[Offer]:
 
 
 def _decisions(execution: Execution, doing: str) -> list[Offer]:
-    found = declaration(execution)
-    replay = found[1].replay if found else Replay.NEVER
-    # A person says that it did not happen, so the request goes under a new key, and the vendor cannot recognise a repeat.
-    is_safe = replay in {Replay.CHECK, Replay.NATURAL}
-    text = f"Carries out {doing} once more. {replay.in_words if is_safe else ''}".strip()
-    twice = "" if is_safe else "If it did happen, it happens a second time."
+    action = action_of(execution)
+    once_more, twice = f"Carries out {doing} once more.", "If it did happen, it happens a second time."
+    if action is not None and again.is_safe(execution):
+        once_more, twice = f"{once_more} {action.replay.in_words}", ""
     return [
         Offer(IT_HAPPENED, f"Records that {doing} was carried out. Nothing is sent; the actions after it go on."),
-        Offer(RUN_UNDECIDED, text, twice),
+        Offer(RUN_UNDECIDED, once_more, twice),
         Offer(
             CLOSE,
             f"Ends {doing} as Closed. Nothing is sent. Where the prompt says Stop, the actions after it are skipped.",

@@ -14,7 +14,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from connectors.base import NOTHING, Action, Connector
+from connectors.base import NOTHING, Action, Connector, Replay
 from connectors.journal import spelled_out
 from connectors.models import Connection
 from connectors.registry import all_connectors, connector_or_none, declaration
@@ -143,7 +143,7 @@ def _row(binding: Binding, entries: bindings.Entries, last: Execution | None) ->
         action=found[1].label if found else binding.action,
         inputs=bindings.in_words(binding, entries),
         repeat=found[1].replay.in_words if found else "",
-        repeat_is_safe=found is not None and found[1].replay.name != "NEVER",
+        repeat_is_safe=found is not None and found[1].replay is not Replay.NEVER,
         having=having,
         total=total,
         by_client=found[1].by_client if found else "",
@@ -431,7 +431,7 @@ class EditorView(PromptPage):
             having=having,
             total=total,
             lacking=total - having,
-            safe=action.replay.name != "NEVER",
+            safe=action.replay is not Replay.NEVER,
         )
         return self.render_to_response(context, status=422 if filled else 200)
 

@@ -10,7 +10,7 @@ from django.db.models.functions import Coalesce, Now
 
 from connectors import breaker
 from connectors.base import Replay
-from connectors.registry import declaration
+from connectors.registry import action_of
 from engage import crash
 from prompts import claims, forwarding, settlement
 from prompts.models import LOST, Attempt, Execution, Reason, State
@@ -65,8 +65,8 @@ def _values_left_behind(execution: Execution, attempt: Attempt | None) -> dict[s
     """Return the columns of an execution whose worker died: was a write begun? Then it may have acted."""
     begun = attempt.write_begun_at if attempt is not None else None
     acted = begun is not None
-    found = declaration(execution)
-    replay = found[1].replay if found else None
+    action = action_of(execution)
+    replay = action.replay if action else None
     may_have_acted = acted or execution.may_have_acted
     made = execution.attempts_made + (1 if attempt is not None and execution.job is None else 0)
     values: dict[str, Any] = {"lease_until": None, "may_have_acted": may_have_acted, "attempts_made": made}

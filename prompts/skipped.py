@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.urls import reverse
 from django.utils import timezone
 
-from connectors.registry import declaration
+from connectors.registry import action_of
 from prompts.models import Execution, Reason, State
 from sync.models import ImportRun
 from sync.reports import CanRun
@@ -39,10 +39,10 @@ def can_run_since(run: ImportRun) -> list[Execution]:
 
 
 def _was_brought(execution: Execution, brought: set[str]) -> bool:
-    found = declaration(execution)
-    if found is None:
+    action = action_of(execution)
+    if action is None:
         return False
-    needs, known = found[1].needs_with(execution.inputs), execution.subscriber.traits
+    needs, known = action.needs_with(execution.inputs), execution.subscriber.traits
     if not needs.met_by(known):
         return False
     lacked = [group for group in needs.groups if needs.lacking(group) == execution.message]
