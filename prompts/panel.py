@@ -1,167 +1,30 @@
-"""The Actions panel of a prompt: its lanes, and the pages on which an action is chosen, edited, ordered and tried."""
+"""The Actions panel of a prompt: the pages on which an action is chosen, edited and ordered."""
 
 import uuid
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
 from django.core.exceptions import BadRequest
-from django.db.models import Max, OuterRef, Subquery
+from django.db.models import Max
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import get_object_or_404, redirect
-from django.urls import URLPattern, path, reverse
+from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.generic import TemplateView
 
-from connectors.base import NOTHING, Action, Connector, Replay
-from connectors.journal import spelled_out
+from connectors.base import Action, Connector, Replay
 from connectors.models import Connection
 from connectors.registry import all_connectors, connector_or_none, declaration
 from engage.tenancy import current
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin, ScopedModelAdmin
-from prompts import bindings, events, states, trying
-from prompts.forms import AnswerForm, BindingForm, InputsForm
-from prompts.models import Binding, Execution, Interaction, Prompt
+from prompts import bindings
+from prompts.forms import BindingForm, InputsForm
+from prompts.lanes import lanes
+from prompts.models import Binding, Interaction, Prompt
 from sync import traits
-
-# --- what the panel shows -------------------------------------------------------------------------------------------------
-
-
-@dataclass
-class Row:
-    """An action of a lane, as the panel shows it."""
-
-    binding: Binding
-    vendor: str
-    action: str
-    inputs: list[bindings.InputWords]
-    repeat: str
-    repeat_is_safe: bool
-    having: int
-    total: int
-    needs: str
-    by_client: str
-    problems: list[str]
-    last: Execution | None
-    last_words: states.StateWords | None
-    hint: str = ""
-
-
-@dataclass
-class Lane:
-    """One interaction: its actions, and what keeps it from ever happening."""
-
-    interaction: Interaction
-    icon: str
-    button: str
-    missing: str
-    mend: str
-    anchor: str
-    rows: list[Row] = field(default_factory=list)
-
-    @property
-    def others(self) -> list[Interaction]:
-        """The lanes that an action may be copied to."""
-        return [interaction for interaction in Interaction if interaction != self.interaction]
-
-
-_ICONS = {
-    Interaction.ACCEPT: "thumb_up",
-    Interaction.SECONDARY_ACCEPT: "done_all",
-    Interaction.DECLINE: "thumb_down",
-    Interaction.DISMISS: "close",
-    Interaction.TIMEOUT: "timer",
-}
-
-
-def lanes(prompt: Prompt) -> list[Lane]:
-    """Return the five lanes of a prompt with their actions."""
-    timeout = f"After {prompt.timeout_seconds} seconds" if prompt.timeout_seconds else ""
-    shown = {
-        Interaction.ACCEPT: (f"“{prompt.accept_label}”", "", "", ""),
-        Interaction.SECONDARY_ACCEPT: (
-            f"“{prompt.secondary_label}”",
-            "This prompt has no second button.",
-            "Add one",
-            "secondary_label",
-        ),
-        Interaction.DECLINE: (
-            f"“{prompt.decline_label}”",
-            "This prompt has no decline button.",
-            "Add one",
-            "decline_label",
-        ),
-        Interaction.DISMISS: ("Closed without an answer", "", "", ""),
-        Interaction.TIMEOUT: (
-            timeout,
-            "This prompt has no timeout, so it never ends by itself.",
-            "Set one",
-            "timeout_seconds",
-        ),
-    }
-    there = {
-        Interaction.SECONDARY_ACCEPT: bool(prompt.secondary_label),
-        Interaction.DECLINE: bool(prompt.decline_label),
-        Interaction.TIMEOUT: bool(prompt.timeout_seconds),
-    }
-    result = []
-    for interaction, (button, missing, mend, anchor) in shown.items():
-        exists = there.get(interaction, True)
-        result.append(
-            Lane(interaction, _ICONS[interaction], button if exists else "", "" if exists else missing, mend, anchor)
-        )
-    by_interaction = {lane.interaction: lane for lane in result}
-    for row in _rows(prompt):
-        by_interaction[Interaction(row.binding.interaction)].rows.append(row)
-    for lane in result:
-        _hint_at_redirects(lane.rows)
-    return result
-
-
-def _rows(prompt: Prompt) -> list[Row]:
-    newest = Execution.objects.filter(binding=OuterRef("pk")).order_by("-created_at").values("pk")[:1]
-    rows = list(
-        prompt.bindings.filter(archived_at=None)
-        .select_related("connection", "prompt")
-        .annotate(last_id=Subquery(newest))
-        .order_by("position", "id")
-    )
-    entries = bindings.entries_of(rows)
-    last = Execution.objects.in_bulk([row.last_id for row in rows if row.last_id])
-    return [_row(binding, entries, last.get(binding.last_id)) for binding in rows]
-
-
-def _row(binding: Binding, entries: bindings.Entries, last: Execution | None) -> Row:
-    found = declaration(binding)
-    needs = found[1].needs_with(bindings.fixed(binding.inputs)) if found else NOTHING
-    having, total = traits.coverage(binding.prompt.app, needs) if found else (0, 0)
-    return Row(
-        binding,
-        vendor=found[0].label if found else binding.connector,
-        action=found[1].label if found else binding.action,
-        inputs=bindings.in_words(binding, entries),
-        repeat=found[1].replay.in_words if found else "",
-        repeat_is_safe=found is not None and found[1].replay is not Replay.NEVER,
-        having=having,
-        total=total,
-        by_client=found[1].by_client if found else "",
-        needs=needs.in_words if needs.groups else "",
-        problems=bindings.problems(binding, entries),
-        last=last,
-        last_words=states.words(last) if last else None,
-    )
-
-
-def _hint_at_redirects(rows: list[Row]) -> None:
-    """A redirect above a vendor's action takes the person away before that action is done."""
-    for index, row in enumerate(rows):
-        if row.binding.connection_id is None and any(later.binding.connection_id for later in rows[index + 1 :]):
-            row.hint = "The browser would leave before the actions below are done. Move this to the end."
-
-
-# --- pages ----------------------------------------------------------------------------------------------------------------
 
 
 class PromptPage(ConsoleViewMixin, TemplateView):
@@ -483,149 +346,3 @@ class EditView(EditorView):
         messages.success(
             self.request, f"{bindings.title(binding)} was changed. It counts for what is shown from now on."
         )
-
-
-@method_decorator(never_cache, name="dispatch")
-class TryView(PromptPage):
-    """Preview, and run for real, one action or a lane."""
-
-    right = Right.TEST_PROMPTS
-    template_name = "prompts/panel/try.html"
-    title = "Try it"
-
-    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add what is tried, for whom, and what came of the last run."""
-        rows = self._rows()
-        people = list(trying.test_subscribers_now(self.prompt.app))
-        data = self.request.POST if self.request.method == "POST" else None
-        lane = Interaction(rows[0].interaction) if rows else self._lane()
-        context: dict[str, Any] = {
-            "rows": rows,
-            "lane": lane,
-            "is_lane": "lane" in self.kwargs,
-            "effects": trying.effects(rows),
-            "people": people,
-            "person": self._person(people),
-            "shown": _shown(self.prompt, rows),
-            "answer_form": AnswerForm(self.prompt, lane, data),
-            **self._last_run(),
-        }
-        return super().get_context_data(**{**context, **kwargs})
-
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Preview, ask for confirmation, or run."""
-        context = self.get_context_data()
-        person, form, rows = context["person"], context["answer_form"], context["rows"]
-        if person is None or not rows or not form.is_valid():
-            if context["people"] and person is None:
-                messages.error(request, "That is no test subscriber any more. Choose another one.")
-            return self.render_to_response(context)
-        match request.POST.get("do"):
-            case "preview":
-                context["previews"] = [
-                    (bindings.title(row), found, [spelled_out(exchange) for exchange in found.exchanges])
-                    for row in rows
-                    for found in [trying.preview(row, person, form.answers)]
-                ]
-            case "ask":
-                context["event_id"] = uuid.uuid4()
-            case "run" if request.POST.get("shown") != context["shown"]:
-                messages.warning(
-                    request, "The prompt or its connection was changed since. Look at it again before you run it."
-                )
-                context["event_id"] = uuid.uuid4()
-            case "run":
-                return self._run(context)
-            case _:
-                raise BadRequest("Choose Preview or Run for real.")
-        return self.render_to_response(context)
-
-    def _run(self, context: dict[str, Any]) -> HttpResponse:
-        form: AnswerForm = context["answer_form"]
-        try:
-            event_id = uuid.UUID(self.request.POST.get("event", ""))
-        except ValueError:
-            raise BadRequest("Confirm the run on its page.") from None
-        try:
-            event = trying.run(
-                self.prompt,
-                context["lane"],
-                context["rows"],
-                context["person"],
-                form.answers,
-                by=self.request.user.get_username(),
-                event_id=event_id,
-            )
-        except events.BadInputs as bad:
-            for name, sentence in bad.errors.items():
-                form.add_error(name if name in form.fields else None, sentence)
-            return self.render_to_response(context)
-        except events.Conflict:
-            raise BadRequest(
-                "This confirmation was used before, for something else. Go back and run it again."
-            ) from None
-        return redirect(f"{self.request.path}?event={event.event_id}&for={context['person'].pk}")
-
-    def _rows(self) -> list[Binding]:
-        if "binding_id" in self.kwargs:
-            return [self.binding()]
-        return [row for row in bindings.lane(self.prompt, self._lane()) if row.enabled]
-
-    def _lane(self) -> Interaction:
-        try:
-            return Interaction(self.kwargs.get("lane", Interaction.ACCEPT))
-        except ValueError:
-            raise Http404("There is no such lane.") from None
-
-    def _person(self, people: list[Any]) -> Any:
-        """Return whom it is tried for: the one who was chosen and nobody else; the first where nobody was."""
-        chosen = self.request.POST.get("for") or self.request.GET.get("for")
-        if chosen is None:
-            return people[0] if people else None
-        return next((person for person in people if str(person.pk) == chosen), None)
-
-    def _last_run(self) -> dict[str, Any]:
-        """Return the executions of the run that `?event=` names."""
-        try:
-            event_id = uuid.UUID(self.request.GET.get("event", ""))
-        except ValueError:
-            return {}
-        event = self.prompt.events.filter(event_id=event_id, app=self.prompt.app).select_related("subscriber").first()
-        if event is None:
-            return {}
-        executions = list(event.executions.select_related("connection").order_by("position", "created_at"))
-        return {
-            "event": event,
-            "executions": [
-                (execution, states.words(execution), states.sentence(execution)) for execution in executions
-            ],
-            "settled": events.status_of(event).settled,
-        }
-
-
-def _shown(prompt: Prompt, rows: list[Binding]) -> str:
-    """Return what a confirmation is about: another version, or another account, needs another one."""
-    accounts = sorted({f"{row.connection.pk}.{row.connection.generation}" for row in rows if row.connection})
-    return " ".join([str(prompt.version), *accounts])
-
-
-def urls(admin: ScopedModelAdmin) -> list[URLPattern]:
-    """Return the panel's URLs, below the prompt's own."""
-    pages: list[tuple[str, str, type[PromptPage]]] = [
-        ("duplicate/", "duplicate", DuplicateView),
-        ("actions/", "actions", PanelView),
-        ("actions/add/", "actions_choose", ChooseView),
-        ("actions/add/<slug:connector>/<slug:action>/", "actions_add", AddView),
-        ("actions/lane/<slug:lane>/try/", "lane_try", TryView),
-        ("actions/<int:binding_id>/edit/", "action_edit", EditView),
-        ("actions/<int:binding_id>/try/", "action_try", TryView),
-        ("actions/<int:binding_id>/<slug:verb>/", "action_change", ChangeView),
-    ]
-    return [
-        path(
-            f"<int:prompt_id>/{route}",
-            admin.admin_site.admin_view(view.as_view(model_admin=admin)),
-            name=f"prompts_prompt_{name}",
-        )
-        for route, name, view in pages
-    ]

@@ -25,8 +25,8 @@ from engage.audit.record import differences, record, snapshot
 from engage.tenancy import current
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ScopedModelAdmin
-from prompts import bindings, panel, versions
-from prompts.admin import test_subscribers
+from prompts import bindings, versions
+from prompts.admin import panel, test_subscribers
 from prompts.forms import PromptForm
 from prompts.models import TAKES_LIMIT, Binding, Execution, Interaction, Prompt, PromptEvent, PromptStatus, State
 

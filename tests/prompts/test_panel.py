@@ -8,7 +8,7 @@ from django.urls import reverse
 from connectors import catalogues
 from engage.tenancy.models import App
 from engage.tenancy.roles import Role
-from prompts import bindings, panel
+from prompts import bindings, lanes
 from prompts.models import Binding, Interaction, Prompt
 from tests import factories
 from tests.prompts.conftest import House
@@ -95,7 +95,7 @@ def test_a_redirect_above_a_vendors_action_is_warned_about_and_below_it_is_not(
     redirect: dict[str, Any] = {"connection": None, "connector": "builtin", "action": "redirect", "inputs": {}}
     early = factories.BindingFactory(prompt=prompt, position=0, **redirect)
     late = factories.BindingFactory(prompt=prompt, position=9, **redirect)
-    hints = {row.binding.pk: row.hint for row in panel.lanes(prompt)[0].rows}
+    hints = {row.binding.pk: row.hint for row in lanes.lanes(prompt)[0].rows}
     assert "The browser would leave" in hints[early.pk]
     assert hints[late.pk] == hints[pair[0].pk] == ""
 
