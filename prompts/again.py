@@ -39,7 +39,7 @@ class Group:
     """Executions of one state and action, as the preview tells them."""
 
     state: StateWords
-    vendor: str
+    connector: str
     action: str
     count: int
     oldest: datetime

@@ -16,7 +16,7 @@ class Row:
     """An action of a lane, as the panel shows it."""
 
     binding: Binding
-    vendor: str
+    connector: str
     action: str
     inputs: list[bindings.InputWords]
     repeat: str
@@ -121,7 +121,7 @@ def _row(binding: Binding, entries: bindings.Entries, last: Execution | None) ->
     having, total = traits.coverage(binding.prompt.app, needs) if found else (0, 0)
     return Row(
         binding,
-        vendor=found[0].label if found else binding.connector,
+        connector=found[0].label if found else binding.connector,
         action=found[1].label if found else binding.action,
         inputs=bindings.in_words(binding, entries),
         repeat=found[1].replay.in_words if found else "",

@@ -308,7 +308,7 @@ class AddView(EditorView):
         """Return a new binding; an action that is unknown or of an inactive connection is a 404."""
         connector = connector_or_none(self.kwargs["connector"])
         if connector is None:
-            raise Http404("There is no such vendor.")
+            raise Http404("There is no such connector.")
         rows = Connection.objects.filter(app=self.prompt.app, connector=connector.key, active=True)
         if connector.several:
             rows = rows.filter(pk=_account(self.request))

@@ -61,7 +61,7 @@ class Effect:
     """What a run for real does, in words: "Apply coupon (Coupon code: SAVE20)" in "Cleeng", "Sandbox"."""
 
     action: str
-    vendor: str
+    connector: str
     environment: str
     is_sandbox: bool
     problem: str  # what keeps it from being carried out now
