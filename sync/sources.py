@@ -127,10 +127,8 @@ def test(app: App, location: Location, layout: Layout) -> Tested:
         with within(deadline):
             found.lines = list(_look(app, location, layout, found))
         if not found.passed and not deadline.remaining():
-            text = (
-                f"The store took longer than {settings.ENGAGE_ATTEMPT_TIMEOUT} seconds in all, so the test was ended."
-            )
-            found.lines.append(ProbeLine(False, text))
+            took = f"The store took longer than {settings.ENGAGE_ATTEMPT_TIMEOUT:.0f} seconds in all"
+            found.lines.append(ProbeLine(False, f"{took}, so the test was ended."))
     finally:
         deadline.close()
     return found

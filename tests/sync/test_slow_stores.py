@@ -160,7 +160,7 @@ def test_a_source_stays_with_who_reads_a_slow_store(
 
 def test_a_store_that_trickles_holds_no_thread(app: App, trickling: str, settings: Settings) -> None:
     settings.ENGAGE_PRIVATE_HOSTS = [trickling.removeprefix("http://")]
-    settings.ENGAGE_ATTEMPT_TIMEOUT = 1
+    settings.ENGAGE_ATTEMPT_TIMEOUT = 1.0
     location = Location("exports", "", REGION, trickling, "AKIAREADER", "secret-of-the-reader")
     begun = time.monotonic()
     found = sources.test(app, location, Layout("user_id", {}, {}, ZoneInfo("UTC")))
