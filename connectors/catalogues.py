@@ -2,9 +2,8 @@
 
 import logging
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 from django.utils import timezone
@@ -22,8 +21,7 @@ logger = logging.getLogger(__name__)
 
 REFRESH_TIMEOUT = 120.0
 """Seconds that reading one catalogue may take."""
-NIGHTLY_HOUR = "3"  # in the App's time zone
-LEASE = timedelta(minutes=15)
+NIGHTLY_HOUR = 3  # in the App's time zone
 WITHIN = "within"  # in an entry's data: to which rows of another catalogue it belongs
 AT_ONCE = 500  # rows in one statement
 KEY_LENGTH, LABEL_LENGTH = 200, 300  # as CatalogueEntry has them
@@ -150,30 +148,16 @@ def label(entry: CatalogueEntry) -> str:
 
 
 def refresh_due(now: datetime) -> int:
-    """Refresh the catalogues of every active connection whose night has come (03:00 in its App's time zone).
-
-    Each night is a slot that one caller takes and completes once, so this may be called by several, and again.
-    Returns the number of connections that were read.
-    """
+    """Refresh the catalogues of every active connection whose night has come. Returns how many were read."""
     read = 0
     for connection in Connection.objects.filter(active=True).select_related("app"):
         declared = connector_or_none(connection.connector)
         if declared is None or not declared.catalogues:
             continue
-        night = slots.Cron.parse("0", NIGHTLY_HOUR, "*", "*", "*", zone_of(connection.app.time_zone))
-        start = slots.due(night, now=now, since=connection.created_at)
-        job = f"catalogues:{connection.pk}"
-        if start is None or not slots.claim(job, start, now=now, lease=LEASE):
-            continue
-        refresh(connection)
-        slots.complete(job, start, now=timezone.now())
-        read += 1
+        night = slots.nightly(NIGHTLY_HOUR, connection.app.zone)
+        turn = slots.tonight(f"catalogues:{connection.pk}", night, now=now, since=connection.created_at)
+        if turn:
+            refresh(connection)
+            turn.complete()
+            read += 1
     return read
-
-
-def zone_of(name: str) -> str:
-    """Return an App's time zone, or UTC where it names none that exists: a typing error must not stop the nights of all."""
-    try:
-        return ZoneInfo(name).key
-    except (KeyError, ValueError, OSError):
-        return "UTC"

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from django.core.cache import cache
 from django.db.models import Count, Q, QuerySet
@@ -255,7 +254,7 @@ def first_steps(app: App) -> list[Step]:
 
 def week(app: App) -> list[Day]:
     """Return the last seven days in the App's time zone, today last, each with its executions by group."""
-    zone = ZoneInfo(app.time_zone)
+    zone = app.zone
     today = timezone.now().astimezone(zone).date()
     days = [today - timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
     rows = (

@@ -64,7 +64,7 @@ class AgainPage(ConsoleViewMixin, TemplateView):
             told=[_in_words(form, name) for name in filters],
             back=urlencode(filters),
             query=told.urlencode(),
-            zone=app.time_zone,
+            zone=app.zone,
             tab="events",
         )
 

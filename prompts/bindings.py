@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import transaction
@@ -31,6 +31,7 @@ from prompts.models import Binding, Interaction, Prompt
 
 logger = logging.getLogger(__name__)
 
+NIGHTLY_HOUR = 4  # in the App's time zone: after the vendors' rows were read
 CHECK_TIMEOUT = 10.0
 """Seconds for which saving an action waits for the vendor."""
 SETTINGS = ["inputs", "on_error", "daily_limit", "max_age_hours"]
@@ -435,20 +436,14 @@ def recheck(app: App) -> int:
 
 
 def recheck_due(now: datetime) -> int:
-    """Recheck the Apps whose night has come (04:00 in their zone, after the vendors' rows were read). Returns how many.
-
-    Each night is a slot that one caller takes and completes once, so this may be called by several, and again.
-    """
+    """Recheck the Apps whose night has come. Returns how many."""
     done = 0
     for app in App.objects.filter(connections__active=True).distinct():
-        night = slots.Cron.parse("0", "4", "*", "*", "*", app.time_zone)
-        start = slots.due(night, now=now, since=app.created_at)
-        job = f"inputs:{app.pk}"
-        if start is None or not slots.claim(job, start, now=now, lease=timedelta(minutes=15)):
-            continue
-        recheck(app)
-        slots.complete(job, start, now=timezone.now())
-        done += 1
+        night = slots.nightly(NIGHTLY_HOUR, app.zone)
+        if turn := slots.tonight(f"inputs:{app.pk}", night, now=now, since=app.created_at):
+            recheck(app)
+            turn.complete()
+            done += 1
     return done
 
 

@@ -90,7 +90,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             connection_url=page_url(declared, execution.connection) if declared else "",
             batch=batch_of(execution) if execution.is_forward else None,
             support_text=timeline.for_vendor_support(execution, attempts, personal=personal),
-            zone=app.time_zone,
+            zone=app.zone,
         )
 
 

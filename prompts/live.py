@@ -11,7 +11,6 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django import forms
 from django.core.exceptions import ValidationError
@@ -74,7 +73,7 @@ class FilterForm(forms.Form):
 
     def full_clean(self) -> None:
         """Read times as the App's zone shows them."""
-        with timezone.override(ZoneInfo(self.app.time_zone)):
+        with timezone.override(self.app.zone):
             super().full_clean()
 
     @property

@@ -110,7 +110,7 @@ class LivePage(ConsoleViewMixin, TemplateView):
             query=urlencode(filters),
             older=urlencode({**filters, "before": str(page.older)}) if page.older else "",
             may_run_again=bool(filters) and current.may(self.request, Right.RUN_MANY_AGAIN),
-            zone=app.time_zone,
+            zone=app.zone,
             tab="events",
         )
 
@@ -154,6 +154,6 @@ class RefusedPage(ConsoleViewMixin, TemplateView):
             **kwargs,
             rows=[(row, live.refusal_words(row.reason)) for row in rows],
             older=urlencode({"before": str(older)}) if older else "",
-            zone=app.time_zone,
+            zone=app.zone,
             tab="refused",
         )

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 from django.db.models import Q
 from django.utils import timezone
@@ -140,7 +139,7 @@ def _why_not(app: App, subscriber: Subscriber, prompt: Prompt, taken_at: datetim
 
 def _day(app: App, at: datetime) -> str:
     """Return the day in the App's zone."""
-    return f"{at.astimezone(ZoneInfo(app.time_zone)):%-d %B %Y}"
+    return f"{at.astimezone(app.zone):%-d %B %Y}"
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class LookupPage(ConsoleViewMixin, TemplateView):
             matches = [lookup.Match(row, "user id") for row in Subscriber.objects.filter(app=app, user_id=user_id)]
         else:
             matches = lookup.search(app, text)
-        context = {"q": text or user_id, "matches": matches, "asked": bool(text or user_id), "zone": app.time_zone}
+        context = {"q": text or user_id, "matches": matches, "asked": bool(text or user_id), "zone": app.zone}
         if len(matches) == 1:
             context |= self._subscriber(app, matches[0])
         return super().get_context_data(**kwargs, **context)

@@ -423,5 +423,5 @@ class ExportForm(forms.Form):
     def selection(self) -> Selection:
         """Return what was chosen."""
         data = self.cleaned_data
-        since = data["since"] and datetime.combine(data["since"], time(), ZoneInfo(self.app.time_zone))
+        since = data["since"] and datetime.combine(data["since"], time(), self.app.zone)
         return Selection(data["traits"], data["having"], since)

@@ -16,12 +16,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from hashlib import blake2b
 from uuid import uuid4
-from zoneinfo import ZoneInfo
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from connectors.catalogues import zone_of
 from connectors.failures import Failure
 from connectors.http import secret_values
 from connectors.long_reads import PatientApi
@@ -40,7 +38,7 @@ from sync.traits import types_of
 
 logger = logging.getLogger(__name__)
 
-NIGHTLY_HOUR = "2"  # in the App's time zone; an hour before catalogues are read
+NIGHTLY_HOUR = 2  # in the App's time zone; an hour before catalogues are read
 OVERLAP = timedelta(hours=1)
 """That later readings look back beyond the start of the last one: clocks differ, and a vendor's lists lag behind."""
 EVERYTHING_EVERY = timedelta(days=7)
@@ -102,7 +100,7 @@ def prepare() -> None:
 
 def night_of(app: App) -> slots.Schedule:
     """Return when vendors are read for an App."""
-    return slots.Cron.parse("0", NIGHTLY_HOUR, "*", "*", "*", zone_of(app.time_zone))
+    return slots.nightly(NIGHTLY_HOUR, app.zone)
 
 
 # --- which reading ----------------------------------------------------------------------------------------------------------
@@ -120,7 +118,7 @@ def ask(source: Source, by: str, *, everything: bool = False) -> ImportRun:
     if waiting:
         return waiting
     now = timezone.now()
-    day = now.astimezone(ZoneInfo(zone_of(source.app.time_zone)))
+    day = now.astimezone(source.app.zone)
     pull = pull_of(source)
     read_as = settings_now(source.connection)
     return ImportRun.objects.create(

@@ -29,7 +29,7 @@ from sync.models import PushRun, RoundState, Subscriber
 from sync.pulls import OVERLAP, settings_now
 
 TASK = "sync.push_traits"
-NIGHTLY_HOUR = "4"  # in the App's time zone: after vendors were read
+NIGHTLY_HOUR = 4  # in the App's time zone: after vendors were read
 
 
 def push_of(connection: Connection) -> tuple[Connector, TraitPush] | None:
@@ -39,7 +39,7 @@ def push_of(connection: Connection) -> tuple[Connector, TraitPush] | None:
 
 
 def tick(now: datetime) -> None:
-    """Note the pushes whose night has come (04:00 in their App's time zone), and ring for what waits."""
+    """Note the pushes whose night has come, and ring for what waits."""
     for connection in rounds.tonight("push", NIGHTLY_HOUR, now, push_of):
         found = push_of(connection)
         if found and is_on(found[1], connection.settings) and not unwanted(connection):

@@ -26,7 +26,7 @@ from sync import inbound, rounds, traits
 from sync.models import RereadRun, RoundState, Subscriber
 
 TASK = "sync.read_again"
-NIGHTLY_HOUR = "2"  # in the App's time zone: with the vendors that are read, and before traits are pushed
+NIGHTLY_HOUR = 2  # in the App's time zone: with the vendors that are read, and before traits are pushed
 AT_ONCE = 50  # people whose rows are taken from the database together
 ENOUGH = 20.0
 """Seconds after which a batch begins no other person: with the time of one attempt it stays within its lease."""
@@ -43,7 +43,7 @@ def reread_of(connection: Connection) -> tuple[Connector, Action] | None:
 
 
 def tick(now: datetime) -> None:
-    """Note the readings whose night has come (02:00 in their App's time zone), and ring for what waits."""
+    """Note the readings whose night has come, and ring for what waits."""
     for connection in rounds.tonight("reread", NIGHTLY_HOUR, now, reread_of):
         if is_on(connection.settings):
             ask(connection, "Schedule")

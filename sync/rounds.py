@@ -14,11 +14,9 @@ from typing import Any, TypeVar
 from django.db import IntegrityError, transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from connectors import connections
 from connectors.base import Json
-from connectors.catalogues import zone_of
 from connectors.failures import LostClaim
 from connectors.models import Connection
 from connectors.runner import Outcome, Result
@@ -34,7 +32,6 @@ logger = logging.getLogger(__name__)
 
 Kind = TypeVar("Kind", bound=Round)
 
-SLOT_LEASE = timedelta(minutes=10)
 LEASE = timedelta(seconds=60)  # of a batch, whose requests take less
 THROUGH = frozenset({Result.DONE, Result.REJECTED, Result.SKIPPED, Result.GAVE_UP})
 """What ends with a batch; anything else is tried again."""
@@ -43,10 +40,8 @@ THROUGH = frozenset({Result.DONE, Result.REJECTED, Result.SKIPPED, Result.GAVE_U
 # --- when -------------------------------------------------------------------------------------------------------------------
 
 
-def tonight(job: str, hour: str, now: datetime, concerns: Callable[[Connection], object]) -> Iterator[Connection]:
-    """Return the active connections whose night has come.
-
-    A night is a slot that one caller takes and completes once, so this may be called by several, and again.
+def tonight(job: str, hour: int, now: datetime, concerns: Callable[[Connection], object]) -> Iterator[Connection]:
+    """Return the active connections whose night has come; it is completed when the next one is asked for.
 
     Args:
         job: the name under which nights are claimed.
@@ -58,12 +53,10 @@ def tonight(job: str, hour: str, now: datetime, concerns: Callable[[Connection],
     for connection in Connection.objects.filter(active=True).select_related("app"):
         if not concerns(connection):
             continue
-        night = slots.Cron.parse("0", hour, "*", "*", "*", zone_of(connection.app.time_zone))
-        start, name = slots.due(night, now=now, since=connection.created_at), f"{job}:{connection.pk}"
-        if start is None or not slots.claim(name, start, now=now, lease=SLOT_LEASE):
-            continue
-        yield connection
-        slots.complete(name, start, now=timezone.now())
+        night = slots.nightly(hour, connection.app.zone)
+        if turn := slots.tonight(f"{job}:{connection.pk}", night, now=now, since=connection.created_at):
+            yield connection
+            turn.complete()
 
 
 def begin(kind: type[Kind], connection: Connection, by: str, **values: Any) -> Kind:

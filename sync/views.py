@@ -74,7 +74,7 @@ def schedule_words(source: Source) -> str:
     """Say in words when a source is looked at."""
     row = source.crontab
     if source.access == Access.API:
-        return f"Every night at {int(pulls.NIGHTLY_HOUR):02}:00" if pulls.is_on(source) else "Switched off"
+        return f"Every night at {pulls.NIGHTLY_HOUR:02}:00" if pulls.is_on(source) else "Switched off"
     if row is None:
         return f"Every {source.interval.every} {source.interval.period}" if source.interval else "Only by hand"
     if (

@@ -24,6 +24,8 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 # A 29 February that falls on one day of the week comes back after at most 40 years.
 FARTHEST = 366 * 41
+# How long a night belongs to who claimed it: whoever follows one that died goes on after it.
+NIGHT_LEASE = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,11 @@ def schedule_of(crontab_row: CrontabSchedule | None, interval_row: IntervalSched
     return None
 
 
+def nightly(hour: int, zone: ZoneInfo) -> Cron:
+    """Return the schedule of what is done once a night, at a full hour."""
+    return _cron("0", str(hour), "*", "*", "*", zone.key)
+
+
 def due(schedule: Schedule, *, now: datetime, since: datetime) -> datetime | None:
     """Return the newest slot in (`since`, `now`], or None: nothing is due that was before the schedule was set."""
     slot = schedule.latest(now)
@@ -192,6 +199,15 @@ class Turn:
     def put_off(self) -> None:
         """Say that nobody can be spared for it; it waits until somebody claims it (`put_off`)."""
         Slot.objects.update_or_create(job=self.job, start=self.start, defaults={"lease_until": None})
+
+
+def tonight(job: str, night: Schedule, *, now: datetime, since: datetime) -> Turn | None:
+    """Take the night that has come; None where it has not, or somebody else has it. Who took it completes it.
+
+    A night is a slot that one caller takes and completes once, so this may be called by several, and again.
+    """
+    start = due(night, now=now, since=since)
+    return Turn(job, start) if start and claim(job, start, now=now, lease=NIGHT_LEASE) else None
 
 
 def open_turn(job: str) -> Turn | None:

@@ -7,6 +7,7 @@ import uuid
 from datetime import timedelta
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
+from zoneinfo import ZoneInfo
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
@@ -105,6 +106,14 @@ class App(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The time zone, or UTC where it names none that exists: a typing error must not stop the nights of all Apps."""
+        try:
+            return ZoneInfo(self.time_zone)
+        except (KeyError, ValueError, OSError):
+            return ZoneInfo("UTC")
 
 
 class Membership(models.Model):

@@ -3,7 +3,6 @@
 from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.contrib.admin.filters import SimpleListFilter
@@ -319,7 +318,7 @@ class PromptAdmin(ScopedModelAdmin):
         if db_field.name in {"starts_at", "ends_at"} and field is not None:
             starts = db_field.name == "starts_at"
             empty = "no start." if starts else "no end. What is answered within 72 hours after it still counts."
-            field.help_text = f"In {current.current_app(request).time_zone}. Empty: {empty}"
+            field.help_text = f"In {current.current_app(request).zone}. Empty: {empty}"
         return field
 
     def changeform_view(
@@ -330,7 +329,7 @@ class PromptAdmin(ScopedModelAdmin):
         extra_context: dict[str, Any] | None = None,
     ) -> Any:
         """Read and show times in the App's zone, and have the tabs at hand."""
-        with timezone.override(ZoneInfo(current.current_app(request).time_zone)):
+        with timezone.override(current.current_app(request).zone):
             extra = {"tab": "form", "show_save_and_add_another": False, "show_delete": False, **(extra_context or {})}
             response = super().changeform_view(request, object_id, form_url, extra)
             return response.render() if isinstance(response, TemplateResponse) else response

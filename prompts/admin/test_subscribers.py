@@ -2,7 +2,6 @@
 
 from datetime import datetime, time, timedelta
 from typing import Any
-from zoneinfo import ZoneInfo
 
 from django.contrib import messages
 from django.db import transaction
@@ -64,7 +63,7 @@ class TestSubscribersView(ConsoleViewMixin, TemplateView):
 
 def _end_of(day: Any, app: App) -> datetime | None:
     """Return the instant at which a day is over in the App's time zone."""
-    return datetime.combine(day + timedelta(days=1), time.min, ZoneInfo(app.time_zone)) if day else None
+    return datetime.combine(day + timedelta(days=1), time.min, app.zone) if day else None
 
 
 class TestSubscriberView(ConsoleViewMixin, TemplateView):

@@ -4,6 +4,7 @@ import pytest
 
 from connectors import catalogues
 from connectors.models import CatalogueEntry, CatalogueState, Connection
+from engage.schedules import slots
 from engage.schedules.models import Slot
 from engage.tenancy.models import App
 from tests.connectors.conftest import KEY, OTHER_KEY, Vendor, offer
@@ -144,10 +145,10 @@ def test_a_night_before_the_connection_was_made_is_not_caught_up(nightly: Connec
 
 
 def test_a_refresh_that_died_is_taken_up_after_its_lease(nightly: Connection, vendor: Vendor) -> None:
-    Slot.objects.create(job=f"catalogues:{nightly.pk}", start=NIGHT, lease_until=NIGHT + catalogues.LEASE)
+    Slot.objects.create(job=f"catalogues:{nightly.pk}", start=NIGHT, lease_until=NIGHT + slots.NIGHT_LEASE)
 
     assert catalogues.refresh_due(NIGHT + timedelta(minutes=1)) == 0
-    assert catalogues.refresh_due(NIGHT + catalogues.LEASE) == 1
+    assert catalogues.refresh_due(NIGHT + slots.NIGHT_LEASE) == 1
 
 
 def test_inactive_connections_sleep_at_night(nightly: Connection, vendor: Vendor) -> None:

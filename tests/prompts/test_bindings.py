@@ -334,3 +334,10 @@ def test_every_night_is_checked_once(house: House) -> None:
     assert [bindings.recheck_due(after_four) for _ in range(2)] == [1, 0]
     binding.refresh_from_db()
     assert "ended" in binding.problem
+
+
+def test_a_time_zone_that_does_not_exist_stops_nobodys_check(house: House, other_app: App) -> None:
+    factories.ConnectionFactory(app=other_app)
+    App.objects.update(created_at=datetime(2026, 1, 1, tzinfo=UTC))
+    App.objects.filter(pk=other_app.pk).update(time_zone="Mars/Olympus")
+    assert bindings.recheck_due(datetime(2026, 1, 2, 4, 1, tzinfo=UTC)) == 2
