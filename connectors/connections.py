@@ -1,7 +1,7 @@
 """A vendor account of an App: saving, testing and switching it, and whether it is healthy.
 
-Nothing here changes a row that somebody else has changed meanwhile: each change names the state of the row that it was
-decided on (`updated_at`, which only a person's save moves) and looks at the row count.
+Nothing here changes a row that somebody else has changed meanwhile. What was decided on a row read earlier names its state
+(`updated_at`, which only a person's save moves) and looks at the row count; storing, archiving and removing lock the row first.
 """
 
 from collections.abc import Iterable
@@ -159,7 +159,7 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
         test_result=[[line.ok, line.text] for line in report.lines],
     )
     if kept and report.passed and (by is not None or declared.probe_proves_secrets):
-        mark_healthy(connection.pk)
+        mark_healthy(connection)
         breaker.try_at_once(connection.pk)
     elif kept and connection.active and report.bad_credentials:
         mark_attention(connection, report.message, report.failed_parts)
@@ -421,9 +421,17 @@ def held_still(connection_id: UUID) -> Connection:
 
 
 @transaction.atomic
-def mark_healthy(connection_id: UUID) -> bool:
-    """Say that a connection's test passed. Returns whether it had needed attention."""
-    rows = Connection.objects.filter(pk=connection_id)
+def mark_healthy(connection: Connection) -> bool:
+    """Say that a connection's test passed. Returns whether it had needed attention.
+
+    Nothing is said of one that a person has saved or switched since: what passed is no longer what is stored. It is tested
+    again, by that person or by `probe_held`.
+
+    Args:
+        connection: as it was tested.
+
+    """
+    rows = Connection.objects.filter(pk=connection.pk, updated_at=connection.updated_at)
     before = rows.filter(health=Health.ATTENTION).values_list("attention", "held_since").first()
     # What is switched off goes on waiting.
     waiting = Case(When(active=False, then=F("held_since")), default=Value(None))
@@ -432,11 +440,11 @@ def mark_healthy(connection_id: UUID) -> bool:
     ):
         rows.exclude(health__in=[Health.HEALTHY, Health.ATTENTION]).update(health=Health.HEALTHY)
         return False
-    connection = rows.select_related("app").get()
+    healthy = rows.select_related("app").get()
     sentence, held_since = before
-    record("is healthy again", connection, {"attention": [sentence, ""]}, actor=ITSELF)
-    if connection.active:
-        became_healthy.send(sender=Connection, connection=connection, held_since=held_since)
+    record("is healthy again", healthy, {"attention": [sentence, ""]}, actor=ITSELF)
+    if healthy.active:
+        became_healthy.send(sender=Connection, connection=healthy, held_since=held_since)
     return True
 
 

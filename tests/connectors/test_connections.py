@@ -352,15 +352,15 @@ def test_healthy_again_is_said_once_with_since_when_it_waited(app: App, heard_he
     connections.mark_attention(row, "Cleeng does not accept the key.")
     since = stored().held_since
 
-    assert connections.mark_healthy(row.pk)
-    assert not connections.mark_healthy(row.pk)
+    assert connections.mark_healthy(row)
+    assert not connections.mark_healthy(row)
     assert (stored().health, stored().attention, stored().held_since) == (Health.HEALTHY, "", None)
     assert [(sent["connection"], sent["held_since"]) for sent in heard_healthy] == [(stored(), since)]
 
 
 def test_what_is_switched_off_goes_on_waiting_when_it_is_healthy(app: App, heard_healthy: Heard) -> None:
     row = ConnectionFactory(app=app, active=False, health=Health.ATTENTION, held_since=timezone.now())
-    connections.mark_healthy(row.pk)
+    connections.mark_healthy(row)
 
     assert stored().held_since is not None
     assert heard_healthy == []

@@ -45,7 +45,7 @@ IS_OFF: dict[str, Any] = {"active": False}
 class TestLetGoMeanwhile:
     def test_what_waited_for_a_connection_that_is_healthy_by_now_goes_on(self, house: House) -> None:
         claimed = told_to_wait(house, **NEEDS_IT)
-        connections.mark_healthy(house.connection.pk)
+        connections.mark_healthy(house.connection)
         executions.carry_out(claimed)
         claimed.refresh_from_db()
         assert (claimed.state, claimed.reason, claimed.attempts_made) == (State.QUEUED, "", 0)
@@ -66,7 +66,7 @@ class TestLetGoMeanwhile:
         claimed = told_to_wait(house, **NEEDS_IT)
         claimed.job = {"id": 7}
         Execution.objects.update(job=claimed.job)
-        connections.mark_healthy(house.connection.pk)
+        connections.mark_healthy(house.connection)
         executions.carry_out(claimed)
         claimed.refresh_from_db()
         assert (claimed.state, claimed.reason, claimed.job) == (State.PENDING, "", {"id": 7})
@@ -77,7 +77,7 @@ class TestLetGoMeanwhile:
         executions.carry_out(claimed)
         claimed.refresh_from_db()
         assert (claimed.state, claimed.reason) == (State.HELD, "credentials")
-        connections.mark_healthy(house.connection.pk)
+        connections.mark_healthy(house.connection)
         claimed.refresh_from_db()
         assert claimed.state == State.QUEUED
 
@@ -112,7 +112,7 @@ def _beside_a_test_that_passes(account: Connection, work: Callable[[], Any]) -> 
 
     with ThreadPoolExecutor(1) as worker:
         with transaction.atomic():
-            connections.mark_healthy(account.pk)
+            connections.mark_healthy(account)
             works = worker.submit(away)
             try:
                 works.result(timeout=0.5)
@@ -204,3 +204,15 @@ class TestSavedMeanwhile:
         assert not connections.mark_attention(before, "The key is refused.")
         assert stored().health == Health.HEALTHY
         assert connections.mark_attention(stored(), "The key is refused.")
+
+    def test_nor_is_what_passed_of_an_older_row(self, house: House) -> None:
+        Connection.objects.update(**NEEDS_IT)
+        before = stored()
+        Connection.objects.update(updated_at=timezone.now())
+        assert not connections.mark_healthy(before)
+        assert (stored().health, stored().attention) == (Health.ATTENTION, NEEDS_IT["attention"])
+        Connection.objects.update(health=Health.UNKNOWN)
+        connections.mark_healthy(before)
+        assert stored().health == Health.UNKNOWN
+        assert not connections.mark_healthy(stored())
+        assert stored().health == Health.HEALTHY
