@@ -142,7 +142,7 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
 
     A test that passes clears attention. One that finds the credentials refused by the vendor sets it where the connection
     is active; any other failure may be over in a minute and only stands in the result. Where no test proves the secrets,
-    only a person's clears attention.
+    only a person's clears attention. `connection` stays as it was tested, so that what follows can name it.
     """
     declared = connector_or_none(connection.connector)
     if declared is None:
@@ -163,7 +163,6 @@ def probe_stored(connection: Connection, *, by: User | None = None) -> ProbeRepo
         breaker.try_at_once(connection.pk)
     elif kept and connection.active and report.bad_credentials:
         mark_attention(connection, report.message, report.failed_parts)
-    connection.refresh_from_db()
     return report
 
 
@@ -188,7 +187,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
         request: whose person is recorded.
 
     Raises:
-        ChangedMeanwhile: somebody else saved in between.
+        ChangedMeanwhile: somebody else saved in between, or during the test; in that case what was typed was stored before it.
         NameTaken: the name is another one's.
         Unreadable: a secret was left blank, and the stored ones cannot be opened.
 
@@ -454,6 +453,8 @@ def probe_held() -> int:
     passed = 0
     for connection in held.select_related("app"):
         report = probe_stored(connection)
+        # Not `updated_at`, which names the row that was tested.
+        connection.refresh_from_db(fields=["health"])
         passed += connection.health == Health.HEALTHY
         if not report.passed and connection.health == Health.ATTENTION:
             mark_attention(connection, report.message, report.failed_parts)

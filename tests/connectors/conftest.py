@@ -1,6 +1,7 @@
 """A vendor that answers as a test says, over a real connection."""
 
 import json
+from collections.abc import Callable
 
 import pytest
 from pytest_django.fixtures import Settings
@@ -19,6 +20,7 @@ class Vendor:
         self.offers: object = [offer(100000001, "Basic"), offer(100000002, "Premium")]
         self.asked_with: list[str] = []
         self.status = 200
+        self.meanwhile: Callable[[], None] | None = None  # done in its own thread before it answers
         server.expect_request("/3.1/subscriptions").respond_with_handler(self._subscriptions)
         server.expect_request("/3.1/offers").respond_with_handler(self._offers)
 
@@ -31,6 +33,8 @@ class Vendor:
     def _answer(self, request: Request, data: object) -> Response:
         key = request.headers.get("X-Publisher-Token", "")
         self.asked_with.append(key)
+        if self.meanwhile:
+            self.meanwhile()
         status = self.status if key in self.keys else 401
         return Response(json.dumps(data), status, content_type="application/json")
 

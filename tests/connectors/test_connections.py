@@ -3,6 +3,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.dispatch import Signal
 from django.http import HttpRequest
 from django.test import RequestFactory
@@ -64,6 +65,12 @@ def heard_on() -> Iterator[Heard]:
 @pytest.fixture
 def heard_healthy() -> Iterator[Heard]:
     yield from listening(connections.became_healthy)
+
+
+def save_beside() -> None:
+    """Be somebody else who saves, from another thread."""
+    Connection.objects.update(updated_at=timezone.now())
+    database.close()
 
 
 def stored() -> Connection:
@@ -319,6 +326,17 @@ def test_the_row_that_was_tested_is_the_row_that_is_switched_on(app: App, reques
     assert not stored().active
 
 
+@pytest.mark.django_db(transaction=True)  # the other one saves from the vendor's thread
+def test_what_somebody_else_saves_during_the_test_is_not_switched_on(
+    save: Callable[..., Saved], vendor: Vendor
+) -> None:
+    save(key=KEY)
+    vendor.meanwhile = save_beside
+    with pytest.raises(ChangedMeanwhile):
+        save(ON)
+    assert not stored().active
+
+
 def test_who_uses_it_and_what_waits_is_counted(app: App) -> None:
     row = ConnectionFactory(app=app)
     live = factories.PromptFactory(app=app)
@@ -379,6 +397,14 @@ def test_held_connections_are_asked_and_go_on_when_they_are_healthy(
     assert stored().health == Health.HEALTHY
     assert stored().tested_by is None
     assert [sent["connection"] for sent in heard_healthy] == [row]
+
+
+@pytest.mark.django_db(transaction=True)  # the key is saved from the vendor's thread
+def test_a_key_that_is_saved_during_the_test_is_not_told_what_came_of_the_older_one(app: App, vendor: Vendor) -> None:
+    ConnectionFactory(app=app, secrets={"api_key": OTHER_KEY}, health=Health.ATTENTION, attention="No.")
+    vendor.meanwhile = save_beside
+    tasks.probe_held()
+    assert (stored().health, stored().attention) == (Health.ATTENTION, "No.")
 
 
 def test_connections_that_are_well_or_switched_off_are_not_asked(app: App, other_app: App, vendor: Vendor) -> None:
