@@ -1,8 +1,8 @@
 """What Celery rings for: each task calls one function."""
 
 import os
-import socket
 import threading
+from socket import gethostname
 from uuid import UUID
 
 from celery import shared_task
@@ -14,7 +14,7 @@ from prompts import bell, bindings, executions, forwarding, recovery
 
 def worker_name() -> str:
     """Return a name for this thread that people find in the attempts: host, process and thread."""
-    return f"{socket.gethostname()}:{os.getpid()}:{threading.get_ident() % 10**6}"[:80]
+    return f"{gethostname()}:{os.getpid()}:{threading.get_ident() % 10**6}"[:80]
 
 
 @shared_task(name="prompts.work")

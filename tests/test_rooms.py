@@ -37,7 +37,19 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engage/prepared.py": (),
 }
 OURS = ("engage", "connectors", "sync", "prompts")
-NOT_TO_CALL_OUT = ("requests", "urllib3", "http.client", "httpx", "aiohttp", "urllib.request")
+NOT_TO_CALL_OUT = (
+    "requests",
+    "urllib3",
+    "http.client",
+    "httpx",
+    "aiohttp",
+    "urllib.request",
+    "smtplib",
+    "aiosmtplib",
+    "socket",
+)
+CALLS_NOBODY = ("urllib3.exceptions", "smtplib.SMTPException", "socket.gethostname")
+VENDORS_MAY_IMPORT = ("requests.PreparedRequest", "requests.auth", "requests.utils.parse_header_links")
 
 
 def modules(room: str) -> list[Path]:
@@ -127,15 +139,26 @@ def test_only_the_storage_module_talks_to_s3() -> None:
 
 
 def test_nothing_calls_out_past_the_door() -> None:
-    """`connectors/http.py` and its helpers are the only users of a client; sandbox and demo are no product code."""
-    names = ("http", "http2", "transport", "base", "auth", "smtp")
-    doors = {f"connectors/{name}.py" for name in names}
+    """`connectors/http.py` and its helpers, and the storage, alone use a client; sandbox and demo are no product code."""
+    names = ("http", "http2", "transport", "base", "auth", "smtp", "addresses", "deadlines")
+    doors = {"sync/s3.py", *(f"connectors/{name}.py" for name in names)}
     users = {
         str(path.relative_to(ROOT))
         for room in OURS
         for path in modules(room)
-        if any(within(name, NOT_TO_CALL_OUT) and not within(name, ("urllib3.exceptions",)) for name in imported(path))
+        if any(within(name, NOT_TO_CALL_OUT) and not within(name, CALLS_NOBODY) for name in imported(path))
     }
     assert {
         user for user in users if not user.startswith(("connectors/sandbox/", "engage/demo", "connectors/vendors/"))
     } <= doors
+
+
+def test_a_vendor_takes_of_a_client_what_its_credentials_need() -> None:
+    """Its requests go through the door: it signs them, and reads what came back."""
+    wrong = {
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in modules("connectors/vendors")
+        for name in imported(path)
+        if within(name, NOT_TO_CALL_OUT) and not within(name, VENDORS_MAY_IMPORT)
+    }
+    assert wrong == set()

@@ -7,11 +7,11 @@ key of its own, and speaks HTTP/2 alone.
 import json
 import time
 
-import requests
 from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from jwt.utils import base64url_encode, der_to_raw_signature
+from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from connectors.answers import Answer, retry_after
@@ -46,7 +46,7 @@ class ProviderToken(AuthBase):
         self.topic = settings["bundle_id"]
         self.team, self.key_id, self.key = (settings[f"apns_{name}"] for name in ("team_id", "key_id", "private_key"))
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, signed.
 
         Raises:

@@ -14,7 +14,6 @@ from typing import Any
 from uuid import UUID
 
 import jwt
-import requests
 from appstoreserverlibrary.jws_signature_creator import (
     IntroductoryOfferEligibilitySignatureCreator,
     PromotionalOfferV2SignatureCreator,
@@ -26,6 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurv
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from django import forms
 from django.conf import settings as django_settings
+from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
@@ -114,7 +114,7 @@ class Bearer(AuthBase):
     def __init__(self, key_id: str, key: str, claims: Json) -> None:
         self.key_id, self.key, self.claims = key_id, key, claims
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, signed.
 
         Raises:

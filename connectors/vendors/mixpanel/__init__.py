@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
+from requests import PreparedRequest
 from requests.auth import AuthBase, HTTPBasicAuth
 
 from connectors.answers import Answer
@@ -35,7 +35,7 @@ HOSTS = {
 class ServiceAccount(HTTPBasicAuth):
     """Signs all but /engage, which knows the project by its token and takes no other credentials."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, signed where it is to be."""
         if not urlsplit(str(request.url)).path.endswith("/engage"):
             super().__call__(request)  # type: ignore[no-untyped-call]  # it signs in place

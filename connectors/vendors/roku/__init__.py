@@ -6,9 +6,9 @@ https://developer.roku.com/docs/developer-program/roku-pay/implementation/roku-w
 import json
 from collections.abc import Iterator, Mapping
 
-import requests
 from django import forms
 from django.core.validators import RegexValidator
+from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
@@ -45,7 +45,7 @@ UNAUTHORIZED = "UNAUTHORIZED"
 class PartnerKey(PathKey):
     """Puts the key where Roku wants it: into the path of what reads, and into the body of what writes."""
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, signed."""
         if isinstance(request.body, bytes):
             request.body = json.dumps({"partnerAPIKey": self.key, **json.loads(request.body)}).encode()

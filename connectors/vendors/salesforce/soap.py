@@ -7,7 +7,7 @@ envelope is the documentation's: SOAP 1.2, with the name of the method in a head
 from collections.abc import Iterator
 from xml.sax.saxutils import escape
 
-import requests
+from requests import PreparedRequest
 from requests.auth import AuthBase
 
 from connectors.answers import Answer
@@ -26,7 +26,7 @@ class FuelOAuth(AuthBase):
     def __init__(self, token: str) -> None:
         self.token = token
 
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
+    def __call__(self, request: PreparedRequest) -> PreparedRequest:
         """Return the request, signed. What people wrote is escaped, so that the first place is the envelope's own."""
         signed = f'<fueloauth xmlns="http://exacttarget.com">{escape(self.token)}</fueloauth>'
         if isinstance(request.body, bytes):
