@@ -1,6 +1,5 @@
 """engage.js in a real browser: what a person sees, and what the server is told, once."""
 
-import time
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any, cast
@@ -14,6 +13,7 @@ from pytest_django.live_server_helper import LiveServer
 from engage.tenancy.models import App, DeliveryMode, KeyKind
 from prompts.models import Execution, PromptEvent, State
 from tests.prompts.runtime import Caller, prompt, redirecting
+from tests.waiting import becomes, until
 
 pytestmark = pytest.mark.browser
 POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
@@ -70,19 +70,9 @@ def answers() -> list[str]:
     )
 
 
-def soon(look: Callable[[], Any], expected: Any) -> None:
-    """Assert that `look()` becomes `expected` within ten seconds."""
-    ends = time.monotonic() + 10
-    while look() != expected and time.monotonic() < ends:
-        time.sleep(0.05)
-    assert look() == expected
-
-
 def settle(state: State = State.DONE) -> None:
     """Be the worker."""
-    ends = time.monotonic() + 10
-    while not Execution.objects.update(state=state) and time.monotonic() < ends:
-        time.sleep(0.05)
+    until(lambda: Execution.objects.update(state=state))
 
 
 def test_a_popup_is_accepted_once(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -102,7 +92,7 @@ def test_a_popup_is_accepted_once(app: App, page: Page, open_app: Callable[[], N
     expect(page.get_by_role("status")).to_have_text("Done. Thank you!")
     page.get_by_role("button", name="Close").click()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     assert PromptEvent.objects.filter(interaction="impression").count() == 1
     assert PromptEvent.objects.first().subscriber.user_id == "mia"  # type: ignore[union-attr]
 
@@ -121,7 +111,7 @@ def test_the_ids_of_google_analytics_go_with_an_event(
     prompt(app, key="offer", title="Stay")
     open_app()
     measured = {"path": "/app/", "ga_client_id": "1234567890.1700000000", "ga_session_id": "1700000123"}
-    soon(contexts, [measured])
+    becomes(contexts, [measured])
 
 
 def test_a_page_adds_what_it_knows_and_can_lose_no_event_by_it(
@@ -140,7 +130,7 @@ def test_a_page_adds_what_it_knows_and_can_lose_no_event_by_it(
     )
     page.get_by_role("button", name="Yes").click()
     own = {"shelf": "sports", "seats": 2, "member": True, "long": "x" * 2000}
-    soon(contexts, [{"path": "/app/", **own}, {"path": "/app/"}])
+    becomes(contexts, [{"path": "/app/", **own}, {"path": "/app/"}])
 
 
 def test_nothing_is_accepted_by_a_key_pressed_by_chance(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -164,7 +154,7 @@ def test_escape_dismisses_and_the_focus_returns(app: App, page: Page, open_app: 
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert page.evaluate("document.activeElement.id") == "before"
-    soon(answers, ["dismiss"])
+    becomes(answers, ["dismiss"])
 
 
 def test_the_focus_stays_in_a_popup(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -181,7 +171,7 @@ def test_a_prompt_that_nobody_answers_times_out(app: App, page: Page, open_app: 
     open_app()
     expect(page.get_by_role("dialog", name="Stay")).to_be_visible()
     expect(page.get_by_role("dialog")).to_have_count(0)
-    soon(answers, ["timeout"])
+    becomes(answers, ["timeout"])
 
 
 def test_what_is_typed_is_checked_and_sent(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -199,7 +189,7 @@ def test_what_is_typed_is_checked_and_sent(app: App, page: Page, open_app: Calla
     mail.fill("mia@example.com")
     page.get_by_label("Why").select_option("Time")
     page.get_by_role("button", name="Yes, please").click()
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     assert PromptEvent.objects.get(interaction="accept").inputs == {"mail": "mia@example.com", "why": "Time"}
 
 
@@ -244,9 +234,9 @@ def test_a_redirect_is_followed_to_web_addresses_only(
     redirecting(app, key="offer", title="Stay", url=url)
     open_app()
     page.get_by_role("button", name="Yes, please").click()
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     Execution.objects.update(state=State.HANDED_OVER, instruction={"kind": "redirect", "url": url}, due_at=None)
-    soon(lambda: (Execution.objects.get().report or {}).get("result"), result)
+    becomes(lambda: (Execution.objects.get().report or {}).get("result"), result)
     page.wait_for_url(f"**{ends_at}")
 
 
@@ -257,9 +247,9 @@ def test_other_instructions_are_the_pages_to_carry_out(app: App, page: Page, ope
     )
     open_app()
     page.get_by_role("button", name="Yes, please").click()
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     Execution.objects.update(state=State.HANDED_OVER, instruction={"kind": "purchase", "sku": "gold"}, due_at=None)
-    soon(lambda: Execution.objects.get().report, {"result": "done", "detail": {"sku": "gold"}})
+    becomes(lambda: Execution.objects.get().report, {"result": "done", "detail": {"sku": "gold"}})
 
 
 def test_an_answer_survives_the_tab_that_closes(app: App, page: Page, open_app: Callable[[], None]) -> None:
@@ -267,7 +257,7 @@ def test_an_answer_survives_the_tab_that_closes(app: App, page: Page, open_app: 
     open_app()
     page.get_by_role("button", name="Yes, please").click()
     page.goto("about:blank")
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     assert Execution.objects.count() == 1
 
 
@@ -283,7 +273,7 @@ def test_an_answer_given_offline_is_sent_later_once(
     assert answers() == []
     context.set_offline(False)
     expect(page.get_by_role("status")).to_have_text("Done. Thank you!")
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
 
 
 def test_an_answer_that_did_not_get_through_leaves_with_the_tab(
@@ -299,7 +289,7 @@ def test_an_answer_that_did_not_get_through_leaves_with_the_tab(
     expect(page.get_by_role("status")).to_contain_text("Your answer is kept")
     assert answers() == []
     page.goto("about:blank")
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
 
 
 def test_an_answer_that_was_never_confirmed_is_sent_by_the_next_page(
@@ -316,7 +306,7 @@ def test_an_answer_that_was_never_confirmed_is_sent_by_the_next_page(
     context.unroute("**/api/v1/events")
     assert answers() == []
     open_app()
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
 
 
 @pytest.mark.parametrize("status", [429, 503])
@@ -420,7 +410,7 @@ def handed(page: Page, app: App, open_app: Callable[[], None], instruction: dict
     redirecting(app, key="offer", title="Stay")
     open_app()
     page.get_by_role("button", name="Yes, please").click()
-    soon(answers, ["accept"])
+    becomes(answers, ["accept"])
     Execution.objects.update(
         state=State.HANDED_OVER, instruction=instruction, due_at=timezone.now() + timedelta(hours=1)
     )
@@ -432,11 +422,8 @@ def reported() -> Any:
 
 
 def comes(page: Page, look: Callable[[], Any], expected: Any) -> None:
-    """As `soon()`, for what the test answers itself: the page's requests are served meanwhile."""
-    ends = time.monotonic() + 10
-    while look() != expected and time.monotonic() < ends:
-        page.wait_for_timeout(50)
-    assert look() == expected
+    """For what the test answers itself: the page's requests are served meanwhile."""
+    becomes(look, expected, rest=lambda: page.wait_for_timeout(50))
 
 
 def test_items_go_into_the_cart_that_the_visitor_has(

@@ -1,6 +1,5 @@
 """Website actions in a real browser: a script is loaded as a file by its hash, checked, run once, and reported."""
 
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -19,6 +18,7 @@ from prompts.models import Execution, State
 from tests import factories
 from tests.connectors.test_website_actions import written
 from tests.prompts.runtime import Caller
+from tests.waiting import becomes
 
 pytestmark = pytest.mark.browser
 # What docs/integration.md asks of a strict site: one that names hosts, and one that trusts a nonce alone.
@@ -96,11 +96,12 @@ def page(context: BrowserContext) -> Iterator[Page]:
 
 def soon(page: Page, look: Callable[[], Any], expected: Any) -> None:
     """Assert that `look()` becomes `expected` within ten seconds."""
-    ends = time.monotonic() + 10
-    while look() != expected and time.monotonic() < ends:
+
+    def rest() -> None:
         connection.close()  # a new look, beside the server's threads
         page.wait_for_timeout(50)  # in which the routes of a test are answered too
-    assert look() == expected
+
+    becomes(look, expected, rest)
 
 
 def reported() -> tuple[str, str]:

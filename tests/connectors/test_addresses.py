@@ -3,7 +3,6 @@
 import ipaddress
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,6 +18,7 @@ from connectors.failures import NotAllowed, Paused, Temporary
 from connectors.http import Api
 from tests.connectors.contract import MemoryJournal
 from tests.connectors.throwaway import Throwaway
+from tests.waiting import until
 
 # Numeric forms are resolved by the system's own resolver, as a browser's URL bar would.
 HOSTILE = [
@@ -186,8 +186,7 @@ class TestSilentNameServers:
         monkeypatch.setattr(socket, "getaddrinfo", answer)
         yield asked
         self.answers.set()
-        while any(not lookup.done() for _, lookup in addresses._under_way):  # noqa: SLF001 - no test sees another's
-            time.sleep(0.01)
+        until(lambda: all(lookup.done() for _, lookup in addresses._under_way))  # noqa: SLF001 - no test sees another's
 
     def test_a_silent_name_keeps_two_threads(self, asked: list[str]) -> None:
         for _ in range(9):

@@ -1,6 +1,5 @@
 """Signing in and out, lock-out, new passwords, and what is told of whom."""
 
-import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -16,6 +15,7 @@ from engage.tenancy.mail import _background
 from engage.tenancy.models import App, User
 from engage.tenancy.roles import Role
 from tests import factories
+from tests.waiting import until
 
 LOGIN = "/console/login/"
 
@@ -32,9 +32,7 @@ def attempt(client: Client, email: str, password: str = "wrong") -> tuple[int, s
 
 def mails(count: int) -> list[str]:
     """Wait for e-mails, which leave after the answer."""
-    until = time.monotonic() + 5
-    while len(mail.outbox) < count and time.monotonic() < until:
-        time.sleep(0.01)
+    until(lambda: len(mail.outbox) >= count, within=5)
     return [f"{message.to} {message.subject} {message.body}" for message in mail.outbox]
 
 

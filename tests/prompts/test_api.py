@@ -25,6 +25,7 @@ from prompts.models import Execution, PromptEvent, Refusal, State
 from sync.models import Subscriber
 from tests import factories
 from tests.prompts.runtime import Caller, browser, event, prompt, redirecting
+from tests.waiting import until
 
 
 @pytest.fixture(autouse=True)
@@ -325,11 +326,10 @@ def test_an_answer_waits_for_the_outcome(app: App, server: Caller) -> None:
     redirecting(app, key="offer")
 
     def settle() -> None:
-        from django.db import connection
-
-        while not Execution.objects.update(state=State.DONE):
-            time.sleep(0.02)
-        connection.close()
+        try:
+            until(lambda: Execution.objects.update(state=State.DONE), within=5)
+        finally:
+            connection.close()
 
     worker = threading.Thread(target=settle)
     worker.start()

@@ -15,7 +15,8 @@ from prompts.models import Batch, Execution, State
 from tests import factories
 from tests.connectors.fake_vendor import Call, FakeVendor, Heard, fake_vendor
 from tests.connectors.vendors.test_mixpanel import PASSWORD, SETTINGS, TOKEN
-from tests.worker import wait_until, worker
+from tests.waiting import until
+from tests.worker import PATIENCE, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
@@ -56,7 +57,7 @@ def test_what_a_killed_worker_was_sending_is_sent_again_under_the_same_ids(accou
         vendor.by_shape = mixpanel.answer
         with worker(mixpanel) as process:
             bell.ring_for_forwards(account.pk)
-            wait_until(lambda: len(mixpanel.batches) == 1)
+            until(lambda: len(mixpanel.batches) == 1, PATIENCE)
             process.kill()
         mixpanel.answers.set()
         assert set(Execution.objects.values_list("state", flat=True)) == {State.RUNNING}
@@ -66,7 +67,7 @@ def test_what_a_killed_worker_was_sending_is_sent_again_under_the_same_ids(accou
         assert forwarding.sweep() == [account.pk]
         with worker(mixpanel):
             bell.ring_for_forwards(account.pk)
-            wait_until(lambda: not Execution.objects.exclude(state=State.DONE).exists())
+            until(lambda: not Execution.objects.exclude(state=State.DONE).exists(), PATIENCE)
     first, second = mixpanel.batches
     assert len(first) == 3
     assert sorted(first) == sorted(second)

@@ -12,7 +12,8 @@ from kombu import Producer
 from prompts import bell, recovery
 from prompts.models import Execution, State
 from tests.prompts.conftest import House
-from tests.worker import wait_until, worker
+from tests.waiting import until
+from tests.worker import PATIENCE, worker
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.broker]
 
@@ -25,7 +26,7 @@ def test_a_worker_hears_the_bell_and_carries_it_out(house: House) -> None:
     house.bind()
     with worker(house.sandbox):
         house.report()
-        wait_until(settled(1))
+        until(settled(1), PATIENCE)
     assert [effect["what"] for effect in house.sandbox.effects()] == ["coupon_applied"]
 
 
@@ -47,7 +48,7 @@ def test_what_nobody_rang_for_is_found_with_the_next_bell(house: House) -> None:
     Execution.objects.update(due_at=timezone.now() - timedelta(hours=1))
     with worker(house.sandbox):
         bell.ring_on_commit()
-        wait_until(settled(1))
+        until(settled(1), PATIENCE)
 
 
 def test_two_workers_and_many_bells_act_once_for_each_person(house: House) -> None:
@@ -60,7 +61,7 @@ def test_two_workers_and_many_bells_act_once_for_each_person(house: House) -> No
         for _ in range(20):
             bell.ring_on_commit()
         # One of them writes; the others wait until Cleeng can show them that.
-        wait_until(lambda: not Execution.objects.filter(state__in=[State.QUEUED, State.RUNNING]).exists())
+        until(lambda: not Execution.objects.filter(state__in=[State.QUEUED, State.RUNNING]).exists(), PATIENCE)
     assert settled(1)()
     assert len(house.sandbox.requests("PATCH")) == 1
 
@@ -87,7 +88,7 @@ def test_a_worker_killed_in_mid_call_is_replaced_and_nothing_is_doubled(house: H
     house.sandbox.fault("PATCH", delay=30, act=True)
     with worker(house.sandbox) as first:
         event = house.report()
-        wait_until(lambda: bool(house.sandbox.effects()))
+        until(lambda: bool(house.sandbox.effects()), PATIENCE)
         first.kill()
     Execution.objects.update(lease_until=timezone.now() - timedelta(seconds=1))
     recovery.sweep()
@@ -96,5 +97,5 @@ def test_a_worker_killed_in_mid_call_is_replaced_and_nothing_is_doubled(house: H
     Execution.objects.update(due_at=timezone.now())
     with worker(house.sandbox):
         bell.ring_on_commit()
-        wait_until(settled(1))
+        until(settled(1), PATIENCE)
     assert len(house.sandbox.effects()) == 1
