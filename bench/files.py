@@ -1,5 +1,6 @@
 """CSV files of subscribers, made up, the same in every run."""
 
+import math
 import random
 from pathlib import Path
 
@@ -33,7 +34,7 @@ def write(path: Path, rows: int, *, order: int = 1, changed: float = 0.0) -> Non
     """
     dice = random.Random(order)
     # Neither sorted nor shuffled in memory as a whole: a stride that visits every number once.
-    stride = next(n for n in range(rows * 5 // 8 + order, 2 * rows) if _coprime(n, rows))
+    stride = next(n for n in range(rows * 5 // 8 + order, 2 * rows) if math.gcd(n, rows) == 1)
     start = dice.randrange(rows)
     with path.open("w", encoding="utf-8") as file:
         file.write(HEADER)
@@ -41,9 +42,3 @@ def write(path: Path, rows: int, *, order: int = 1, changed: float = 0.0) -> Non
             number = (start + step * stride) % rows
             plan = 99 if changed and number % int(1 / changed) == 0 else number % 20
             file.write(_line(100_000_000 + number, plan))
-
-
-def _coprime(one: int, other: int) -> bool:
-    while other:
-        one, other = other, one % other
-    return one == 1

@@ -37,7 +37,7 @@ from sync.traits import set_traits
 BY = "demo"
 """Who did all this, in the history."""
 BUCKET, PREFIX = "streamly-exports", "churniq/"
-STANDARD, PREMIUM = "S531000002_US", "S531000003_US"
+PREMIUM = "S531000003_US"
 
 PEOPLE = (
     ("admin@streamly.example", "Alex Admin", Role.COMPANY_ADMIN),
