@@ -25,6 +25,7 @@ from connectors.models import Connection, Health
 from connectors.registry import connector_or_none
 from connectors.runner import ProbeReport
 from engage.audit.record import Changes, differences, record
+from engage.tenancy import current
 from engage.tenancy.models import App, User
 from engage.vault.fields import Unreadable
 
@@ -193,7 +194,7 @@ def save(app: App, form: SettingsForm, wish: Wish, *, seen: str, request: HttpRe
 
     """
     connection, changed = _store(app, form, seen=seen, request=request)
-    by = request.user if isinstance(request.user, User) else None
+    by = current.person_or_none(request)
     if not wish.active:
         if connection.active:
             switch_off(connection, request=request)
@@ -240,7 +241,7 @@ def _store(app: App, form: SettingsForm, *, seen: str, request: HttpRequest) -> 
         breaker.forget(row)
     if form.typed_secrets or another_account or secrets.keys() != row.secrets_set.keys():
         row.seal(secrets)
-        row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
+        row.secrets_set_at, row.secrets_set_by = timezone.now(), current.person_or_none(request)
     row.tested_at = row.tested_by = row.test_passed = None
     row.test_result = []
     if row.health == Health.HEALTHY:
@@ -256,7 +257,7 @@ def _create(app: App, form: SettingsForm, request: HttpRequest) -> Connection:
     row = Connection(app=app, connector=form.declared.key, name=_name(form), settings=form.new_settings)
     row.seal(form.typed_secrets)
     if form.typed_secrets:
-        row.secrets_set_at, row.secrets_set_by = timezone.now(), _person(request)
+        row.secrets_set_at, row.secrets_set_by = timezone.now(), current.person_or_none(request)
     try:
         with transaction.atomic():
             row.save(force_insert=True)
@@ -280,11 +281,7 @@ def _publish(connection: Connection, request: HttpRequest) -> None:
     """Let browsers load what this connection's actions run, before an instruction can name it."""
     declared = connector_or_none(connection.connector)
     if declared and (text := declared.script(connection.settings)):
-        scripts.publish(connection, text, by=_person(request))
-
-
-def _person(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None
+        scripts.publish(connection, text, by=current.person_or_none(request))
 
 
 # --- switching --------------------------------------------------------------------------------------------------------------
@@ -302,7 +299,7 @@ def switch_on(connection: Connection, *, choice: str, request: HttpRequest) -> N
     _switch(connection, on=True, held_since=waiting)
     record("switched on", connection, {"active": [False, True]}, request=request)
     _publish(connection, request)
-    person = _person(request)
+    person = current.person_or_none(request)
     switched_on.send(sender=Connection, connection=connection, choice=choice, by=person.email if person else "")
 
 

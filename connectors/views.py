@@ -27,7 +27,7 @@ from connectors.registry import all_connectors, connector, connector_or_none
 from connectors.runner import Preview, Work
 from engage.audit.models import Entry
 from engage.tenancy import current
-from engage.tenancy.models import App, User
+from engage.tenancy.models import App
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
 from engage.vault.fields import Unreadable
@@ -718,7 +718,7 @@ class TestView(ConnectorViewMixin, View):
             wrong = [ProbeLine(False, f"{bound.label}: {error}") for bound in form for error in bound.errors]
             return self._answer(422, lines=wrong)
         if self.connection is not None and form.is_as_stored:
-            by = request.user if isinstance(request.user, User) else None
+            by = current.person_or_none(request)
             report, stored = connections.probe_stored(self.connection, by=by), True
         else:
             report, stored = connections.probe_typed(form), False

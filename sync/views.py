@@ -21,7 +21,6 @@ from engage import bell
 from engage.audit.models import Entry
 from engage.audit.record import differences, plain, record
 from engage.tenancy import current
-from engage.tenancy.models import User
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ConsoleViewMixin
 from sync import exports, pulls, pushes, rejected, reports, rereads, sources, uploads
@@ -67,7 +66,8 @@ def run_or_404(request: HttpRequest, key: Any) -> ImportRun:
 
 def who(request: HttpRequest) -> str:
     """Return the e-mail address of the person."""
-    return request.user.email if isinstance(request.user, User) else ""
+    person = current.person_or_none(request)
+    return person.email if person else ""
 
 
 def schedule_words(source: Source) -> str:

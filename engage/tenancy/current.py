@@ -15,6 +15,11 @@ from engage.tenancy.roles import Right, Role
 SESSION_KEY = "engage_app"
 
 
+def person_or_none(request: HttpRequest) -> User | None:
+    """Return who is signed in; None for nobody."""
+    return request.user if isinstance(request.user, User) else None
+
+
 def apps_of(user: User) -> QuerySet[App]:
     """Return the Apps that a person may look at, by company and name."""
     administered = Membership.objects.filter(user=user, role=Role.COMPANY_ADMIN).values("company")
