@@ -11,7 +11,7 @@ from django.utils import timezone
 from engage.tenancy.models import App
 from prompts.models import Refusal
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # Keys and tokens that somebody put where they do not belong, e.g. in a prompt's key.
 _TOKEN = re.compile(r"\b(?:sk|pk|is)_[\w-]{6,}|\beyJ[\w-]+(?:\.[\w-]*)*|[\w-]{40,}")
@@ -48,7 +48,7 @@ def count(app: App | None, endpoint: str, reason: str, detail: str = "") -> None
                 except IntegrityError:  # somebody else was first
                     Refusal.objects.filter(**row).update(count=F("count") + 1, last_at=now)
     except DatabaseError:
-        log.exception("A refused request could not be counted.")
+        logger.exception("A refused request could not be counted.")
 
 
 def _has_room(app: App | None) -> bool:

@@ -53,7 +53,7 @@ from sync.models import Access
 from sync.storage import Location, StorageProblem, StoredFile
 from sync.unpack import unpacked
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 CONNECT_SECONDS = 5
 READ_SECONDS = 30  # for each read of a socket; a store that trickles outlives it, and so:
@@ -455,7 +455,7 @@ class _Sentences:
             )
         text = _DENIED[self.doing] if code == "AccessDenied" else _CODES.get(code, "")
         if not text:
-            log.warning(
+            logger.warning(
                 "s3 answered with an unexpected code", extra={"code": code, "status": meta.get("HTTPStatusCode")}
             )
             return StorageProblem(f"The store refused with “{code}”.", code=code)

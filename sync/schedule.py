@@ -14,7 +14,7 @@ from sync import pulls, reports
 from sync.imports import Busy, LostLease, import_source
 from sync.models import Access, RunState, Source
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 # How long a slot belongs to a run that said nothing since; a longer import still holds its source, so nothing runs twice.
 SLOT_LEASE = timedelta(minutes=10)
@@ -62,7 +62,7 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
         try:
             schedule = schedule_of(source)
         except ValueError:
-            log.exception("a schedule cannot be read", extra={"source": str(source.pk)})
+            logger.exception("a schedule cannot be read", extra={"source": str(source.pk)})
             continue
         start = slots.due(schedule, now=now, since=source.schedule_since) if schedule else None
         if start and slots.claim(job_of(source.pk), start, now=now, lease=SLOT_LEASE):

@@ -15,7 +15,7 @@ from engage.tenancy.rates import HOUR, within
 
 MOST_BY_STRANGERS = 5
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 _background = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mail")
 
 
@@ -25,7 +25,7 @@ def send(to: str, subject: str, template: str, context: Mapping[str, Any]) -> bo
     try:
         send_mail(" ".join(subject.split()), text, None, [to])
     except (SMTPException, OSError):
-        log.exception("An e-mail could not be sent")
+        logger.exception("An e-mail could not be sent")
         return False
     return True
 

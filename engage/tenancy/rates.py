@@ -9,7 +9,7 @@ import time
 from django.core.cache import cache
 from django.http import HttpRequest
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 HOUR = 3600
 IPV6_SITE = 64
@@ -36,7 +36,7 @@ def within(what: str, limit: int, seconds: int) -> bool:
     except ValueError:  # it has just expired
         return True
     except Exception:
-        log.exception("Requests could not be counted.")
+        logger.exception("Requests could not be counted.")
         return True
 
 

@@ -15,7 +15,7 @@ from ninja.errors import AuthenticationError, HttpError, Throttled, ValidationEr
 
 from prompts import refusals
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 View = Callable[..., HttpResponseBase]
 
 BAD_REQUEST, UNAUTHORIZED, FORBIDDEN, NOT_FOUND, NOT_ALLOWED = 400, 401, 403, 404, 405
@@ -101,7 +101,7 @@ def _place(where: tuple[str | int, ...]) -> tuple[str | int, ...]:
 
 
 def _unexpected(request: HttpRequest, error: Exception) -> HttpResponse:
-    log.error("The runtime API failed.", exc_info=error)
+    logger.error("The runtime API failed.", exc_info=error)
     got_request_exception.send(sender=None, request=request)
     return answer(500, "internal", "Something went wrong on our side. Send the same event id again later.")
 
