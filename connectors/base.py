@@ -1,8 +1,8 @@
 """The vocabulary in which a vendor is declared: `Connector`, `Action`, what an action needs, why it may run again.
 
-One vendor is one file in `connectors/vendors/`. Settings and inputs are ordinary Django forms: labels, help texts,
-validation, choices and HTML come from there. A declaration that leaves out what has no safe default is refused when it is
-imported (`__init_subclass__`) or by `manage.py check`.
+One vendor is one module in `connectors/vendors/`, a file or a package. Settings and inputs are ordinary Django forms: labels,
+help texts, validation, choices and HTML come from there. A declaration that leaves out what has no safe default is refused when
+it is imported (`__init_subclass__`) or by `manage.py check`.
 """
 
 import json as jsonlib
