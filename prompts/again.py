@@ -106,24 +106,25 @@ def run(app: App, seen: Mapping[str, Iterable[str]], *, by: str, note: str) -> R
     """Run executions again that still stand as they were seen.
 
     Args:
-        seen: their ids, by the state in which they were.
+        seen: their ids, by how they stood (`Execution.standing`).
         note: how the person knows that the uncertain ones among them did not happen.
 
     """
     ran = Ran()
-    for state, ids in seen.items():
+    for standing, ids in seen.items():
         rows = Execution.objects.filter(app=app, pk__in=list(ids)[:AT_ONCE]).select_related("subscriber")
         for row in rows.order_by("created_at", "pk"):
+            before = row.state
             try:
-                ran.executions.append((_again(row, state, by=by, note=note), state))
+                ran.executions.append((_again(row, standing, by=by, note=note), before))
             except NotPossible as reason:
                 ran.left.append(str(reason))
     return ran
 
 
 def _again(execution: Execution, seen: str, *, by: str, note: str) -> Execution:
-    if execution.state != seen:
-        raise NotPossible(f"It is “{words(execution).label}” now.")
+    if execution.standing != seen:
+        raise NotPossible(f"It has changed since you looked, and is “{words(execution).label}” now.")
     match State(execution.state):
         case State.WAITING:
             return decisions.try_now(execution, by=by)

@@ -49,7 +49,7 @@ class AgainPage(ConsoleViewMixin, TemplateView):
         rows = found[: again.AT_ONCE]
         seen = defaultdict(list)
         for row in rows:
-            seen[row.state].append(str(row.pk))
+            seen[row.standing].append(str(row.pk))
         filters = {name: value for name, value in told.items() if name in form.fields and value}
         return super().get_context_data(
             **kwargs,
@@ -73,7 +73,7 @@ class AgainPage(ConsoleViewMixin, TemplateView):
         app, note = current.current_app(request), request.POST.get("note", "").strip()
         here = f"{reverse('admin:prompts_execution_again')}?{request.GET.urlencode()}"
         seen = _seen(request.POST.get("seen", ""))
-        if seen.get(State.UNCERTAIN) and not note:
+        if any(standing.startswith(State.UNCERTAIN) for standing in seen) and not note:
             messages.error(request, "Nothing was done: what needs checking needs a note on how you know.")
             return redirect(here)
         ran = again.run(app, seen, by=request.user.get_username(), note=note)
@@ -98,9 +98,9 @@ def _in_words(form: live.FilterForm, name: str) -> str:
 
 
 def _seen(text: str) -> dict[str, list[str]]:
-    """Return ids by state as the preview wrote them; what is not so is nothing."""
+    """Return ids by how they stood, as the preview wrote them; what is not so is nothing."""
     try:
         found = json.loads(text)
-        return {str(State(state)): [str(forms.UUIDField().clean(pk)) for pk in ids] for state, ids in found.items()}
+        return {str(standing): [str(forms.UUIDField().clean(pk)) for pk in ids] for standing, ids in found.items()}
     except (ValueError, AttributeError, TypeError, forms.ValidationError):
         return {}

@@ -92,7 +92,8 @@ def decide(execution: Execution, decision: Decision, *, by: str, note: str) -> E
     """
     if not note.strip():
         raise NotPossible("Say in a note how you know.")
-    uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN)
+    # What was said of one try says nothing of a later one.
+    uncertain = Execution.objects.filter(pk=execution.pk, state=State.UNCERTAIN, fence=execution.fence)
     decided = {"decided_by": by, "decided_at": Now(), "note": note.strip()}
     with _changing(execution):
         match decision:

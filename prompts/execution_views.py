@@ -139,7 +139,7 @@ class ExecutionDo(ConsoleViewMixin, View):
         """Do it once, if the execution still stands as the person saw it; say what came of it."""
         execution = own_execution(request, pk)
         back = HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[pk]))
-        if request.POST.get("seen") != execution.state:
+        if request.POST.get("seen") != execution.standing:
             now = STATES[State(execution.state)].label
             messages.warning(request, f"Nothing was done: this has changed since you looked, and is now “{now}”.")
             return back

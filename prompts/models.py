@@ -456,6 +456,11 @@ class Execution(models.Model):
         return f"{self.connector}.{self.action}"
 
     @property
+    def standing(self) -> str:
+        """How it stands: its state, and the fence of its last claim. A page tells by it that nothing happened since it was seen."""
+        return f"{self.state}/{self.fence}"
+
+    @property
     def wants_report(self) -> bool:
         """Whether the client carries it out and has not said yet what came of it."""
         return self.state == State.HANDED_OVER and self.due_at is not None

@@ -9,9 +9,6 @@ from typing import Protocol, TypeVar
 
 from prompts.models import NOTHING_HAPPENED, OnError, Reason, State
 
-STOPPED = Reason.STOPPED
-"""As `prompts.settlement` calls it."""
-
 
 class Row(Protocol):
     """What is looked at of an execution."""

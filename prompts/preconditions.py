@@ -10,18 +10,16 @@ from django.db.models import BigAutoField, DateField, F, PositiveIntegerField, Q
 from connectors import clock
 from connectors.base import Replay
 from connectors.models import Connection
-from connectors.registry import declaration
+from connectors.registry import action_of
 from connectors.runner import Outcome, Result
 from engage.disk import before_anything_leaves
 from engage.prepared import Given, PreparedUpdate, prepared_cursor
 from prompts import claims
-from prompts.models import Binding, BindingDay, Execution, State
+from prompts.models import Binding, BindingDay, Execution, Reason, State
 
 OVERTAKEN_AFTER = timedelta(hours=1)
 HAS_ACTED = (State.DONE, State.PENDING, State.UNCERTAIN, State.HANDED_OVER)
-SETTLING = "settling"
-"""The reason of what waits until the vendor's read can show what was written just before."""
-FOR_CONNECTION = frozenset({"inactive", "credentials"})
+FOR_CONNECTION = frozenset({Reason.INACTIVE, Reason.CREDENTIALS})
 """Reasons of what is held for its connection."""
 
 
@@ -37,37 +35,37 @@ def unmet(execution: Execution) -> Outcome | None:
     if account and execution.connection_generation != account.generation:
         if execution.job is not None:
             text = "It was not settled yet, and the connection now goes to another account."
-            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason="unsettled")
+            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason=Reason.UNSETTLED)
         if execution.may_have_acted:
             text = "The answer was lost, and the connection now goes to another account."
-            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason="lost_answer")
+            return Outcome(Result.UNCERTAIN, text, may_have_acted=True, reason=Reason.LOST_ANSWER)
         execution.connection_generation = account.generation
     if execution.job is not None:
         return None
     if not execution.first_write_at and execution.expires_at and claims.claimed_at(execution) > execution.expires_at:
         return Outcome(
-            Result.HELD, "The answer is too old to be carried out without a person's word.", reason="too_old"
+            Result.HELD, "The answer is too old to be carried out without a person's word.", reason=Reason.TOO_OLD
         )
     if execution.attempts_made == 0 and execution.binding and not _within_daily_limit(execution, execution.binding):
         text = f"More than {execution.binding.daily_limit:,} executions of this action today."
-        return Outcome(Result.HELD, text, reason="daily_limit")
+        return Outcome(Result.HELD, text, reason=Reason.DAILY_LIMIT)
     if execution.attempts_made and _overtaken(execution):
         return Outcome(
             Result.SKIPPED,
             "A later answer of this person came in between.",
-            reason="overtaken",
+            reason=Reason.OVERTAKEN,
             may_have_acted=execution.may_have_acted,
         )
-    found = declaration(execution)
+    action = action_of(execution)
     # Its own tries are followed in time by themselves; those before a person's decision are not.
     is_afresh = execution.attempts_made == 0
-    if found and found[1].replay is Replay.CHECK and (seconds := not_shown_for(execution, itself=is_afresh)):
+    if action and action.replay is Replay.CHECK and (seconds := not_shown_for(execution, itself=is_afresh)):
         return Outcome(
             Result.WAITING,
             not_shown_yet(execution),
             after=seconds,
             may_have_acted=execution.may_have_acted,
-            reason=SETTLING,
+            reason=Reason.SETTLING,
             spent=False,
         )
     return None
@@ -76,11 +74,11 @@ def unmet(execution: Execution) -> Outcome | None:
 def waits_for(account: Connection, execution: Execution) -> Outcome | None:
     """Return the outcome of an execution that is held for its connection, or None where that is switched on and well."""
     if not account.active:
-        return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason="inactive")
-    found = declaration(execution)
-    if account.needs_attention(found[1].part if found else ""):
+        return Outcome(Result.HELD, f"The connection to {account} is switched off.", reason=Reason.INACTIVE)
+    action = action_of(execution)
+    if account.needs_attention(action.part if action else ""):
         return Outcome(
-            Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason="credentials"
+            Result.HELD, f"The connection to {account} needs attention: {account.attention}", reason=Reason.CREDENTIALS
         )
     return None
 
@@ -160,11 +158,11 @@ def _overtaken(execution: Execution) -> bool:
     """
     if claims.claimed_at(execution) - execution.created_at < OVERTAKEN_AFTER:
         return False
-    found = declaration(execution)
+    action = action_of(execution)
     later = Execution.objects.filter(
         subscriber=execution.subscriber_id,
         connection=execution.connection_id,
         is_forward=False,
         event__received_at__gt=execution.event.received_at,
     ).filter(Q(state__in=HAS_ACTED) | Q(may_have_acted=True) | Q(job__isnull=False))
-    return found is not None and found[1].replay is Replay.NATURAL and later.exists()
+    return action is not None and action.replay is Replay.NATURAL and later.exists()

@@ -14,14 +14,14 @@ from django.db.models import BigAutoField, F, Value
 from django.db.models.functions import Coalesce, Now
 
 from connectors import connections
-from connectors.registry import declaration
+from connectors.registry import action_of
 from connectors.runner import Outcome, Result
 from engage import crash
 from engage.prepared import Given, Prepared, PreparedInsert, PreparedUpdate
 from prompts import bell, claims, order
 from prompts.events import give_limit_back
 from prompts.journal import AttemptJournal, held
-from prompts.models import NOTHING_HAPPENED, Attempt, AttemptBody, Execution, PromptEvent, State
+from prompts.models import NOTHING_HAPPENED, Attempt, AttemptBody, Execution, PromptEvent, Reason, State
 from prompts.preconditions import FOR_CONNECTION, give_day_back, waits_for
 from prompts.retries import let_go, next_try
 from sync import inbound
@@ -66,7 +66,7 @@ def settle(execution: Execution, outcome: Outcome, journal: AttemptJournal | Non
 
     """
     asked = journal is not None
-    if asked and execution.connection and outcome.result is Result.HELD and outcome.reason == "credentials":
+    if asked and execution.connection and outcome.result is Result.HELD and outcome.reason == Reason.CREDENTIALS:
         # First, so that nothing is ever held for a connection that seems well: nobody would let it go.
         connections.mark_attention(execution.connection, outcome.message, outcome.failed_parts)
     outcome = _counted_once(execution, outcome)
@@ -140,7 +140,7 @@ def _counted_once(execution: Execution, outcome: Outcome) -> Outcome:
     if not same.exclude(pk=execution.pk).exists():
         return outcome
     return Outcome(
-        Result.REJECTED, "The purchase was reported for an earlier answer, which it counts for.", reason="counted"
+        Result.REJECTED, "The purchase was reported for an earlier answer, which it counts for.", reason=Reason.COUNTED
     )
 
 
@@ -190,13 +190,13 @@ def _values(execution: Execution, outcome: Outcome, *, tried: bool) -> dict[str,
 
 
 def _next_look(execution: Execution, outcome: Outcome) -> dict[str, Any]:
-    found = declaration(execution)
-    within = found[1].settles_within if found else timedelta(hours=24)
+    action = action_of(execution)
+    within = action.settles_within if action else timedelta(hours=24)
     began = execution.pending_since
     if began and claims.claimed_at(execution) - began > within:
         return {
             "state": State.UNCERTAIN,
-            "reason": "unsettled",
+            "reason": Reason.UNSETTLED,
             "message": f"{outcome.message} It has not been settled since {began:%-d %B %Y %H:%M} UTC.",
             "may_have_acted": True,
         }
@@ -231,7 +231,7 @@ def go_on(event_pk: int, state: State) -> None:
         elif wanted is State.BLOCKED:
             mine.update(state=wanted, reason="", message="", settled_at=None)
         else:
-            mine.update(state=wanted, reason=order.STOPPED, message="An earlier action stopped it.", settled_at=Now())
+            mine.update(state=wanted, reason=Reason.STOPPED, message="An earlier action stopped it.", settled_at=Now())
     if queued:
         bell.ring_on_commit(queued)
     if state in NOTHING_HAPPENED:

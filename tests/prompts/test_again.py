@@ -6,13 +6,14 @@ from typing import Any
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from engage import dashboard
 from engage.audit.models import Entry
 from engage.tenancy.models import App
 from engage.tenancy.roles import Right, Role
-from prompts import again, executions
+from prompts import again, decisions, executions
 from prompts.models import Execution, Reason, State
 from tests import factories
 from tests.prompts.conftest import House
@@ -84,7 +85,7 @@ def test_what_has_changed_since_it_was_seen_is_left_and_said(app: App, console: 
     Execution.objects.filter(pk=changed.pk).update(state=State.DONE)
     said = client.post(PAGE, {"seen": seen}, follow=True).content.decode()
     assert "1 runs again." in said
-    assert "1 left as it is: It is “Done” now." in said
+    assert "1 left as it is: It has changed since you looked, and is “Done” now." in said
     assert states(changed, given_up) == [State.DONE, State.QUEUED]
 
 
@@ -96,6 +97,31 @@ def test_uncertain_ones_run_only_with_a_note(app: App, console: Console) -> None
     assert "1 runs again." in press(client, f"{PAGE}?uncertain=on", note="Nothing at the vendor.")
     assert states(row) == [State.QUEUED]
     assert Execution.objects.get(pk=row.pk).note == "Nothing at the vendor."
+
+
+@pytest.mark.parametrize("page", ["many", "one"])
+def test_a_note_on_one_try_is_none_on_a_later_one(app: App, console: Console, page: str) -> None:
+    sent = {"charge": {"generation": 1, "sent": {"x": 1}}}
+    row = execution_of(app, State.UNCERTAIN, may_have_acted=True, fence=1, steps=sent)
+    client = console(Role.APP_ADMIN)
+    if page == "many":
+        url, seen = PAGE, client.get(f"{PAGE}?uncertain=on").context["seen"]
+    else:
+        url, seen = reverse("admin:prompts_execution_do", args=[row.pk, "run-undecided"]), row.standing
+    data = {"seen": seen, "note": "Nothing at the vendor at nine."}
+    client.post(url, data)
+    queued = Execution.objects.filter(pk=row.pk, state=State.QUEUED)
+    assert queued.update(state=State.UNCERTAIN, fence=2, may_have_acted=True, due_at=None), "its second answer is lost"
+    client.post(url, data)
+    row.refresh_from_db()
+    assert (row.state, row.steps["charge"]["generation"]) == (State.UNCERTAIN, 2)
+
+
+def test_nor_is_what_was_looked_up_before_it(app: App) -> None:
+    row = execution_of(app, State.UNCERTAIN, may_have_acted=True, fence=1)
+    Execution.objects.update(fence=2)
+    with pytest.raises(decisions.NotPossible):
+        decisions.decide(row, decisions.Decision.HAPPENED, by="ann@example.com", note="I saw it.")
 
 
 def test_one_press_runs_so_many_and_the_next_ones_are_shown_then(
@@ -119,14 +145,14 @@ def test_only_who_may_run_many_again_sees_the_page_and_the_way_there(app: App, c
     assert ("Run these again" in client.get("/console/prompts/execution/?state=gave_up").content.decode()) == allowed
 
 
-@pytest.mark.parametrize("seen", ["", "[]", "{", '{"done": ["x"]}', '{"nothing": []}', '{"gave_up": 1}'])
+@pytest.mark.parametrize("seen", ["", "[]", "{", '{"done": ["x"]}', '{"nothing": []}', '{"gave_up/0": 1}'])
 def test_a_preview_that_is_none_runs_nothing(app: App, console: Console, seen: str) -> None:
     assert console(Role.APP_ADMIN).post(PAGE, {"seen": seen}, follow=True).status_code == 200
 
 
 def test_another_apps_executions_are_left_alone(app: App, other_app: App) -> None:
     row = execution_of(other_app, State.GAVE_UP)
-    ran = again.run(app, {State.GAVE_UP: [str(row.pk)]}, by="ann@example.com", note="")
+    ran = again.run(app, {row.standing: [str(row.pk)]}, by="ann@example.com", note="")
     assert (ran.executions, ran.left, states(row)) == ([], [], [State.GAVE_UP])
 
 

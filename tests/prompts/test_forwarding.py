@@ -773,7 +773,7 @@ def test_what_may_have_arrived_is_sent_again_with_a_warning_only(
     assert "would be counted twice" in page
     tally.vendor.by_shape = answer
     url = reverse("admin:prompts_execution_do", args=[only().pk, "run-again"])
-    console(Role.APP_ADMIN).post(url, {"seen": State.GAVE_UP})
+    console(Role.APP_ADMIN).post(url, {"seen": only().standing})
     make_due()
     go(connection)
     assert only().state == State.DONE

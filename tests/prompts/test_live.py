@@ -68,7 +68,7 @@ def page_of(execution: Execution) -> str:
 
 def do(client: Client, execution: Execution, verb: str, **data: str) -> Any:
     url = reverse("admin:prompts_execution_do", args=[execution.pk, verb])
-    return client.post(url, {"seen": execution.state, **data}, follow=True)
+    return client.post(url, {"seen": execution.standing, **data}, follow=True)
 
 
 def text_of(response: Any) -> str:

@@ -84,7 +84,7 @@ def comes_due_after(execution: Execution, clock: Clock) -> float:
     "hurry",
     [
         lambda execution: decisions.try_now(execution, by=BY),
-        lambda execution: again.run(execution.app, {"waiting": [str(execution.pk)]}, by=BY, note=""),
+        lambda execution: again.run(execution.app, {execution.standing: [str(execution.pk)]}, by=BY, note=""),
     ],
 )
 def test_nobody_can_hurry_the_look_after_a_lost_answer(
