@@ -1,6 +1,7 @@
 """The Celery application: it only rings the bell, the rows in the database are the queue."""
 
 import os
+from typing import Any
 
 from celery import Celery
 from celery.signals import beat_init, worker_init
@@ -10,8 +11,21 @@ from engage import broker
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "engage.settings")
 
+WITHIN = 0.5
+"""Seconds in which a broker must take each step of a message that is sent."""
+
+
+class Application(Celery):
+    """Celery, which sends quickly or not at all: somebody waits for the answer whose bell it is."""
+
+    def connection_for_write(self, url: str | None = None, **more: Any) -> Any:
+        """Return a connection to send by. Whoever receives waits longer, for the next message."""
+        options = {"socket_timeout": WITHIN, **(more.pop("transport_options", None) or {})}
+        return super().connection_for_write(url, transport_options=options, **more)
+
+
 broker.install()
-app = Celery("engage", fixups=["engage.fixup:fixup"])
+app = Application("engage", fixups=["engage.fixup:fixup"])
 app.set_default()  # in the web server's threads too, where Celery would make up an app of its own
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks(["engage", "prompts", "sync", "connectors"])

@@ -1,5 +1,9 @@
 """The embedded broker's files appear whole or not at all; and what every broker keeps."""
 
+import os
+import socket
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,6 +17,7 @@ from kombu.transport import filesystem
 from pytest_django import Settings
 
 from engage import bell, broker
+from tests.worker import ROOT
 
 AT_ONCE, EACH = 4, 150
 
@@ -107,3 +112,25 @@ def test_a_bell_that_rings_before_the_first_worker_is_kept_for_it(settings: Sett
     assert (message.headers["task"], message.payload[0]) == ("the.task", ["its hint"])
     expires = datetime.fromisoformat(message.headers["expires"]) - datetime.now(UTC)
     assert timedelta(seconds=20) < expires <= timedelta(seconds=30)
+
+
+RING = """
+import time, django
+django.setup()
+from engage import bell
+began = time.monotonic()
+bell.ring("the.task")
+assert bell._quiet_until, "it was heard"
+print(time.monotonic() - began)
+"""
+
+
+@pytest.mark.parametrize("kind", ["redis", "amqp"])
+def test_a_broker_that_accepts_and_says_nothing_delays_no_answer(kind: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"{kind}://guest:guest@127.0.0.1:{silent.getsockname()[1]}//"
+        environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings", "CELERY_BROKER_URL": url}
+        rings = subprocess.run(
+            [sys.executable, "-c", RING], cwd=ROOT, env=environment, stdout=subprocess.PIPE, check=True
+        )
+    assert float(rings.stdout) < 3
