@@ -195,9 +195,9 @@ def json_or_text(raw: bytes) -> Any:
     if not raw.strip():
         return None
     try:
-        return _plain(jsonlib.loads(raw, parse_constant=_finite, parse_float=_finite))
+        return plain(jsonlib.loads(raw, parse_constant=_finite, parse_float=_finite))
     except (ValueError, RecursionError):
-        return _plain(raw.decode("utf-8", "replace"))
+        return plain(raw.decode("utf-8", "replace"))
 
 
 def read_xml(raw: bytes) -> Any:
@@ -210,7 +210,7 @@ def read_xml(raw: bytes) -> Any:
         root = ElementTree.fromstring(raw, forbid_dtd=True)
         return {_local(root.tag): _of_element(root)}
     except (ElementTree.ParseError, ValueError, LookupError):
-        return _plain(raw.decode("utf-8", "replace"))
+        return plain(raw.decode("utf-8", "replace"))
 
 
 def _of_element(element: Element, level: int = 0) -> Any:
@@ -219,7 +219,7 @@ def _of_element(element: Element, level: int = 0) -> Any:
     if element.get(XML_NIL) in {"true", "1"}:
         return None
     if not len(element):
-        return _plain(element.text or "")
+        return plain(element.text or "")
     members: dict[str, Any] = {}
     for child in element:
         name, value = _local(child.tag), _of_element(child, level + 1)
@@ -233,7 +233,7 @@ def _of_element(element: Element, level: int = 0) -> Any:
 
 
 def _local(tag: str) -> str:
-    return str(_plain(tag.rpartition("}")[2]))
+    return str(plain(tag.rpartition("}")[2]))
 
 
 def _finite(number: str) -> float:
@@ -242,16 +242,16 @@ def _finite(number: str) -> float:
     return value
 
 
-def _plain(data: Any, level: int = 0) -> Any:
+def plain(data: Any, level: int = 0) -> Any:
     """Return JSON data that every database can keep: without NUL and half characters, which PostgreSQL refuses."""
     if level > DEEPEST_ANSWER:
         raise ValueError("nested too deeply")
     if isinstance(data, str):
         return data.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
     if isinstance(data, list):
-        return [_plain(item, level + 1) for item in data]
+        return [plain(item, level + 1) for item in data]
     if isinstance(data, dict):
-        return {_plain(name): _plain(item, level + 1) for name, item in data.items()}
+        return {plain(name): plain(item, level + 1) for name, item in data.items()}
     return data
 
 

@@ -18,9 +18,10 @@ import requests
 from django.conf import settings as django_settings
 from requests.auth import AuthBase
 from requests.exceptions import InvalidHeader, InvalidSchema, InvalidURL, MissingSchema
+from requests.structures import CaseInsensitiveDict
 
 from connectors import tokens
-from connectors.answers import Answer, interesting, json_or_text, read_xml, retry_after, shortened, words_of
+from connectors.answers import Answer, interesting, json_or_text, plain, read_xml, retry_after, shortened, words_of
 from connectors.auth import TokenSource
 from connectors.base import Connector, Values
 from connectors.bodies import XML, Body, Content, body_of
@@ -576,7 +577,7 @@ class Api:
                     if len(raw) > LARGEST_ANSWER:
                         raise Undocumented(f"{label} answered with more than {LARGEST_ANSWER // 2**20} MB.")
                 self._check_whole(response, raw)
-                return response.status_code, response.headers, bytes(raw)
+                return response.status_code, CaseInsensitiveDict(plain(dict(response.headers))), bytes(raw)
         except requests.Timeout:
             sent = self._attempt.deadline.connected
             raise Temporary(

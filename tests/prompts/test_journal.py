@@ -103,6 +103,14 @@ def key_of(heard: list[Heard]) -> str | None:
     return heard[-1].header("Idempotency-Key")
 
 
+@pytest.mark.parametrize("header", ["X-Request-Id", "Location"])
+def test_what_no_database_keeps_does_not_stand_between_an_answer_and_its_execution(shop: Shop, header: str) -> None:
+    execution, _ = shop.play(shop.planned("charge"), charge(answer_headers={header: "a\0b"}))
+    assert execution.state == State.DONE
+    [exchange] = execution.attempts.get().body.exchanges
+    assert exchange["answer_headers"][header] == "a\ufffdb"
+
+
 class TestKey:
     @pytest.mark.parametrize("broken", [RESET, FAILED, Broken("", then="close")])
     def test_a_repeat_is_the_same_request_whatever_has_changed_meanwhile(self, shop: Shop, broken: Broken) -> None:
