@@ -98,19 +98,17 @@ class UpdateSubscription(ToPrice):
         """On the price, in that quantity; or waiting for its payment."""
         item, target = self.item(thing, inputs), inputs["price"]
         price = item.part("price").text("id")
-        if (waiting := thing.get("pending_update")) is not None:
-            items = waiting.rows("subscription_items")
-            is_ours = target in [row.part("price").text("id") for row in items]
-            require(is_ours, f"{named(thing)} has another change that waits for its payment.")
-            ends = waiting.moment("expires_at").timestamp()
-            job = {"subscription": thing.text("id"), "item": item.text("id"), "from": price, "to": target, "ends": ends}
-            return Pending(
-                job, f"{named(thing)} waits for a payment; unpaid, the change lapses on {waiting.day('expires_at')}"
-            )
-        if price != target or inputs.get("quantity") not in {None, item.get("quantity")}:
+        if price == target and inputs.get("quantity") in {None, item.get("quantity")}:
+            due = "" if thing["status"] in {"active", "trialing"} else f"; its payment is open ({thing['status']})"
+            return f"{named(thing)} is on price {target}{due}"
+        if (waiting := thing.get("pending_update")) is None:
             return None
-        due = "" if thing["status"] in {"active", "trialing"} else f"; its payment is open ({thing['status']})"
-        return f"{named(thing)} is on price {target}{due}"
+        require(target in prices_of(waiting), f"{named(thing)} has another change that waits for its payment.")
+        ends = waiting.moment("expires_at").timestamp()
+        job = {"subscription": thing.text("id"), "item": item.text("id"), "from": price, "to": target, "ends": ends}
+        return Pending(
+            job, f"{named(thing)} waits for a payment; unpaid, the change lapses on {waiting.day('expires_at')}"
+        )
 
     def wish(self, api: Api, thing: Answer, inputs: Values) -> Json:
         """A change without the item's id would add a second item, and one without the quantity would set it to 1."""
@@ -127,21 +125,22 @@ class UpdateSubscription(ToPrice):
     def follow_up(self, api: Api, job: Json) -> str | Pending:
         """Ask what became of a change that waits for its payment: Stripe drops it after 23 hours.
 
-        docs.stripe.com/billing/subscriptions/pending-updates. Only a subscription that is still on the old price after that
-        moment is one whose change lapsed unpaid; gone earlier, nothing says why, until `settles_within` is over.
+        docs.stripe.com/billing/subscriptions/pending-updates. On the new price it has happened, whatever else waits by now. Only
+        a subscription that is still on the old price after that moment is one whose change lapsed unpaid. Gone earlier, or on a
+        third price, nothing says whether it happened before, until `settles_within` is over.
         """
         thing = api.get("subscriptions", job["subscription"])
         items = [row for row in thing.part("items").rows("data") if row["id"] == job["item"]]
         price = items[0].part("price").text("id") if items else "another item"
-        if (waiting := thing.get("pending_update")) is not None:
-            is_ours = job["to"] in [row.part("price").text("id") for row in waiting.rows("subscription_items")]
-            require(is_ours, f"{named(thing)} has another change that waits for its payment.")
-            return Pending(job, f"{named(thing)} waits for a payment")
         if price == job["to"]:
             return f"{named(thing)} is on price {price}"
-        require(price == job["from"], f"{named(thing)} was changed otherwise meanwhile: it is on {price}.")
-        require(time.time() < job["ends"], f"{named(thing)} stays on {price}: its payment did not come in time.")
-        raise Undocumented(f"{named(thing)} is on {price}, and Stripe does not say what became of the change.")
+        waiting = thing.get("pending_update")
+        if waiting is not None and job["to"] in prices_of(waiting):
+            return Pending(job, f"{named(thing)} waits for a payment")
+        lapsed = price == job["from"] and time.time() >= job["ends"]
+        require(not lapsed, f"{named(thing)} stays on {price}: its payment did not come in time.")
+        more = ", and another change waits for its payment" if waiting is not None else ""
+        raise Undocumented(f"{named(thing)} is on {price}{more}: Stripe does not say what became of the change.")
 
 
 class SwitchAtPeriodEnd(ToPrice):
@@ -211,6 +210,11 @@ class SwitchAtPeriodEnd(ToPrice):
             step="phases",
         )
         return self._switches(thing, changed.rows("phases"), inputs)
+
+
+def prices_of(waiting: Answer) -> list[str]:
+    """Return the prices of a change that waits for its payment."""
+    return [row.part("price").text("id") for row in waiting.rows("subscription_items")]
 
 
 def lost_of(phase: Answer) -> list[str]:

@@ -434,9 +434,9 @@ class TestUpdates:
 class TestWaitingForAPayment:
     INPUTS = {**UPDATE, "payment_behavior": "pending_if_incomplete"}
 
-    def waiting(self, price: str = PREMIUM, ends: float = RENEWS) -> dict[str, Any]:
-        rows = [{"id": ITEM, "price": {"id": price}, "quantity": 2}]
-        return subscription(pending_update={"expires_at": ends, "subscription_items": rows})
+    def waiting(self, to: str = PREMIUM, ends: float = RENEWS, **now: Any) -> dict[str, Any]:
+        rows = [{"id": ITEM, "price": {"id": to}, "quantity": 2}]
+        return subscription(pending_update={"expires_at": ends, "subscription_items": rows}, **now)
 
     def job(self, ends: float = RENEWS) -> dict[str, Any]:
         return {"subscription": NUMBER, "item": ITEM, "from": BASIC, "to": PREMIUM, "ends": ends}
@@ -454,6 +454,10 @@ class TestWaitingForAPayment:
     def test_another_change_that_waits_is_left_alone(self, player: Player) -> None:
         assert "another change" in refusal(player, UPDATE_PLAY, listed(self.waiting(SPORTS)), inputs=self.INPUTS)
 
+    def test_nor_does_it_hide_that_the_price_is_the_wished_one(self, player: Player) -> None:
+        outcome = played(player, UPDATE_PLAY, listed(self.waiting(SPORTS, price=PREMIUM)), inputs=self.INPUTS)
+        assert outcome.result is Result.DONE
+
     def ask(self, player: Player, settings: Settings, shown: dict[str, Any], ends: float = RENEWS) -> Outcome:
         settings.ENGAGE_VENDOR_URLS = {"stripe": player.vendor.url}
         player.vendor.expect(Call("GET", f"/subscriptions/{NUMBER}", shown))
@@ -469,10 +473,18 @@ class TestWaitingForAPayment:
         assert (lapsed.result, "its payment did not come in time" in lapsed.message) == (Result.REJECTED, True)
         unknown = self.ask(player, settings, ACTIVE, ahead)
         assert (unknown.result, unknown.job) == (Result.PENDING, self.job(ahead))
-        other = self.ask(player, settings, subscription(price=SPORTS), past)
-        assert (other.result, "changed otherwise" in other.message) == (Result.REJECTED, True)
-        assert "another change" in self.ask(player, settings, self.waiting(SPORTS)).message
-        assert self.ask(player, settings, subscription(item(BASIC, "si_9")), past).result is Result.REJECTED
+
+    def test_what_happened_is_done_whatever_waits_by_now(self, player: Player, settings: Settings) -> None:
+        assert self.ask(player, settings, self.waiting(SPORTS, price=PREMIUM)).result is Result.DONE
+
+    def test_what_may_have_happened_before_another_change_is_no_refusal(
+        self, player: Player, settings: Settings
+    ) -> None:
+        past = time.time() - 60
+        replaced = self.ask(player, settings, self.waiting(SPORTS), time.time() + 3600)
+        assert (replaced.result, "another change waits" in replaced.message) == (Result.PENDING, True)
+        for shown in (subscription(price=SPORTS), self.waiting(BASIC, price=SPORTS), subscription(item(BASIC, "si_9"))):
+            assert self.ask(player, settings, shown, past).result is Result.PENDING
 
 
 class TestSchedules:
