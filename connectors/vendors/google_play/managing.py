@@ -133,13 +133,14 @@ class Revoke(OnSubscription):
             return None
         number = line(thing).text("latestSuccessfulOrderId")
         stands = api.get(*app(api, "orders", number)).text("state")
-        require(stands in REFUNDED, f"The subscription is over, and its order {number} is {in_words(stands)}.")
-        return f"{line(thing).text('productId')} is over, and order {number} is {in_words(stands)}"
+        is_back = stands in REFUNDED
+        return f"{line(thing).text('productId')} is over, and order {number} is {in_words(stands)}" if is_back else None
 
     def change(self, api: Api, thing: Answer, inputs: Values) -> Pending:
         """Revoke it."""
         unpaid = state(thing) in UNPAID
         require(not unpaid, f"There is nothing to refund: the purchase is {in_words(state(thing))}.")
+        require(state(thing) != "EXPIRED", "The subscription is over, and its order is not refunded.")
         token = thing.text("purchaseToken")
         body: Json = {"revocationContext": {inputs["refund"]: {}}}
         answer = api.post(*app(api, "purchases", "subscriptionsv2", "tokens", Custom(token, "revoke")), json=body)

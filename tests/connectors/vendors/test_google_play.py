@@ -213,12 +213,18 @@ class TestRevoke(ByAnEmptyObject):
     )
 
     def test_what_ended_without_a_refund_is_not_called_revoked(self, player: Player) -> None:
-        player.vendor.expect(GIVES, shown(bought("EXPIRED", renews=False)), order("PROCESSED"))
+        over = shown(bought("EXPIRED", renews=False))
+        player.vendor.expect(GIVES, over, order("PROCESSED"), over)
         outcome, _ = player.play(self.scenario)
         assert (outcome.result, outcome.message) == (
             Result.REJECTED,
-            f"The subscription is over, and its order {ORDER} is processed.",
+            "The subscription is over, and its order is not refunded.",
         )
+
+    def test_a_refund_that_google_does_not_show_yet_is_asked_about_again(self, player: Player) -> None:
+        over = shown(bought("EXPIRED", renews=False))
+        for stands, result in (("PROCESSED", Result.PENDING), ("REFUNDED", Result.DONE)):
+            assert asked(player, Revoke, self.scenario.job, GIVES, over, order(stands)).result is result
 
 
 class TestRefundOrder(ByAnEmptyObject):
