@@ -1,6 +1,7 @@
 """SQL for instants of the database's clock, which is the one that decides: workers' clocks differ."""
 
 from django.db import connection
+from django.utils import timezone
 
 # SQLite counts milliseconds and Django writes microseconds: by the end of this one, what has become due in it is due.
 _NOW = {"postgresql": "statement_timestamp()", "sqlite": "STRFTIME('%%Y-%%m-%%d %%H:%%M:%%f999', 'now')"}
@@ -39,3 +40,13 @@ def chance() -> str:
 def latest(*instants: str) -> str:
     """Return the last of several instants."""
     return f"{_LATEST[connection.vendor]}({', '.join(instants)})"
+
+
+def ahead() -> float:
+    """Return by how many seconds this process's clock is ahead of the database's; less than 0 where it is behind."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"SELECT {seconds_until('%s' if connection.vendor == 'sqlite' else '%s::timestamptz')}",
+            [timezone.now().isoformat()],
+        )
+        return float(cursor.fetchone()[0])

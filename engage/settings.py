@@ -208,12 +208,13 @@ CELERY_BROKER_CONNECTION_TIMEOUT = 0.5
 CELERY_TASK_PUBLISH_RETRY = False
 # django-celery-beat keeps intervals in whole seconds: a part of one would be read back as 0, and beat would send without end.
 # It knows `expire_seconds` and leaves out Celery's own `expires`. A tick that no worker hears must expire, or else all those of
-# a night without workers stand before the bells of the morning; that of the sweep has some seconds for clocks that differ.
+# a night without workers stand before the bells of the morning; the
+# minutes that it has are for clocks that differ, by which Celery judges.
 CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "engage: sweep executions": {
         "task": "prompts.sweep",
         "schedule": schedule(max(1, round(5 / ENGAGE_TIME_SCALE))),
-        "options": {"expire_seconds": 30},
+        "options": {"expire_seconds": 300},
     },
     "engage: ask held connections": {
         "task": "connectors.probe_held",
@@ -233,7 +234,7 @@ CELERY_BEAT_SCHEDULE: dict[str, dict[str, Any]] = {
     "engage: purge": {"task": "engage.purge", "schedule": schedule(3600), "options": {"expire_seconds": 1800}},
     # Beat carries this one out itself (engage/beat.py).
     "engage: watch": {"task": "engage.watch", "schedule": schedule(30), "options": {"expire_seconds": 30}},
-    "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30), "options": {"expire_seconds": 30}},
+    "engage: due schedules": {"task": "sync.tick", "schedule": schedule(30), "options": {"expire_seconds": 300}},
 }
 
 # --- people -------------------------------------------------------------------------------------------------------------

@@ -4,14 +4,18 @@ import logging
 from urllib.parse import urlsplit
 
 from django.conf import settings
+from django.db import Error
 
+from connectors import clock
 from engage.vault.canary import verify_or_exit
 
 logger = logging.getLogger(__name__)
+CLOCKS_DIFFER = 5.0  # seconds
 
 
 def begin(process: str) -> None:
     """Stop with a sentence when the key does not fit; else say how this process is set up. `process`: "web", "worker", ..."""
+    _compare_clocks(process)
     verify_or_exit()
     for name, value in effective_settings().items():
         logger.info("%s starts with %s: %s", process, name, value)
@@ -34,6 +38,22 @@ def begin(process: str) -> None:
         logger.warning("This process ends itself at the crash point %s (ENGAGE_CRASH_AT)", settings.ENGAGE_CRASH_AT)
     if settings.ENGAGE_PRIVATE_HOSTS:
         logger.warning("Private hosts may be called: %s", ", ".join(settings.ENGAGE_PRIVATE_HOSTS))
+
+
+def _compare_clocks(process: str) -> None:
+    """Say by how much this host's clock differs from the database's, and what follows."""
+    try:
+        ahead = clock.ahead()
+    except Error:
+        return  # the database is away, which is said elsewhere
+    if abs(ahead) > CLOCKS_DIFFER:
+        logger.error(
+            "The clock of this %s is %.0f seconds %s the database's: bells between clocks that differ by more than 30 seconds are "
+            "dropped as expired, and beyond five minutes ticks too, so that no work is done. Set it right.",
+            process,
+            abs(ahead),
+            "ahead of" if ahead > 0 else "behind",
+        )
 
 
 def effective_settings() -> dict[str, str]:

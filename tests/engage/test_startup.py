@@ -4,9 +4,11 @@ import logging
 import os
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import time_machine
 
 from engage.startup import begin
 
@@ -25,6 +27,16 @@ def test_settings_are_said_without_their_secrets(settings: object, caplog: pytes
     assert "cleeng at http://127.0.0.1:9000/cleeng" in said
     assert "crm.internal:443" in said
     assert "password" not in said
+
+
+@pytest.mark.parametrize(("hours", "said"), [(1, "3600 seconds ahead of"), (-1, "3600 seconds behind"), (0, "")])
+def test_a_clock_that_differs_from_the_databases_is_said_with_what_follows(
+    caplog: pytest.LogCaptureFixture, hours: int, said: str
+) -> None:
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=hours)):
+        begin("worker")
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert [said in text and "no work is done" in text for text in errors] == ([True] if said else [])
 
 
 def test_a_crash_point_is_said_aloud(settings: object, caplog: pytest.LogCaptureFixture) -> None:
