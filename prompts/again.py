@@ -10,7 +10,7 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef
 
 from connectors.base import Replay
 from connectors.registry import action_of
@@ -56,21 +56,35 @@ class Ran:
     """Why others were left as they are."""
 
 
-def those(app: App, chosen: Mapping[str, Any], extras: Extras) -> QuerySet[Execution]:
-    """Return what would run, oldest first.
+def ran_again() -> Exists:
+    """Whether a later run has taken an execution's place.
 
-    What an earlier action stopped is none of it: it comes back when that one is done.
+    `reruns=None` says the same by an outer join, of which PostgreSQL expects one row: it would read and sort all for it.
+    """
+    return Exists(Execution.objects.filter(rerun_of=OuterRef("pk"), rerun_of__isnull=False))
+
+
+def those(app: App, chosen: Mapping[str, Any], extras: Extras, most: int) -> list[Execution]:
+    """Return so many of what would run, oldest first.
+
+    What an earlier action stopped is none of it: it comes back when that one is done. Each state is asked for its own
+    oldest, which `execution_state` has in order: no more of them are read than are shown, however many there are.
 
     Args:
         chosen: Live's filters.
+        most: how many at most.
 
     """
     states = [*RUN, *[State.UNCERTAIN] * extras.uncertain, *[State.NOT_SENT] * extras.not_sent]
-    rows = live.executions_of(app, chosen).filter(state__in=states, reruns=None)
-    rows = rows.exclude(Q(state=State.SKIPPED, reason=Reason.STOPPED))
+    rows = live.executions_of(app, chosen).exclude(ran_again()).exclude(state=State.SKIPPED, reason=Reason.STOPPED)
     if not extras.tests:
         rows = rows.filter(event__is_test=False)
-    return rows.order_by("created_at", "pk")
+    oldest = [
+        key
+        for state in states
+        for key in rows.filter(state=state).order_by("created_at", "pk").values_list("created_at", "pk")[:most]
+    ]
+    return list(rows.filter(pk__in=[pk for _, pk in sorted(oldest)[:most]]).order_by("created_at", "pk"))
 
 
 def preview(rows: Iterable[Execution]) -> list[Group]:

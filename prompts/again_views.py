@@ -45,7 +45,7 @@ class AgainPage(ConsoleViewMixin, TemplateView):
         """What would run, in groups."""
         app, told = current.current_app(self.request), self.request.GET
         form, extras = live.FilterForm(app, told), ExtrasForm(told)
-        found = list(again.those(app, form.chosen, extras.chosen)[: again.AT_ONCE + 1])
+        found = again.those(app, form.chosen, extras.chosen, again.AT_ONCE + 1)
         rows = found[: again.AT_ONCE]
         seen = defaultdict(list)
         for row in rows:

@@ -5,7 +5,9 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -46,9 +48,27 @@ def test_what_may_have_happened_was_not_sent_or_is_a_test_is_left_out_unless_tic
         execution_of(app, state)
     execution_of(app, State.SKIPPED, reason=Reason.STOPPED)
     execution_of(other_app, State.GAVE_UP)
-    assert list(again.those(app, {}, again.Extras())) == plain
-    assert set(again.those(app, {}, again.Extras(True, True, True))) == {*plain, *asked}
-    assert list(again.those(app, {"state": State.REJECTED}, again.Extras())) == [plain[1]]
+    assert again.those(app, {}, again.Extras(), 9) == plain
+    assert set(again.those(app, {}, again.Extras(True, True, True), 9)) == {*plain, *asked}
+    assert again.those(app, {"state": State.REJECTED}, again.Extras(), 9) == [plain[1]]
+
+
+def test_the_oldest_of_all_states_are_found_and_of_no_state_more_is_read(app: App) -> None:
+    moments = [timezone.now() - timedelta(hours=hours) for hours in range(4)]
+    newest, third, second, oldest = (
+        execution_of(app, state, created_at=at)
+        for state, at in zip([State.GAVE_UP, State.REJECTED, State.GAVE_UP, State.SKIPPED], moments, strict=True)
+    )
+    first = execution_of(app, State.GAVE_UP, created_at=moments[3] - timedelta(hours=1))
+    execution_of(app, State.QUEUED, rerun_of=first)
+    with CaptureQueriesContext(connection) as queries:
+        assert again.those(app, {}, again.Extras(), 3) == [oldest, second, third]
+    assert again.those(app, {}, again.Extras(), 9)[-1] == newest
+    *keys, rows = [query["sql"] for query in queries.captured_queries if query["sql"].startswith("SELECT")]
+    assert len(keys) == len(again.RUN)
+    assert all(sql.endswith("LIMIT 3") and "LEFT OUTER JOIN" not in sql for sql in keys)
+    assert all(row.pk.hex in rows.replace("-", "") for row in (oldest, second, third))
+    assert newest.pk.hex not in rows.replace("-", "")
 
 
 def test_the_preview_groups_what_runs_and_says_what_would_happen_twice(app: App, console: Console) -> None:
