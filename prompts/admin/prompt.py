@@ -1,13 +1,12 @@
 """Prompts: the list, the form, duplicating and archiving. The Actions panel is `prompts.panel`."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 from typing import Any
 
 from django.contrib import admin, messages
 from django.contrib.admin.filters import SimpleListFilter
 from django.db import transaction
-from django.db.models import Count, Prefetch, Q, QuerySet
+from django.db.models import Prefetch, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.loader import render_to_string
@@ -24,12 +23,10 @@ from engage.audit.record import differences, record, snapshot
 from engage.tenancy import current
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ScopedModelAdmin
-from prompts import bindings, versions
+from prompts import accepts, bindings, versions
 from prompts.admin import panel, test_subscribers
 from prompts.forms import PromptForm
-from prompts.models import TAKES_LIMIT, Binding, Execution, Interaction, Prompt, PromptEvent, PromptStatus, State
-
-STATISTICS = timedelta(days=7)
+from prompts.models import TAKES_LIMIT, Binding, Execution, Interaction, Prompt, PromptStatus
 
 STATUS_WORDS = {
     PromptStatus.DRAFT: ("edit_note", "neutral"),
@@ -54,37 +51,15 @@ class PromptChangeList(ChangeList):  # type: ignore[misc]
     result_list: Any
 
     def get_results(self, request: HttpRequest) -> None:
-        """Count for the rows of this page, in a few queries for all of them."""
+        """Find them for the rows of this page, all at once."""
         super().get_results(request)
         self.may_add = self.model_admin.has_add_permission(request)
         prompts: list[Any] = list(self.result_list)
         found = bindings.problems_by_prompt(current.current_app(request)) if prompts else {}
-        since = timezone.now() - STATISTICS
-        answers = Q(interaction__in=TAKES_LIMIT, received_at__gte=since, is_test=False)
-        accepts = dict(
-            PromptEvent.objects.filter(answers, prompt__in=prompts)
-            .values_list("prompt")
-            .annotate(Count("pk"))
-            .order_by()
-        )
-        done = {
-            row["event__prompt"]: row
-            for row in Execution.objects.filter(
-                event__prompt__in=prompts,
-                event__interaction__in=TAKES_LIMIT,
-                event__received_at__gte=since,
-                event__is_test=False,
-                binding__isnull=False,
-                reruns=None,
-            )
-            .values("event__prompt")
-            .annotate(all=Count("pk"), done=Count("pk", filter=Q(state__in=[State.DONE, State.HANDED_OVER])))
-            .order_by()
-        }
+        counted = accepts.lately(current.current_app(request)) if prompts else {}
         for prompt in prompts:
             prompt.found_problems = found.get(prompt.pk, [])
-            prompt.accepts = accepts.get(prompt.pk, 0)
-            prompt.carried_out = done.get(prompt.pk)
+            prompt.accepted = counted.get(prompt.pk, accepts.Accepts())
         self.result_list = prompts
 
 
@@ -156,6 +131,7 @@ class PromptAdmin(ScopedModelAdmin):
     ordering = ["name", "pk"]
     list_per_page = 50
     actions = ["duplicate"]
+    list_after_template = "prompts/prompt/list_note.html"
     change_form_outer_before_template = "prompts/prompt/form_head.html"
     change_form_show_cancel_button = True
     fieldsets = [
@@ -248,13 +224,13 @@ class PromptAdmin(ScopedModelAdmin):
     @admin.display(description="Accepts, 7 days")
     def accepts(self, prompt: Any) -> str:
         """Of real subscribers."""
-        return f"{prompt.accepts:,}"
+        return f"{prompt.accepted.count:,}"
 
     @admin.display(description="Done")
     def done(self, prompt: Any) -> str:
         """How many of the accepts' actions were done."""
-        counted = prompt.carried_out
-        return f"{counted['done'] * 100 // counted['all']}%" if counted else "None yet"
+        of = prompt.accepted
+        return f"{of.done * 100 // of.actions}%" if of.actions else "None yet"
 
     @admin.display(description="Changed", ordering="updated_at")
     def changed(self, prompt: Prompt) -> SafeString:

@@ -3,7 +3,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.core.cache import cache
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -282,8 +285,30 @@ def test_the_list_says_what_a_prompt_does_and_how_it_goes(app: App, console: Con
     assert "accept 1, decline 1" in shown
     assert "Coupon ended." in shown
     row = answer.context["cl"].result_list[0]
-    assert (row.accepts, row.carried_out["done"], row.carried_out["all"]) == (3, 2, 3)
+    assert (row.accepted.count, row.accepted.done, row.accepted.actions) == (3, 2, 3)
     assert "66%" in shown
+
+
+def test_the_list_counts_what_ran_again_once_and_says_how_old_its_figures_may_be(
+    app: App, other_app: App, console: Console
+) -> None:
+    failed = factories.ExecutionFactory(binding__prompt__app=app, state="gave_up")
+    factories.ExecutionFactory(binding=failed.binding, event=failed.event, state="done", rerun_of=failed)
+    factories.ExecutionFactory(binding__prompt__app=other_app, state="done")
+    client = console(Role.READ_ONLY)
+
+    def figures() -> tuple[int, int, int]:
+        [row] = client.get(LIST).context["cl"].result_list
+        return row.accepted.count, row.accepted.done, row.accepted.actions
+
+    assert figures() == (1, 1, 1)
+    factories.ExecutionFactory(binding=failed.binding, state="rejected")
+    with CaptureQueriesContext(connection) as queries:
+        assert figures() == (1, 1, 1)
+    assert not [query["sql"] for query in queries.captured_queries if "prompts_promptevent" in query["sql"]]
+    assert "counted every ten minutes" in client.get(LIST).content.decode()
+    cache.clear()
+    assert figures() == (2, 1, 2)
 
 
 def test_the_list_is_filtered_by_status_connector_and_problem(app: App, console: Console) -> None:
