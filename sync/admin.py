@@ -15,6 +15,7 @@ from connectors.base import NOTHING
 from engage.audit.record import differences, record, snapshot
 from engage.tenancy import current
 from engage.tenancy.models import App
+from engage.tenancy.newest_first import NewestFirstAdmin
 from engage.tenancy.roles import Right
 from engage.tenancy.scoped import ScopedModelAdmin
 from sync import messages as inbound_messages
@@ -60,14 +61,13 @@ class SourceAdmin(ScopedModelAdmin):
 
 
 @admin.register(ImportRun)
-class ImportRunAdmin(ScopedModelAdmin):
+class ImportRunAdmin(NewestFirstAdmin):
     """Every file that was imported, newest first."""
 
     list_display = ("file", "state_label", "source", "rows", "rejected", "started")
     list_display_links = ("file",)
     list_filter = ("state",)
     search_fields = ("object_key",)
-    ordering = ("-pk",)
     list_select_related = ("source",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -90,27 +90,27 @@ class ImportRunAdmin(ScopedModelAdmin):
         page: HttpResponse = super().changelist_view(request, {**(extra_context or {}), "title": "Imports"})
         return page
 
-    @admin.display(description="File", ordering="object_key")
+    @admin.display(description="File")
     def file(self, run: ImportRun) -> str:
         """The object's key."""
         return run.object_key
 
-    @admin.display(description="State", ordering="state")
+    @admin.display(description="State")
     def state_label(self, run: ImportRun) -> str:
         """Icon and word."""
         return render_to_string("sync/state.html", {"status": RUN_STATUS[RunState(run.state)]})
 
-    @admin.display(description="Rows", ordering="rows_read")
+    @admin.display(description="Rows")
     def rows(self, run: ImportRun) -> str:
         """How many were read."""
         return f"{run.rows_read:,}"
 
-    @admin.display(description="Rejected", ordering="rows_rejected")
+    @admin.display(description="Rejected")
     def rejected(self, run: ImportRun) -> str:
         """How many could not be imported."""
         return f"{run.rows_rejected:,}"
 
-    @admin.display(description="Started", ordering="started_at")
+    @admin.display(description="Started")
     def started(self, run: ImportRun) -> str:
         """When."""
         return render_to_string("sync/moment.html", {"at": run.started_at})

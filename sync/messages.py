@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib import admin, messages
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
 from django.template.loader import render_to_string
@@ -17,8 +17,9 @@ from connectors.models import Connection
 from engage.audit.record import record
 from engage.redaction import redact
 from engage.tenancy import current
+from engage.tenancy.newest_first import NewestFirstAdmin
 from engage.tenancy.roles import Right
-from engage.tenancy.scoped import ConsoleViewMixin, ScopedModelAdmin
+from engage.tenancy.scoped import ConsoleViewMixin
 from sync import inbound
 from sync.models import InboundMessage, MessageState
 from sync.sources import Status
@@ -63,8 +64,8 @@ class ConnectionFilter(admin.SimpleListFilter):
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the connections of the App at hand that have messages."""
         app = current.current_app_or_none(request)
-        rows = Connection.objects.filter(app=app, pk__in=InboundMessage.objects.filter(app=app).values("connection"))
-        return [(str(row.pk), str(row)) for row in rows]
+        theirs = InboundMessage.objects.filter(connection=OuterRef("pk"))
+        return [(str(row.pk), str(row)) for row in Connection.objects.filter(Exists(theirs), app=app)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[InboundMessage]) -> QuerySet[InboundMessage]:
         """Return the messages of the chosen one."""
@@ -73,19 +74,16 @@ class ConnectionFilter(admin.SimpleListFilter):
         return queryset.filter(connection=UUID(chosen)) if chosen and known else queryset
 
 
-class MessageAdmin(ScopedModelAdmin):
+class MessageAdmin(NewestFirstAdmin):
     """Every message, newest first."""
 
     change_right = Right.MANAGE_CONNECTIONS  # to process again; nothing of a message can be edited
     list_display = ("event", "state_label", "received", "connection", "event_id")
     list_display_links = ("event",)
     list_filter = ("state", ConnectionFilter, "received_at")
-    search_fields = ("event_id", "type")
-    search_help_text = "Search by event id or type"
-    ordering = ("-pk",)
+    search_fields = ("event_id",)
+    search_help_text = "Search by event id"
     list_select_related = ("connection",)
-    list_per_page = 50
-    show_full_result_count = False
     actions = ("process_again",)
 
     def get_urls(self) -> list[URLPattern]:
@@ -104,6 +102,14 @@ class MessageAdmin(ScopedModelAdmin):
         """Without what came, which no list shows."""
         return super().get_queryset(request).defer("payload", "body", "request")
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[InboundMessage], search_term: str
+    ) -> tuple[QuerySet[InboundMessage], bool]:
+        """Keep the messages of this id, whole: so they are known, one in each connection."""
+        text = search_term.strip()
+        mine = Connection.objects.filter(app=current.current_app_or_none(request)).values("pk")
+        return (queryset.filter(connection__in=mine, event_id=text) if text else queryset), False
+
     def get_list_display(self, request: HttpRequest) -> list[Any]:
         """The columns; what a reason may quote depends on who looks."""
         personal = current.may(request, Right.SEE_PERSONAL)
@@ -120,17 +126,17 @@ class MessageAdmin(ScopedModelAdmin):
         page: HttpResponse = super().changelist_view(request, {**(extra_context or {}), "title": "Webhooks"})
         return page
 
-    @admin.display(description="Event", ordering="type")
+    @admin.display(description="Event")
     def event(self, message: InboundMessage) -> str:
         """The vendor's type."""
         return message.type or "(no type)"
 
-    @admin.display(description="State", ordering="state")
+    @admin.display(description="State")
     def state_label(self, message: InboundMessage) -> str:
         """Icon and word."""
         return render_to_string("sync/state.html", {"status": STATUS[MessageState(message.state)]})
 
-    @admin.display(description="Received", ordering="pk")
+    @admin.display(description="Received")
     def received(self, message: InboundMessage) -> str:
         """When."""
         return render_to_string("sync/moment.html", {"at": message.received_at})

@@ -3,6 +3,8 @@
 import csv
 import json
 from collections.abc import Iterator
+from functools import reduce
+from operator import or_
 from typing import Any
 
 from django.contrib import admin
@@ -14,12 +16,36 @@ from django.urls import URLPattern, path
 from django.utils import timezone
 
 from engage.audit.models import Entry
+from engage.audit.occurring import occurring
 from engage.audit.record import record
 from engage.tenancy import current
+from engage.tenancy.newest_first import NewestFirstAdmin
 from engage.tenancy.roles import Right
-from engage.tenancy.scoped import ScopedModelAdmin
 
 COLUMNS = ("at", "actor", "ip", "verb", "kind", "label", "object_id", "changes")
+
+
+def scopes(request: HttpRequest) -> list[tuple[int, int | None]]:
+    """Return company and App of the entries that the person may see; None as App stands for the company itself."""
+    app = current.current_app_or_none(request)
+    if app is None:
+        return []
+    company: list[tuple[int, int | None]] = [(app.company_id, None)] * current.may(request, Right.MANAGE_COMPANY)
+    return [(app.company_id, app.pk), *company]
+
+
+def seen_values(column: str, request: HttpRequest) -> list[str]:
+    """Return what occurs in a column of the entries that the person may see."""
+    return sorted({value for company, app in scopes(request) for value in occurring(column, company, app)})
+
+
+def in_scope(request: HttpRequest, *terms: Q) -> Q:
+    """Return the entries that the person may see for which one of the terms holds.
+
+    The scope stands in each of them, for an index begins with it.
+    """
+    places = [Q(company=company, app=app) for company, app in scopes(request)]
+    return reduce(or_, [place & term for place in places for term in terms], Q(pk__in=[]))
 
 
 class _Used(admin.SimpleListFilter):
@@ -29,8 +55,7 @@ class _Used(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         """Return the values that occur."""
-        found = model_admin.get_queryset(request).order_by(self.field).values_list(self.field, flat=True).distinct()
-        return [(value, str(value).capitalize()) for value in found]
+        return [(value, value.capitalize()) for value in seen_values(self.field, request)]
 
     def queryset(self, request: HttpRequest, queryset: models.QuerySet[Any]) -> models.QuerySet[Any]:
         """Return the entries with the chosen value."""
@@ -60,29 +85,41 @@ class ActorFilter(_Used):
 
 
 @admin.register(Entry)
-class EntryAdmin(ScopedModelAdmin):
+class EntryAdmin(NewestFirstAdmin):
     """Entries of the App at hand; company administrators also see those of the company itself."""
 
     view_right = Right.SEE_AUDIT
     list_display = ("when", "who", "did", "what", "changes_in_words", "address")
     list_filter = (ActorFilter, VerbFilter, KindFilter, "at")
-    date_hierarchy = "at"
-    search_fields = ("actor", "label", "verb", "object_id")
-    search_help_text = "Search by person, thing or what was done"
+    search_fields = ("actor", "verb", "label", "object_id")
+    search_help_text = "Search by person, what was done, id, or how the thing's name begins"
     list_before_template = "audit/intro.html"
     list_display_links = None
-    ordering = ("-id",)
-    list_per_page = 50
-    show_full_result_count = False
     actions = None
 
     def get_queryset(self, request: HttpRequest) -> models.QuerySet[Entry]:
         """Return what the person may see."""
-        app = current.current_app_or_none(request)
-        if app is None:
-            return Entry.objects.none()
-        company = Q(app=None, company=app.company_id) if current.may(request, Right.MANAGE_COMPANY) else Q(pk__in=[])
-        return Entry.objects.filter(Q(app=app) | company)
+        return Entry.objects.filter(in_scope(request, Q()))
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: models.QuerySet[Entry], search_term: str
+    ) -> tuple[models.QuerySet[Entry], bool]:
+        """Keep what an index finds: by part of what occurs seldom differently, by an id, by how a name begins."""
+        text = search_term.strip()
+        if not text:
+            return queryset, False
+
+        def like(column: str) -> list[str]:
+            return [value for value in seen_values(column, request) if text.lower() in value.lower()]
+
+        found = in_scope(
+            request,
+            Q(actor__in=like("actor")),
+            Q(verb__in=like("verb")),
+            Q(label__startswith=text),
+            Q(kind__in=seen_values("kind", request), object_id=text),
+        )
+        return queryset.filter(found), False
 
     def get_urls(self) -> list[URLPattern]:
         """The export, beside the usual pages."""
@@ -111,17 +148,17 @@ class EntryAdmin(ScopedModelAdmin):
             headers={"Content-Disposition": f'attachment; filename="{name}"'},
         )
 
-    @admin.display(description="When", ordering="id")
+    @admin.display(description="When")
     def when(self, entry: Entry) -> str:
         """The moment, in the viewer's zone."""
         return render_to_string("tenancy/moment.html", {"moment": entry.at})
 
-    @admin.display(description="Who", ordering="actor")
+    @admin.display(description="Who")
     def who(self, entry: Entry) -> str:
         """Return the person's address, or the command."""
         return entry.actor
 
-    @admin.display(description="Did what", ordering="verb")
+    @admin.display(description="Did what")
     def did(self, entry: Entry) -> str:
         """Return what was done."""
         return entry.verb
@@ -131,7 +168,7 @@ class EntryAdmin(ScopedModelAdmin):
         """Return the IP address that the request came from."""
         return entry.ip or ""
 
-    @admin.display(description="Thing", ordering="label")
+    @admin.display(description="Thing")
     def what(self, entry: Entry) -> str:
         """Kind and name of what it was done to."""
         return f"{entry.kind}: {entry.label}"

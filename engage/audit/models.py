@@ -23,6 +23,17 @@ class Entry(models.Model):
         indexes = [
             models.Index(fields=["app", "-id"], name="audit_app"),
             models.Index(fields=["kind", "object_id", "-id"], name="audit_object"),
+            # By these the log is filtered and searched. An App's entries have its company as well, so that one index serves both.
+            models.Index(fields=["company", "app", "actor"], name="audit_actor"),
+            models.Index(fields=["company", "app", "verb"], name="audit_verb"),
+            models.Index(fields=["company", "app", "kind"], name="audit_kind"),
+            models.Index(fields=["company", "app", "at"], name="audit_at"),
+            # PostgreSQL finds how a text begins by this class of operators only.
+            models.Index(
+                fields=["company", "app", "label"],
+                name="audit_label",
+                opclasses=["int8_ops", "int8_ops", "varchar_pattern_ops"],
+            ),
         ]
         verbose_name = "audit log entry"
         verbose_name_plural = "audit log entries"
