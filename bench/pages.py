@@ -1,8 +1,11 @@
-"""`make bench-pages`: how the pages of Live, of one execution and of a subscriber grow with the history.
+"""`make bench-pages`: how the pages that show the history grow with it: Live, one execution, a subscriber, and the lists.
 
 One JSON line per page: `ours` at `--many` executions, `bare` at ten thousand, both in ms (the median of warm requests through
 Django, sign-in included, without a web server's share) and their ratio, which should stay under 1.5. Writes into the
 database that DATABASE_URL names, which must be empty; without it SQLite.
+
+There are as many entries in the audit log and as many webhooks as executions, up to `MOST_TOLD`, and an import for every ten,
+up to `MOST_IMPORTS`.
 """
 
 import argparse
@@ -11,6 +14,7 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -19,10 +23,15 @@ import django
 if TYPE_CHECKING:
     from django.db.models import Model
 
+    from connectors.models import Connection
+
 FEW = 10_000
 STEP = 500_000
 PEOPLE = 150  # so that each page is full at ten thousand already, and both show as many rows
 AIM = "1.5 or less"
+MOST_TOLD = 400_000  # entries of the audit log, and webhooks: an App with millions of executions has fewer of either
+MOST_IMPORTS = 60_000  # a file every five minutes, for seven months
+PER_IMPORT = 10  # executions
 
 INTERACTIONS = """CASE i % 5 WHEN 0 THEN 'accept' WHEN 1 THEN 'secondary_accept' WHEN 2 THEN 'decline'
     WHEN 3 THEN 'dismiss' ELSE 'timeout' END"""
@@ -30,6 +39,20 @@ INTERACTIONS = """CASE i % 5 WHEN 0 THEN 'accept' WHEN 1 THEN 'secondary_accept'
 STATES = """CASE i % 150 WHEN 0 THEN 'uncertain' WHEN 1 THEN 'gave_up' WHEN 2 THEN 'rejected' WHEN 3 THEN 'held'
     WHEN 4 THEN 'skipped' ELSE 'done' END"""
 REASONS = "CASE i % 150 WHEN 4 THEN 'missing' ELSE '' END"
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """A row that is copied, with which values in SQL, and how many there are beside the executions."""
+
+    row: "Model"
+    values: dict[str, str]
+    most: int | None = None
+    per: int = 1
+
+    def rows(self, executions: int) -> int:
+        """Return how many there are at so many executions."""
+        return max(1, min(executions // self.per, self.most or executions))
 
 
 class History:
@@ -56,8 +79,14 @@ class History:
         self.client.force_login(administrator, backend="django.contrib.auth.backends.ModelBackend")
         binding = factories.BindingFactory(prompt_id=self.prompts[0], connector="cleeng", connection__app=self.app)
         event = factories.EventFactory(id=1, prompt=binding.prompt, subscriber=self.people[0])
-        self.patterns: tuple[Model, Model] = event, factories.ExecutionFactory(event=event, binding=binding)
         self.count, self.now, self.database = 1, timezone.now(), connection
+        self.patterns = [
+            Pattern(event, self._of_events()),
+            Pattern(factories.ExecutionFactory(event=event, binding=binding), self._of_executions()),
+            Pattern(self._entry(), self._of_entries(), MOST_TOLD),
+            Pattern(self._message(binding.connection), self._of_messages(), MOST_TOLD),
+            Pattern(self._import(), self._of_imports(), MOST_IMPORTS, PER_IMPORT),
+        ]
 
     def grow(self, count: int) -> None:
         """Let there be so many executions."""
@@ -66,14 +95,16 @@ class History:
                 cursor.execute("SET session_replication_role = replica")  # the rows fit: no foreign key is looked up
         while self.count < count:
             last = min(count, self.count + STEP)
-            for pattern, values in zip(self.patterns, (self._of_events(), self._of_executions()), strict=True):
-                self._copy(pattern, values, self.count + 1, last)
+            for pattern in self.patterns:
+                self._copy(pattern.row, pattern.values, pattern.rows(self.count) + 1, pattern.rows(last))
             self.count = last
         with self.database.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE" if self.database.vendor == "postgresql" else "ANALYZE")
 
     def _copy(self, pattern: "Model", values: dict[str, str], first: int, last: int) -> None:
         """Copy a row so many times, with these values in SQL: one a second, back from now."""
+        if last < first:
+            return
         meta = pattern._meta
         columns = [str(field.column) for field in meta.concrete_fields]
         taken = ", ".join(values.get(column, f"pattern.{column}") for column in columns)
@@ -114,6 +145,39 @@ class History:
             "settled_at": self._at(), "due_at": "NULL", "subscriber_id": self._person,
         }  # fmt: skip
 
+    def _entry(self) -> "Model":
+        from engage.audit.models import Entry
+
+        fields = {"actor": "bench", "verb": "changed", "kind": "connection", "object_id": "0", "label": "Cleeng"}
+        return Entry.objects.create(company=self.app.company, app=self.app, **fields, changes={"plan": [1, 2]})
+
+    def _of_entries(self) -> dict[str, str]:
+        verbs = "CASE i % 5 WHEN 0 THEN 'created' WHEN 1 THEN 'removed' ELSE 'changed' END"
+        return {
+            "id": "i + 1000", "at": self._at(), "actor": "'p' || i % 9 || '@example.com'", "verb": verbs, "object_id": "'o' || i",
+            "label": "'Offer ' || i",
+        }  # fmt: skip
+
+    def _message(self, connection: "Connection") -> "Model":
+        from sync.models import InboundMessage, MessageState
+
+        told = {"event_id": "evt_1", "type": "invoice.paid", "payload": {"id": "evt_1"}, "state": MessageState.DONE}
+        return InboundMessage.objects.create(app=self.app, connection=connection, **told)
+
+    def _of_messages(self) -> dict[str, str]:
+        states = "CASE i % 150 WHEN 0 THEN 'failed' WHEN 1 THEN 'unmatched' ELSE 'done' END"
+        return {"id": "i + 1000", "event_id": "'evt_' || i", "state": states, "received_at": self._at()}
+
+    def _import(self) -> "Model":
+        from sync.models import ImportRun, RunState
+        from tests import factories
+
+        file = {"bucket": "bench", "object_key": "1.csv", "etag": "e", "state": RunState.DONE}
+        return ImportRun.objects.create(app=self.app, source=factories.SourceFactory(app=self.app), **file)
+
+    def _of_imports(self) -> dict[str, str]:
+        return {"id": "i + 1000", "object_key": "i || '.csv'", "started_at": self._at()}
+
     @property
     def _person(self) -> str:
         return f"{self.people[0].pk} + i % {PEOPLE}"
@@ -123,6 +187,7 @@ class History:
         from prompts.models import Execution, PromptEvent
 
         live, lookup = "/console/prompts/execution/", "/console/prompts/promptevent/"
+        log, told = "/console/audit/entry/", "/console/sync/inboundmessage/"
         place = min(self.count, 50_000) - 100
         deep = PromptEvent.objects.order_by("-received_at", "-pk")[place]
         since = (self.now - timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M")
@@ -144,6 +209,18 @@ class History:
             "forwards": f"{live}?forwards=on",
             "Lookup": f"{lookup}?q=u77",
             "Dashboard": "/console/",
+            "Prompts": "/console/prompts/prompt/",
+            "Run again": f"{live}again/",
+            "Run again, one connector": f"{live}again/?connector=cleeng",
+            "Run again, one interaction": f"{live}again/?interaction=secondary_accept",
+            "Audit log": log,
+            "Audit log, a search": f"{log}?q=o77",
+            "Audit log, a search that finds nothing": f"{log}?q=zzz",
+            "Audit log, removed": f"{log}?verb=removed",
+            "Webhooks": told,
+            "Webhooks, a search": f"{told}?q=evt_77",
+            "Webhooks, failed": f"{told}?state__exact=failed",
+            "Imports": "/console/sync/importrun/",
         }
         for state in ("done", "uncertain", "gave_up", "running", "waiting", "pending", "not_sent"):
             found[f"state {state}"] = f"{live}?state={state}"
