@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -48,10 +48,25 @@ class JsonFormatter(logging.Formatter):
 
 
 def _message(record: logging.LogRecord) -> str:
-    """Return the text without what Django puts into it of a request: its path may hold a link's token or a person's id."""
-    text = record.getMessage()
+    """Return the text without what libraries put into it of an exception, and Django of a request.
+
+    Its path may hold a link's token or a person's id.
+    """
+    text = _text(record)
     request = getattr(record, "request", None)
     path, match = getattr(request, "path", ""), getattr(request, "resolver_match", None)
     if path:
         text = text.replace(path, f"/{match.route}" if match else "(unknown path)")
     return mask(text)
+
+
+def _text(record: logging.LogRecord) -> str:
+    """Return the text with the classes of exceptions in place of what they say."""
+    args = record.args
+    if isinstance(args, Mapping) and "exc" in args:
+        # Celery's tracer (celery.app.trace) has made a text of it already.
+        kind = record.exc_info[0] if record.exc_info else None
+        return str(record.msg) % {**args, "exc": kind.__name__ if kind else "(left out)"}
+    if isinstance(args, tuple) and args:
+        return str(record.msg) % tuple(type(arg).__name__ if isinstance(arg, BaseException) else arg for arg in args)
+    return record.getMessage()

@@ -349,7 +349,7 @@ def confirmed(
                 return
             traits.set_traits(connection.app, person.user_id, word.traits, origin=f"Action of {connection}")
     except traits.TraitError as error:
-        logger.warning("What %s confirmed cannot be kept as traits: %s", connection, error)
+        logger.warning("What %s confirmed cannot be kept as traits: %s", connection, str(error))
 
 
 def _still_have(person: Subscriber, known: Mapping[str, Any]) -> bool:

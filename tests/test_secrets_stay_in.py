@@ -5,18 +5,22 @@ import io
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, quote_plus
 
 import pytest
 import redis
+from celery import current_app
+from celery.app.trace import build_tracer
 from django.conf import settings as django_settings
 from django.contrib.sessions.models import Session
 from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import connection as database
+from django.db import transaction
+from django.dispatch import Signal
 from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
@@ -259,6 +263,63 @@ def test_planted_secrets_are_found_nowhere_but_encrypted(
     }
     found = {name: kept.holding(secret) - allowed.get(name, set()) for name, secret in secrets.items()}
     assert {name: places for name, places in found.items() if places} == {}
+
+
+PLANTED = "planted-secret-4711"
+
+
+def fails(**_: Any) -> None:
+    raise ValueError(f"Key (user_id)=(person@example.com) exists: https://user:{PLANTED}@vendor.example.com")
+
+
+def as_task() -> None:
+    task = current_app.task(name="tests.fails", throws=())(fails)
+    build_tracer(task.name, task, app=current_app)("a-task", [], {}, {"id": "a-task", "hostname": "here"})
+
+
+def as_expected_task() -> None:
+    task = current_app.task(name="tests.fails_expectedly", throws=(ValueError,))(fails)
+    build_tracer(task.name, task, app=current_app)("a-task", [], {}, {"id": "a-task", "hostname": "here"})
+
+
+def after_a_commit() -> None:
+    transaction.on_commit(fails, robust=True)
+
+
+def as_receiver() -> None:
+    signal = Signal()
+    signal.connect(fails)
+    signal.send_robust(sender=None)
+
+
+def as_argument() -> None:
+    try:
+        fails()
+    except ValueError as error:
+        logging.getLogger("kombu").warning("The connection was lost: %r, for %d seconds", error, 3)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("fail", "told"),
+    [
+        (as_task, "Task tests.fails[a-task] raised unexpected: ValueError"),
+        (as_expected_task, "Task tests.fails_expectedly[a-task] raised expected: (left out)"),
+        (after_a_commit, "Error calling fails in on_commit() (ValueError)."),
+        (as_receiver, "Error calling fails in Signal.send_robust() (ValueError)"),
+        (as_argument, "The connection was lost: 'ValueError', for 3 seconds"),
+    ],
+)
+def test_what_an_exception_says_is_in_no_librarys_line(
+    logged: io.StringIO, fail: Callable[[], None], told: str
+) -> None:
+    fail()
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert told in [line["message"] for line in lines]
+    assert PLANTED not in logged.getvalue()
+    assert "person@example.com" not in logged.getvalue()
+    if fail is as_task:
+        assert any("test_secrets_stay_in.py" in frame for line in lines for frame in line.get("where", ()))
 
 
 def _wait_for_mail() -> None:
