@@ -1,11 +1,14 @@
 """What is deleted when it is old, so that nothing grows without bound.
 
 What is open, and what it needs, is never deleted, however old it is. Rows go in small steps, each in a transaction of its own,
-so that nobody waits for a purge; one that is interrupted goes on the next time.
+so that nobody waits for a purge, and each kind of row has its turn. A run has a worker's thread for some seconds; while there
+is something to delete, one run rings for the next.
 """
 
 import logging
+import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -17,9 +20,11 @@ from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from connectors.models import Script
+from engage import bell
 from engage.alerts.models import Alert
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
+from engage.tenancy.models import App
 from prompts.models import OPEN, Attempt, Batch, BindingDay, Execution, PromptEvent, Refusal, State
 from sync.imports import OPEN_STATES
 from sync.models import Access, ImportRun, InboundMessage, PushRun, RejectedRow, RereadRun, Source, UploadPart
@@ -27,6 +32,11 @@ from sync.uploads import FORGOTTEN_AFTER, IDLE
 
 logger = logging.getLogger(__name__)
 
+TASK = "engage.purge"
+RUN = 5.0  # seconds of a worker's thread
+EVERY = timedelta(hours=1)
+"""After this the schedule begins anew, and so what rang until then falls silent: two of them would never be one again."""
+HEARD_WITHIN = 600.0  # seconds in which a busy worker may get to the next run
 STEP = 500  # rows in one transaction
 PAUSE = 0.05  # seconds between two steps, in which others write
 SLOTS_KEPT = timedelta(days=400)
@@ -57,7 +67,7 @@ def _attempts(before: datetime) -> Iterator[QuerySet[Any]]:
 
 def _events(before: datetime) -> Iterator[QuerySet[Any]]:
     unsettled = Execution.objects.filter(UNSETTLED, event=OuterRef("pk"))
-    for app in PromptEvent.objects.order_by().values_list("app", flat=True).distinct():
+    for app in App.objects.values_list("pk", flat=True):
         yield PromptEvent.objects.filter(~Exists(unsettled), app=app, received_at__lt=before).order_by(
             "received_at", "pk"
         )
@@ -68,11 +78,15 @@ def _replaced_scripts(before: datetime) -> Iterator[QuerySet[Any]]:
 
 
 def _readings(before: datetime) -> Iterator[QuerySet[Any]]:
-    """Readings of vendors, but the last one of each list. One of a week ago has no say in the next one (`sync.pulls`)."""
+    """Readings of vendors, but the last one of each list. One of a week ago has no say in the next one (`sync.pulls`).
+
+    Their rejected rows go before them, in steps of their own.
+    """
+    rejected = RejectedRow.objects.filter(run=OuterRef("pk"))
     over = ImportRun.objects.exclude(state__in=OPEN_STATES)
     newer = over.filter(source=OuterRef("source"), pk__gt=OuterRef("pk"))
     for source in Source.objects.filter(access=Access.API):
-        yield over.filter(Exists(newer), source=source, started_at__lt=before).order_by("pk")
+        yield over.filter(Exists(newer), ~Exists(rejected), source=source, started_at__lt=before).order_by("pk")
 
 
 def _sessions(before: datetime) -> Iterator[QuerySet[Any]]:
@@ -103,7 +117,6 @@ RULES = (
     # An instruction is followed within a day of its event, which is kept for as long.
     Rule("replaced scripts", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _replaced_scripts),
     Rule("rejected rows", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RejectedRow, "run__started_at")),
-    # After their rejected rows, which would go with them all at once.
     Rule("readings", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _readings),
     Rule("pushes", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(PushRun, "asked_at", Q(finished_at__isnull=False))),
     Rule("rereads", _setting("ENGAGE_KEEP_EVENTS_DAYS"), _oldest(RereadRun, "asked_at", Q(finished_at__isnull=False))),
@@ -115,12 +128,24 @@ RULES = (
 )
 
 
-def purge(now: datetime, *, seconds: float = 60.0, pause: float = PAUSE) -> dict[str, int]:
-    """Delete what is old.
+def work(now: datetime, begun: datetime) -> None:
+    """Delete what is old for some seconds, and ring for the next run where there was something.
 
     Args:
         now: the time by which rows are old.
-        seconds: no step is begun after so long; what is left goes the next time.
+        begun: when the schedule rang for the first of these runs.
+
+    """
+    if any(purge(now, seconds=RUN).values()) and now < begun + EVERY:
+        bell.ring(TASK, begun.isoformat(), good_for=HEARD_WITHIN)
+
+
+def purge(now: datetime, *, seconds: float, pause: float = PAUSE) -> dict[str, int]:
+    """Delete what is old, of each rule a step in turn.
+
+    Args:
+        now: the time by which rows are old.
+        seconds: no step is begun after so long.
         pause: seconds between two steps.
 
     Returns how many rows of each rule went, without those that hang on them.
@@ -128,14 +153,24 @@ def purge(now: datetime, *, seconds: float = 60.0, pause: float = PAUSE) -> dict
     """
     ends = time.monotonic() + seconds
     deleted = {rule.name: 0 for rule in RULES}
-    for rule in RULES:
-        for expired in rule.expired(now - rule.kept()):
-            while time.monotonic() < ends and (gone := _step(expired)):
-                deleted[rule.name] += gone
-                time.sleep(pause)
+    # In any order: a run may be over before all had a turn.
+    waiting = deque((rule, _steps(rule, now)) for rule in random.sample(RULES, len(RULES)))
+    while waiting and time.monotonic() < ends:
+        rule, steps = waiting.popleft()
+        if gone := next(steps, 0):
+            deleted[rule.name] += gone
+            waiting.append((rule, steps))
+            time.sleep(pause)
     if any(deleted.values()):
         logger.info("Purged %s", ", ".join(f"{count} {name}" for name, count in deleted.items() if count))
     return deleted
+
+
+def _steps(rule: Rule, now: datetime) -> Iterator[int]:
+    """Delete a step's rows each time that the next number is asked for: how many went."""
+    for expired in rule.expired(now - rule.kept()):
+        while gone := _step(expired):
+            yield gone
 
 
 def count(now: datetime) -> dict[str, int]:

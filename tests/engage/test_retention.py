@@ -1,7 +1,10 @@
 """What is old is deleted, and nothing else."""
 
+import math
 from datetime import datetime, timedelta
 from io import StringIO
+from itertools import count as counting
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,9 +13,10 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management import call_command
 from django.db import connection, connections
 from django.utils import timezone
+from kombu import Producer
 from pytest_django import Settings
 
-from engage import retention
+from engage import retention, tasks
 from engage import settings as engage_settings
 from engage.alerts.models import Alert, Kind
 from engage.audit.models import Entry
@@ -60,7 +64,7 @@ def execution(state: State, received: datetime, **fields: Any) -> Execution:
 
 
 def purged() -> dict[str, int]:
-    return purge(NOW, pause=0)
+    return purge(NOW, seconds=math.inf, pause=0)
 
 
 def test_attempts_and_their_bodies_go_before_the_events() -> None:
@@ -223,6 +227,56 @@ def test_a_purge_goes_on_over_many_steps(monkeypatch: pytest.MonkeyPatch) -> Non
     for _ in range(5):
         execution(State.DONE, ago(days=91))
     assert purged()["events"] == 5
+
+
+def test_no_kind_of_row_waits_for_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STEP", 1)
+    for _ in range(20):
+        execution(State.DONE, ago(days=31))
+    for _ in range(2):
+        entry = Entry.objects.create(company=AppFactory().company, actor="a", verb="changed", kind="prompt")
+        Entry.objects.filter(pk=entry.pk).update(at=ago(days=366))
+    ticks = counting()
+    monkeypatch.setattr(retention, "random", SimpleNamespace(sample=lambda rules, _: rules))
+    monkeypatch.setattr(retention, "time", SimpleNamespace(monotonic=lambda: next(ticks), sleep=lambda _: None))
+    gone = purge(NOW, seconds=len(retention.RULES) + 3)  # a second for each look at the clock
+    assert gone["history"] == 2
+    assert 0 < gone["attempts"] < 20
+
+
+def test_rejected_rows_go_in_steps_before_their_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "STEP", 2)
+    vendor = vendors_list()
+    old = reading(vendor, 100)
+    reading(vendor, 1)
+    RejectedRow.objects.bulk_create(RejectedRow(run=old, line=line, reason="no id") for line in range(5))
+    assert purged()["rejected rows"] == 5
+    purged()
+    assert not ImportRun.objects.filter(pk=old.pk).exists()
+
+
+@pytest.fixture
+def rung(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The arguments of each bell for the purge."""
+    heard: list[list[str]] = []
+    monkeypatch.setattr(Producer, "publish", lambda _, body, **__: heard.append(list(body[0])))
+    return heard
+
+
+def test_a_run_rings_for_the_next_while_something_is_deleted(rung: list[list[str]]) -> None:
+    execution(State.DONE, ago(days=91))
+    tasks.purge()
+    [begun] = rung
+    tasks.purge(*begun)
+    assert PromptEvent.objects.count() == 0
+    assert rung == [begun]
+
+
+def test_after_an_hour_the_schedule_rings_and_nobody_else(rung: list[list[str]]) -> None:
+    for minutes, heard in ((59, 1), (60, 1)):
+        execution(State.DONE, ago(days=91))
+        retention.work(NOW, NOW - timedelta(minutes=minutes))
+        assert len(rung) == heard
 
 
 def test_out_of_time_the_rest_stays_for_the_next() -> None:

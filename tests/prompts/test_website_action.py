@@ -110,10 +110,10 @@ def test_a_replaced_version_goes_when_nothing_can_hand_it_over_any_more(row: Con
     scripts.publish(row, SECOND, by=None)
     Script.objects.filter(replaced_at=None).update(published_at=timezone.now() - timedelta(days=5000))
     almost = timezone.now() + timedelta(days=6)
-    retention.purge(almost, pause=0)
+    retention.purge(almost, seconds=60, pause=0)
     assert Script.objects.count() == 2
 
-    retention.purge(timezone.now() + timedelta(days=5000), pause=0)
+    retention.purge(timezone.now() + timedelta(days=5000), seconds=60, pause=0)
     assert [script.text for script in Script.objects.all()] == [SECOND]
 
 

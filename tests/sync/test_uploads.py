@@ -154,8 +154,8 @@ def test_bytes_that_nobody_decided_about_are_forgotten_in_time(by_hand: Source, 
     run = uploads.keep(by_hand, SimpleUploadedFile("a.csv", CSV), "somebody")
     ImportRun.objects.update(state=state)
     now = timezone.now()
-    assert purge(now, pause=0)["parts of uploads"] == 0
-    assert purge(now + uploads.FORGOTTEN_AFTER + timedelta(seconds=1), pause=0)["parts of uploads"] == 1
+    assert purge(now, seconds=60, pause=0)["parts of uploads"] == 0
+    assert purge(now + uploads.FORGOTTEN_AFTER + timedelta(seconds=1), seconds=60, pause=0)["parts of uploads"] == 1
     with pytest.raises(StorageProblem, match="Upload it again"):
         uploads.open_upload(run)
     assert uploads.keep(by_hand, SimpleUploadedFile("b.csv", b"user_id,x\n1,2\n"), "somebody")
@@ -165,7 +165,7 @@ def test_bytes_that_nobody_decided_about_are_forgotten_in_time(by_hand: Source, 
 def test_bytes_that_are_still_to_be_imported_stay_however_old_they_are(by_hand: Source, state: RunState) -> None:
     run = uploads.keep(by_hand, SimpleUploadedFile("a.csv", CSV), "somebody")
     ImportRun.objects.update(state=state)
-    purge(timezone.now() + 10 * uploads.FORGOTTEN_AFTER, pause=0)
+    purge(timezone.now() + 10 * uploads.FORGOTTEN_AFTER, seconds=60, pause=0)
     assert b"".join(uploads.open_upload(run)) == CSV
 
 
