@@ -4,9 +4,9 @@ The row is the queue (`InboundMessage`): it is stored before the vendor is answe
 lease and a fence. No transaction is open while a vendor is asked. What a message says is written together with its own end in
 one transaction, and an older word never takes the place of a newer one (`LastWord`).
 
-While a connection is switched off, what comes is believed, kept and acknowledged, and waits. To refuse it would make the vendor
-end its webhooks after some days, and what it says in between would be lost; to read it would let calls leave, and let a leaked
-signing secret write, which is what people switch a connection off for.
+While a connection is switched off, what comes is believed, kept and acknowledged, and waits, set aside: it is not due until the
+connection is switched on. To refuse it would make the vendor end its webhooks after some days, and what it says in between would
+be lost; to read it would let calls leave, and let a leaked signing secret write, which is what people switch a connection off for.
 """
 
 import logging
@@ -15,13 +15,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, QuerySet, Value
 from django.db.models.functions import Now
 from django.dispatch import Signal
 from django.utils import timezone
 
+from connectors import connections
 from connectors.base import Confirmed, Connector
 from connectors.failures import NOT_THE_VENDORS, BadCredentials, Failure, Paused, Temporary, Undocumented
 from connectors.http import Api, secret_values
@@ -48,6 +51,7 @@ TASK = "sync.process_messages"
 READING = 30.0  # seconds in which the vendor may be asked about one message
 LEASE = timedelta(seconds=60)
 REFUSALS_APART = timedelta(seconds=10)  # a flood of forged requests costs one write in this time
+AT_ONCE = 1000  # messages that are set aside, or ended, in one statement
 LONGEST_EVENT_ID, LONGEST_TYPE, LONGEST_SUBJECT = 200, 120, 200  # as the rows have them
 
 
@@ -160,20 +164,43 @@ def storable(value: str) -> str:
 
 
 def due() -> QuerySet[InboundMessage]:
-    """The messages that a worker may read now: of active connections, due, and with nobody."""
-    return InboundMessage.objects.filter(state=MessageState.QUEUED, due_at__lte=Now(), connection__active=True)
+    """The messages that are due, and with nobody."""
+    return InboundMessage.objects.filter(state=MessageState.QUEUED, due_at__lte=Now())
 
 
 def claim() -> InboundMessage | None:
-    """Claim the message that has been due longest, or return None. A claim makes it due again when its lease is over."""
-    with transaction.atomic():
-        found = due().select_for_update(skip_locked=True, of=("self",)).order_by("due_at", "pk").first()
-        if found is None:
-            return None
-        mine = InboundMessage.objects.filter(pk=found.pk, fence=found.fence, state=MessageState.QUEUED)
-        mine.update(fence=F("fence") + 1, tries=F("tries") + 1, due_at=Now() + Value(LEASE))
+    """Claim the message that has been due longest, or return None. A claim makes it due again when its lease is over.
+
+    What is due of connections that are switched off is set aside on the way.
+    """
+    while True:
+        with transaction.atomic():
+            rows = due().select_related("connection").select_for_update(skip_locked=True, of=("self",))
+            found = rows.order_by("due_at", "pk").first()
+            if found is None:
+                return None
+            if found.connection.active:
+                mine = InboundMessage.objects.filter(pk=found.pk, fence=found.fence, state=MessageState.QUEUED)
+                mine.update(fence=F("fence") + 1, tries=F("tries") + 1, due_at=Now() + Value(LEASE))
+                break
+        _set_aside(found.connection_id)
     crash.point("hook.claimed")
     return InboundMessage.objects.select_related("connection", "app").get(pk=found.pk)
+
+
+@transaction.atomic
+def _set_aside(connection_id: UUID) -> None:
+    """Let some of what is due of a connection wait until it is switched on, unless it is by now."""
+    if not connections.held_still(connection_id).active:
+        some = due().filter(connection=connection_id).order_by("due_at").values("pk")[:AT_ONCE]
+        due().filter(pk__in=some).update(due_at=None)
+
+
+def bring_back(connection: Connection) -> None:
+    """Let be read what came while a connection was switched off, in the order in which it came."""
+    waiting = InboundMessage.objects.filter(connection=connection, state=MessageState.QUEUED, due_at=None)
+    if waiting.update(due_at=F("received_at")):
+        bell.ring_on_commit(TASK)
 
 
 def work() -> int:
@@ -189,9 +216,20 @@ def work() -> int:
 
 
 def sweep() -> None:
-    """Ring where something is due: nobody heard of it, it is tried again, or a worker left it."""
+    """Ring where something is due: nobody heard of it, it is tried again, or a worker left it. And end what waited for too long."""
+    _end_old()
     if due().exists():
         bell.ring(TASK)
+
+
+def _end_old() -> None:
+    """End some of what waited so long for its connection to be switched on that others of its age are deleted."""
+    kept = settings.ENGAGE_KEEP_EVENTS_DAYS
+    before = Now() - Value(timedelta(days=kept))
+    old = InboundMessage.objects.filter(state=MessageState.QUEUED, due_at=None, received_at__lt=before)
+    reason = f"Its connection was switched off for {kept} days. It was not read."
+    some = old.values("pk")[:AT_ONCE]
+    old.filter(pk__in=some).update(state=MessageState.IGNORED, reason=reason, settled_at=Now())
 
 
 # --- read -------------------------------------------------------------------------------------------------------------------

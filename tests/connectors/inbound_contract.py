@@ -451,6 +451,7 @@ class InboundContract:
         assert house.work() == 0
         assert house.traits() == dict(self.scenario.known)
         Connection.objects.update(active=True)
+        inbound.bring_back(house.connection)
         house.tells(*self.scenario.calls)
         assert house.work() == 1
         assert house.traits() == dict(self.scenario.learned)

@@ -322,16 +322,16 @@ def test_events_cannot_be_kept_too_short(monkeypatch: pytest.MonkeyPatch, value:
 
 def test_webhooks_go_once_they_are_at_their_end() -> None:
     connection = ConnectionFactory()
-    for number, (days, settled) in enumerate(((91, True), (91, False), (89, True))):
+    for number, (days, settled) in enumerate(((91, 91), (91, None), (91, 89), (89, 89))):
         InboundMessage.objects.create(
             app=connection.app,
             connection=connection,
             event_id=str(number),
             received_at=ago(days=days),
-            settled_at=ago(days=days) if settled else None,
+            settled_at=ago(days=settled) if settled else None,
         )
     assert purged()["webhooks"] == 1
-    assert set(InboundMessage.objects.values_list("event_id", flat=True)) == {"1", "2"}
+    assert set(InboundMessage.objects.values_list("event_id", flat=True)) == {"1", "2", "3"}
 
 
 def test_a_session_goes_when_it_has_expired_and_an_alert_long_after_it_was_over() -> None:

@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 from django.db import transaction
-from django.test import Client
+from django.http import HttpRequest
+from django.test import Client, RequestFactory
 from django.utils import timezone
 from kombu import Producer
 from pytest_django.fixtures import Settings
 
-from connectors import registry
+from connectors import connections, registry
 from connectors.base import Connector
 from connectors.inbound import Learned, Message, Request
 from connectors.models import Connection
 from engage import places
 from engage.tenancy.models import App
+from engage.tenancy.roles import Role
 from prompts.models import Execution, State
 from sync import inbound, tasks
 from sync.models import InboundMessage, MessageState, RefusedDelivery, Subscriber, Trait
@@ -56,6 +58,13 @@ def connect(app: App, connector: type[Connector] = Slipping, **fields: Any) -> C
 @pytest.fixture
 def connection(app: App) -> Connection:
     return connect(app)
+
+
+@pytest.fixture
+def request_of_admin(app: App, rf: RequestFactory) -> HttpRequest:
+    request = rf.post("/")
+    request.user = factories.person(app, Role.APP_ADMIN)
+    return request
 
 
 @pytest.fixture
@@ -300,6 +309,60 @@ def test_a_long_queue_keeps_a_thread_for_some_seconds_and_is_rung_for_again(
     assert inbound.work() == 1
     assert len(rung) == 1, "nothing was left"
     assert states() == [MessageState.DONE] * 2
+
+
+def test_what_waits_for_a_connection_that_is_off_stands_in_nobodys_way(
+    app: App, connection: Connection, subscriber: Subscriber, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inbound, "AT_ONCE", 2)
+    off = connect(app, Tracking, active=False)
+    InboundMessage.objects.bulk_create(
+        InboundMessage(app=app, connection=off, event_id=str(number), type="track", due_at=timezone.now())
+        for number in range(5)
+    )
+    send_slip(connection)
+    assert inbound.work() == 1
+    assert plan(subscriber) == "premium"
+    assert set(InboundMessage.objects.filter(connection=off).values_list("due_at", "tries")) == {(None, 0)}
+    assert not inbound.due().exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_what_came_while_a_connection_was_off_is_read_in_its_order_when_it_is_on(
+    connection: Connection, subscriber: Subscriber, request_of_admin: HttpRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rung: list[str] = []
+    monkeypatch.setattr(Producer, "publish", lambda *_, headers, **__: rung.append(headers["task"]))
+    connections.switch_off(connection, request=request_of_admin)
+    for number, word in ((2, "basic"), (1, "premium")):
+        send_slip(connection, number, word)
+    assert inbound.work() == 0
+    assert states() == [MessageState.QUEUED] * 2
+    rung.clear()
+    connections.switch_on(connection, choice="review", request=request_of_admin)
+    assert "sync.process_messages" in rung
+    claimed = [inbound.claim(), inbound.claim()]
+    assert [message.event_id for message in claimed if message] == ["slip-2", "slip-1"]
+
+
+def test_what_waited_too_long_ends_unread_and_can_be_processed_again(
+    connection: Connection, subscriber: Subscriber, settings: Settings
+) -> None:
+    settings.ENGAGE_KEEP_EVENTS_DAYS = 10
+    Connection.objects.update(active=False)
+    send_slip(connection)
+    inbound.work()
+    for days, state in ((9, MessageState.QUEUED), (11, MessageState.IGNORED)):
+        InboundMessage.objects.update(received_at=timezone.now() - timedelta(days=days))
+        tasks.tick()
+        assert states() == [state]
+    ended = InboundMessage.objects.get()
+    assert ended.reason == "Its connection was switched off for 10 days. It was not read."
+    assert ended.settled_at is not None
+    Connection.objects.update(active=True)
+    inbound.again(InboundMessage.objects.all())
+    inbound.work()
+    assert plan(subscriber) == "premium"
 
 
 def test_the_vendor_is_answered_after_the_commit_and_the_worker_rung_for(
