@@ -124,7 +124,7 @@ def needs(app: App) -> list[Need]:
     since, stuck = timezone.now() - timedelta(days=DAYS), timezone.now() - STUCK_AFTER
     mine = Execution.objects.filter(app=app)
     actions = mine.filter(is_forward=False)
-    gave_up = {"state": State.GAVE_UP, "created_at__gte": since}
+    gave_up = {"state": State.GAVE_UP, "settled_at__gte": since}
     connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
     imports = ImportRun.objects.filter(app=app, state=RunState.FAILED, started_at__gte=since).count()
     live = "prompts_execution_changelist"

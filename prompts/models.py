@@ -437,6 +437,9 @@ class Execution(models.Model):
                 condition=Q(state__in=LOOKED_FOR),
             ),
             models.Index(
+                fields=["app", "is_forward", "settled_at"], name="execution_gave_up", condition=Q(state="gave_up")
+            ),
+            models.Index(
                 fields=["app", "-created_at"],
                 name="execution_missing",
                 condition=Q(state="skipped", reason=runner.MISSING),

@@ -67,7 +67,7 @@ class Alert(models.Model):
     opened_at = models.DateTimeField()
     well_since = models.DateTimeField(null=True)
     closed_at = models.DateTimeField(null=True)
-    # What was told by e-mail.
+    # What was told by e-mail, or needs no telling.
     told_at = models.DateTimeField(null=True)
     told_over_at = models.DateTimeField(null=True)
 

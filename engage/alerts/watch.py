@@ -24,7 +24,7 @@ from prompts.models import HELD_FOR_A_PERSON, Execution, State
 SETTLED = timedelta(minutes=5)
 EVERY = timedelta(minutes=5)
 GAVE_UP_OF = timedelta(days=2)
-"""An answer is given up after about 20 hours: those of this time are counted."""
+"""What gave up within this time is counted."""
 COUNTED = 1000
 """Executions are counted so far."""
 
@@ -43,7 +43,7 @@ def watch(now: datetime) -> int:
     sent = 0
     for app in App.objects.select_related("company"):
         rules = AlertRules.of(app)
-        _keep(app, list(_wrong(app, rules, now=now, late=app.pk in late)), now)
+        _keep(app, rules, list(_wrong(app, rules, now=now, late=app.pk in late)), now)
         sent += _tell(app, now)
     return sent
 
@@ -55,18 +55,26 @@ def _wrong(app: App, rules: AlertRules, *, now: datetime, late: bool) -> Iterato
         if rules.paused and connection.closed_until is not None:
             text = f"{connection} is paused after repeated failures. It is tried again by itself."
             yield Wrong(Kind.PAUSED, str(connection.pk), text)
-    mine = Execution.objects.filter(app=app, is_forward=False)
+    mine = _actions(app)
     uncertain = _count(mine, Q(state=State.UNCERTAIN), rules.uncertain)
     if uncertain:
         yield Wrong(Kind.UNCERTAIN, "", f"Answers were lost, and nobody has said whether it happened: {uncertain}.")
     held = _count(mine, Q(state=State.HELD, reason__in=HELD_FOR_A_PERSON), rules.held)
     if held:
         yield Wrong(Kind.HELD, "", f"Actions are on hold until a person decides: {held}.")
-    gave_up = _count(mine, Q(state=State.GAVE_UP, created_at__gte=now - GAVE_UP_OF), rules.gave_up)
+    gave_up = _count(mine, _gave_up_by(now), rules.gave_up)
     if gave_up:
         yield Wrong(Kind.GAVE_UP, "", f"Actions of the last two days gave up: {gave_up}.")
     if rules.overdue and late:
         yield Wrong(Kind.OVERDUE, "", "Work is overdue: no worker carries it out, or too few do.")
+
+
+def _actions(app: App) -> QuerySet[Execution]:
+    return Execution.objects.filter(app=app, is_forward=False)
+
+
+def _gave_up_by(moment: datetime) -> Q:
+    return Q(state=State.GAVE_UP, settled_at__gte=moment - GAVE_UP_OF)
 
 
 def _count(rows: QuerySet[Execution], which: Q, least: int) -> str:
@@ -77,8 +85,12 @@ def _count(rows: QuerySet[Execution], which: Q, least: int) -> str:
     return f"{count:,} or more" if count == COUNTED else str(count)
 
 
-def _keep(app: App, wrong: list[Wrong], now: datetime) -> None:
-    """Open, renew and close alerts."""
+def _keep(app: App, rules: AlertRules, wrong: list[Wrong], now: datetime) -> None:
+    """Open, renew and close alerts.
+
+    Where no more actions give up, but those that did stand as they are, nothing is well again: that ends without a word, and the
+    next ones to give up are told of.
+    """
     open_ones = {(alert.kind, alert.subject): alert for alert in Alert.objects.filter(app=app, closed_at=None)}
     for kind, subject, text in wrong:
         alert = open_ones.pop((kind, subject), None)
@@ -91,7 +103,8 @@ def _keep(app: App, wrong: list[Wrong], now: datetime) -> None:
         if alert.well_since is None:
             mine.update(well_since=now)
         else:
-            mine.filter(well_since__lte=now - SETTLED).update(closed_at=now)
+            still = alert.kind == Kind.GAVE_UP and _count(_actions(app), _gave_up_by(alert.opened_at), rules.gave_up)
+            mine.filter(well_since__lte=now - SETTLED).update(closed_at=now, told_over_at=now if still else None)
 
 
 def _open(alert: Alert) -> None:

@@ -1,7 +1,7 @@
 """Alerts: once when something begins, once when it is over, to those who want to hear."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from threading import Barrier, Thread
 from types import SimpleNamespace
 
@@ -57,6 +57,7 @@ def execution(account: Connection, state: str, age: timedelta = timedelta(0), **
         binding__connection=account,
         state=state,
         created_at=moment,
+        settled_at=moment if state == State.GAVE_UP else None,
         due_at=moment if state == State.QUEUED else None,
         **more,
     )
@@ -173,6 +174,49 @@ def test_what_is_not_wrong_yet_is_not_told(account: Connection, make: Callable[[
     make(account)
     assert watch(timezone.now()) == 0
     assert not Alert.objects.exists()
+
+
+def test_answers_of_any_age_that_give_up_now_are_told_of(account: Connection) -> None:
+    gave_up(account)
+    Execution.objects.update(created_at=timezone.now() - timedelta(days=5))
+    watch(timezone.now())
+    assert Alert.objects.get().kind == Kind.GAVE_UP
+    texts = [need.text for need in dashboard.needs(account.app)]
+    Execution.objects.update(created_at=timezone.now() - timedelta(days=9))
+    assert texts == [need.text for need in dashboard.needs(account.app)] == ["5 actions gave up this week"]
+    Execution.objects.update(settled_at=timezone.now() - timedelta(days=8))
+    assert dashboard.needs(account.app) == []
+
+
+def goes_quiet(now: datetime) -> None:
+    """The watch looks on until what happened is too long ago to be counted."""
+    later = now + GAVE_UP_OF + EVERY
+    for moment in (later, later + SETTLED, later + SETTLED + EVERY):
+        watch(moment)
+
+
+def test_what_gave_up_and_stands_is_never_over(account: Connection) -> None:
+    now = timezone.now()
+    gave_up(account)
+    watch(now)
+    written()
+    goes_quiet(now)
+    assert Alert.objects.get().closed_at
+    assert written() == {}
+    Execution.objects.update(settled_at=now + 2 * GAVE_UP_OF)  # they are run again, and give up again
+    watch(now + 2 * GAVE_UP_OF)
+    assert list(written()) == ["Alert: Actions of the last two days gave up: 5. (Streamly)"]
+
+
+def test_what_gave_up_is_over_when_somebody_has_seen_to_enough_of_it(account: Connection) -> None:
+    now = timezone.now()
+    gave_up(account)
+    watch(now)
+    written()
+    one = Execution.objects.all()[0]
+    Execution.objects.filter(pk=one.pk).update(state=State.DONE)
+    goes_quiet(now)
+    assert list(written()) == ["Over: Actions of the last two days gave up: 5. (Streamly)"]
 
 
 def test_what_comes_and_goes_makes_no_storm(account: Connection) -> None:

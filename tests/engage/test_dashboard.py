@@ -25,8 +25,8 @@ def test_an_app_without_trouble_says_so(console: Console) -> None:
 def test_what_waits_for_a_person_is_counted_and_linked(app: App, other_app: App) -> None:
     binding = factories.BindingFactory(prompt__app=app)
     factories.ExecutionFactory.create_batch(2, binding=binding, state=State.UNCERTAIN)
-    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP)
-    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP, created_at=timezone.now() - timedelta(days=8))
+    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP, settled_at=timezone.now())
+    factories.ExecutionFactory(binding=binding, state=State.GAVE_UP, settled_at=timezone.now() - timedelta(days=8))
     factories.ExecutionFactory(binding__prompt__app=other_app, state=State.UNCERTAIN)
     binding.connection.health = "attention"
     binding.connection.save()
@@ -46,7 +46,7 @@ def test_what_waits_for_a_person_is_counted_and_linked(app: App, other_app: App)
     [(State.UNCERTAIN, "1 answer was lost: did it happen?"), (State.GAVE_UP, "1 action gave up this week")],
 )
 def test_a_need_leads_to_a_page_that_shows_just_that(app: App, console: Console, state: str, sentence: str) -> None:
-    factories.ExecutionFactory(binding__prompt__app=app, state=state)
+    factories.ExecutionFactory(binding__prompt__app=app, state=state, settled_at=timezone.now())
     [need] = dashboard.needs(app)
     assert need.text == sentence
     assert console(Role.APP_ADMIN).get(need.link).status_code == 200
