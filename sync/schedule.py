@@ -64,8 +64,9 @@ def tick(now: datetime, send: Callable[[str, str, str], object]) -> int:
         except ValueError:
             logger.exception("a schedule cannot be read", extra={"source": str(source.pk)})
             continue
-        start = slots.due(schedule, now=now, since=source.schedule_since) if schedule else None
-        if start and slots.claim(job_of(source.pk), start, now=now, lease=SLOT_LEASE):
+        job = job_of(source.pk)
+        start = slots.due(schedule, now=now, since=source.schedule_since, job=job) if schedule else None
+        if start and slots.claim(job, start, now=now, lease=SLOT_LEASE):
             send(str(source.pk), "Schedule", start.isoformat())
             sent += 1
     waiting = {turn.job.removeprefix(JOB): turn for turn in slots.put_off(JOB)}

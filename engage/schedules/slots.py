@@ -150,10 +150,20 @@ def nightly(hour: int, zone: ZoneInfo) -> Cron:
     return _cron("0", str(hour), "*", "*", "*", zone.key)
 
 
-def due(schedule: Schedule, *, now: datetime, since: datetime) -> datetime | None:
-    """Return the newest slot in (`since`, `now`], or None: nothing is due that was before the schedule was set."""
+def due(schedule: Schedule, *, now: datetime, since: datetime, job: str) -> datetime | None:
+    """Return the newest slot in (`since`, `now`], or None: nothing is due that was before the schedule was set.
+
+    Nor is what the job did lately by the clocks of another time zone: less than half a slot's time before, or later.
+    """
     slot = schedule.latest(now)
-    return slot if slot is not None and slot > since else None
+    if slot is None or slot <= since:
+        return None
+    done = Slot.objects.filter(job=job, start__gt=since, completed_at__isnull=False)
+    newest = done.order_by("-start").values_list("start", flat=True).first()
+    before = schedule.latest(slot - timedelta(microseconds=1))
+    if newest is not None and slot - newest <= ((slot - before) / 2 if before else timedelta(0)):
+        return None
+    return slot
 
 
 def claim(job: str, start: datetime, *, now: datetime, lease: timedelta) -> bool:
@@ -206,7 +216,7 @@ def tonight(job: str, night: Schedule, *, now: datetime, since: datetime) -> Tur
 
     A night is a slot that one caller takes and completes once, so this may be called by several, and again.
     """
-    start = due(night, now=now, since=since)
+    start = due(night, now=now, since=since, job=job)
     return Turn(job, start) if start and claim(job, start, now=now, lease=NIGHT_LEASE) else None
 
 

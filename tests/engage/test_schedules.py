@@ -116,10 +116,36 @@ def test_an_interval_keeps_its_slots_over_a_restart() -> None:
     assert six_hours.following(at("2026-05-04 12:00")) == at("2026-05-04 18:00")
 
 
+@pytest.mark.django_db
 def test_nothing_is_due_that_was_before_the_schedule_was_set() -> None:
     now = at("2026-05-04 10:00")
-    assert slots.due(nightly("UTC"), now=now, since=at("2026-05-04 09:00")) is None
-    assert slots.due(nightly("UTC"), now=now, since=at("2026-05-01 09:00")) == at("2026-05-04 02:30")
+    assert slots.due(nightly("UTC"), now=now, since=at("2026-05-04 09:00"), job="j") is None
+    assert slots.due(nightly("UTC"), now=now, since=at("2026-05-01 09:00"), job="j") == at("2026-05-04 02:30")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("zone", "following"),
+    [
+        ("America/New_York", "2026-05-06 06:30"),
+        ("Asia/Tokyo", "2026-05-05 17:30"),
+        ("Europe/Paris", "2026-05-06 00:30"),
+        ("UTC", "2026-05-06 02:30"),
+    ],
+)
+def test_another_time_zone_is_no_second_night(zone: str, following: str) -> None:
+    since, night = at("2026-01-01 00:00"), at("2026-05-05 02:30")
+    Slot.objects.create(job="j", start=night, completed_at=night)
+    moved, now = nightly(zone), night
+    found = []
+    while now < at("2026-05-06 23:00"):
+        now += timedelta(minutes=30)
+        start = slots.due(moved, now=now, since=since, job="j")
+        if start is not None and slots.claim("j", start, now=now, lease=LEASE):
+            slots.complete("j", start, now=now)
+            found.append(start)
+    assert found[0] == at(following)
+    assert len(found) == (2 if zone == "Asia/Tokyo" else 1)
 
 
 def test_rows_of_beat_are_read() -> None:
