@@ -6,6 +6,7 @@ from datetime import date, datetime, time, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Count, Q, QuerySet
 from django.db.models.functions import TruncDate
@@ -14,10 +15,10 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connectors.models import Connection, Health
-from engage.alerts.models import Alert, Kind
 from engage.tenancy import current
 from engage.tenancy.models import ApiKey, App, DeliveryMode, KeyKind
 from engage.tenancy.roles import Right
+from prompts import recovery
 from prompts.models import Binding, Execution, PromptEvent, PromptStatus, State
 from sync.models import ImportRun, RunState, Subscriber, Trait
 
@@ -125,12 +126,10 @@ def needs(app: App) -> list[Need]:
     mine = Execution.objects.filter(app=app)
     actions = mine.filter(is_forward=False)
     gave_up = {"state": State.GAVE_UP, "settled_at__gte": since}
-    connections = Connection.objects.filter(app=app, active=True, health=Health.ATTENTION)
+    connections = Connection.objects.filter(app=app, active=True)
     imports = ImportRun.objects.filter(app=app, state=RunState.FAILED, started_at__gte=since).count()
     live = "prompts_execution_changelist"
-    alerts = Alert.objects.filter(app=app, closed_at=None, kind__in=[Kind.OVERDUE, Kind.PAUSED]).count()
     waiting = [
-        (alerts, "notifications_active", "alert is open", "alerts are open", _link("alerts_alert_changelist")),
         (
             _counted(mine.filter(state=State.UNCERTAIN)),
             "help",
@@ -146,7 +145,7 @@ def needs(app: App) -> list[Need]:
                 "",
                 _link("connectors_connection_change", connection.pk),
             )
-            for connection in connections
+            for connection in connections.filter(health=Health.ATTENTION)
         ],
         (
             _counted(actions.filter(**gave_up)),
@@ -185,10 +184,34 @@ def needs(app: App) -> list[Need]:
         ),
     ]
     return [
-        Need(icon, f"{_number(count)} {one if count == 1 else many}", link)
-        for count, icon, one, many, link in waiting
-        if count
+        *_late(app),
+        *(_paused(connection, actions) for connection in connections.filter(closed_until__isnull=False)),
+        *(
+            Need(icon, f"{_number(count)} {one if count == 1 else many}", link)
+            for count, icon, one, many, link in waiting
+            if count
+        ),
     ]
+
+
+def _late(app: App) -> list[Need]:
+    if app.pk not in recovery.overdue_apps(2 * settings.ENGAGE_LEASE):
+        return []
+    text = "Work is overdue: no worker carries it out, or too few do"
+    return [Need("running_with_errors", text, _link("prompts_execution_changelist"))]
+
+
+def _paused(connection: Connection, actions: QuerySet[Execution]) -> Need:
+    """Return the pause as it stands in the connection's row: an alert of it is only kept while its rule is on."""
+    count = _counted(actions.filter(connection=connection, state=State.WAITING))
+    if not count:
+        return Need("pause_circle", f"{connection} is paused", _link("connectors_connection_change", connection.pk))
+    text = f"{connection} is paused: {_number(count)} {'action waits' if count == 1 else 'actions wait'}"
+    return Need(
+        "pause_circle",
+        text,
+        _link("prompts_execution_changelist", state="waiting", connector=connection.connector),
+    )
 
 
 def _counted(rows: QuerySet[Execution]) -> int:

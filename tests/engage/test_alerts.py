@@ -339,9 +339,3 @@ class TestRules:
     def test_what_is_no_number_is_refused(self, account: Connection, console: Console, wrong: str) -> None:
         assert console(Role.APP_ADMIN).post(PAGE, {**RULES, "uncertain": wrong}).status_code == 200
         assert not AlertRules.objects.exists()
-
-
-def test_the_dashboard_leads_to_what_it_does_not_say_itself(account: Connection) -> None:
-    paused(account)
-    watch(timezone.now())
-    assert {need.text: need.link for need in dashboard.needs(account.app)} == {"1 alert is open": PAGE}

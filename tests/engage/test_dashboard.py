@@ -8,7 +8,9 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
+from connectors.models import Connection
 from engage import dashboard
+from engage.alerts.models import AlertRules
 from engage.tenancy.models import App, DeliveryMode
 from engage.tenancy.roles import Role
 from prompts.models import State
@@ -39,6 +41,32 @@ def test_what_waits_for_a_person_is_counted_and_linked(app: App, other_app: App)
         "1 import failed this week",
     ]
     assert all(found.values())
+
+
+def test_a_pause_is_said_with_its_alert_off_and_what_waits_is_two_clicks_away(
+    app: App, other_app: App, console: Console
+) -> None:
+    AlertRules.objects.create(app=app, paused=False)
+    mine = factories.BindingFactory(prompt__app=app)
+    soon = timezone.now() + timedelta(seconds=30)
+    connections = [mine.connection, factories.BindingFactory(prompt__app=other_app).connection]
+    Connection.objects.filter(pk__in=[one.pk for one in connections]).update(closed_until=soon)
+    assert [need.text for need in dashboard.needs(app)] == ["Cleeng is paused"]
+    first, second = factories.ExecutionFactory.create_batch(2, binding=mine, state=State.WAITING)
+    factories.ExecutionFactory(binding=mine, state=State.DONE)
+    [need] = dashboard.needs(app)
+    assert need.text == "Cleeng is paused: 2 actions wait"
+    page = console(Role.APP_ADMIN).get(need.link)
+    assert {row.execution for row in page.context["rows"]} == {first, second}
+    Connection.objects.update(closed_until=None)
+    assert dashboard.needs(app) == []
+
+
+def test_work_that_nobody_carries_out_is_said_with_its_alert_off(app: App, other_app: App) -> None:
+    AlertRules.objects.create(app=app, overdue=False)
+    factories.ExecutionFactory(binding__prompt__app=app, due_at=timezone.now() - timedelta(minutes=5))
+    assert [need.text for need in dashboard.needs(app)] == ["Work is overdue: no worker carries it out, or too few do"]
+    assert dashboard.needs(other_app) == []
 
 
 @pytest.mark.parametrize(
