@@ -53,9 +53,7 @@ def turn(account: Connection | None) -> bool:
         return True
     if not row.filter(closed_until__isnull=False).exists():
         return False
-    raise Paused(
-        _sentence(account), after=max(seconds_to_wait(account.pk, "closed_until"), seconds_to_wait(account.pk))
-    )
+    raise Paused(sentence(account), after=max(seconds_to_wait(account.pk, "closed_until"), seconds_to_wait(account.pk)))
 
 
 def note(account: Connection | None, *, failed: bool | None, probing: bool) -> None:
@@ -113,6 +111,11 @@ def is_in_trouble(connection_id: UUID) -> bool:
     return len(recent) >= CALLS and sum(map(bool, recent)) >= SHARE * len(recent)
 
 
+def sentence(account: Connection) -> str:
+    """Return why what a connection would carry out waits while it pauses."""
+    return f"{account} is paused: its last calls failed. It is tried again by itself."
+
+
 def _open(connection_id: UUID) -> None:
     first = settings.ENGAGE_BREAKER_PAUSES[0]
     row = Connection.objects.filter(pk=connection_id)
@@ -153,8 +156,4 @@ def _in(seconds: float) -> CombinedExpression:
 
 def _tell(connection_id: UUID, seconds: float) -> None:
     account = Connection.objects.get(pk=connection_id)
-    paused.send(sender=Connection, connection_id=connection_id, seconds=seconds, sentence=_sentence(account))
-
-
-def _sentence(account: Connection) -> str:
-    return f"{account} is paused: its last calls failed. It is tried again by itself."
+    paused.send(sender=Connection, connection_id=connection_id, seconds=seconds, sentence=sentence(account))

@@ -15,7 +15,7 @@ from django.db import transaction
 from django.http import HttpRequest
 from django.utils import timezone
 
-from connectors import catalogues, runner
+from connectors import breaker, catalogues, runner
 from connectors.base import RESOLVED, Action, CatalogueField, Connector, Values
 from connectors.failures import Failure, Missing, Rejected
 from connectors.http import Api
@@ -169,6 +169,8 @@ def health(binding: Binding) -> str:
         return "This connection is off: actions are kept on hold until an administrator switches it on."
     if connection.needs_attention(found[1].part):
         return connection.attention or "This connection needs attention."
+    if connection.closed_until is not None:
+        return breaker.sentence(connection)
     return ""
 
 

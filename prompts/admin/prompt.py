@@ -212,13 +212,12 @@ class PromptAdmin(ScopedModelAdmin):
         if not found:
             return "None"
         url = reverse("admin:prompts_prompt_actions", args=[prompt.pk])
-        first = found[0] if len(found) == 1 else f"{len(found)} problems"
         return format_html(
             '<a class="eg-problem-link" href="{}" title="{}">'
             '<span class="material-symbols-outlined" aria-hidden="true">error</span><span>{}</span></a>',
             url,
             " ".join(found),
-            first,
+            "1 problem" if len(found) == 1 else f"{len(found)} problems",
         )
 
     @admin.display(description="Accepts, 7 days")

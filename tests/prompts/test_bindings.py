@@ -254,6 +254,14 @@ def test_a_connection_that_needs_attention_says_why(lane: list[Binding]) -> None
     assert problems_of(lane[0]) == ["Cleeng refuses the key."]
 
 
+def test_a_connection_that_is_paused_is_said(lane: list[Binding]) -> None:
+    connection = lane[0].connection
+    assert connection is not None
+    connection.closed_until = timezone.now()
+    connection.save()
+    assert problems_of(lane[0]) == ["Cleeng is paused: its last calls failed. It is tried again by itself."]
+
+
 def test_an_offer_that_has_vanished_is_said(house: House) -> None:
     catalogues.refresh(house.connection)
     offer = house.connection.catalogue_entries.first()

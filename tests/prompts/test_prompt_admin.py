@@ -283,7 +283,8 @@ def test_the_list_says_what_a_prompt_does_and_how_it_goes(app: App, console: Con
     answer = console(Role.READ_ONLY).get(LIST)
     shown = answer.content.decode()
     assert "accept 1, decline 1" in shown
-    assert "Coupon ended." in shown
+    assert ">1 problem</span>" in shown
+    assert 'title="Cleeng: Apply coupon: Coupon ended."' in shown
     row = answer.context["cl"].result_list[0]
     assert (row.accepted.count, row.accepted.done, row.accepted.actions) == (3, 2, 3)
     assert "66%" in shown
