@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 
 from connectors.limits import WAITS_AT_MOST
 from connectors.models import Connection
@@ -46,11 +48,11 @@ def pause(connection: Connection) -> str:
     now = timezone.now()
     closed, free = connection.closed_until, connection.next_free_at
     if closed is not None and closed > now:
-        return f"Paused after repeated failures; next try {_clock(closed)}."
+        return format_html("Paused after repeated failures; next try {}.", _moment(closed))
     if closed is not None:
         return "Paused after repeated failures; the next action is the try that decides."
     if free is not None and free > now + timedelta(seconds=WAITS_AT_MOST):
-        return f"Paused, since the vendor asked us to wait; it goes on {_clock(free)}."
+        return format_html("Paused, since the vendor asked us to wait; it goes on {}.", _moment(free))
     return ""
 
 
@@ -58,5 +60,6 @@ def _percent(part: int, whole: int) -> float:
     return 100 * part / whole if whole else 0.0
 
 
-def _clock(at: datetime) -> str:
-    return f"{at:%H:%M} UTC"
+def _moment(at: datetime) -> SafeString:
+    """Return a time as every page shows one: the browser puts it into its own zone. A pause may be one of seconds."""
+    return format_html('<time datetime="{}" data-eg-seconds>{} UTC</time>', at.isoformat(), f"{at:%-d %b %Y, %H:%M:%S}")
