@@ -182,7 +182,7 @@ def run(work: Work, journal: Journal) -> Outcome:
         inputs = clean_inputs(work.action, work.inputs)
     except (Missing, Rejected) as unfit:
         if work.may_have_acted:
-            return _uncertain(f"{unfit.message} An earlier request may have acted.")
+            return _uncertain(f"{unfit.message} An earlier attempt may have acted.")
         if isinstance(unfit, Missing):
             return Outcome(Result.SKIPPED, unfit.message, reason=MISSING)
         return Outcome(Result.REJECTED, unfit.message, reason="inputs")
@@ -433,4 +433,5 @@ def _look_again(work: Work, api: Api, user: Json, inputs: Json, error: Failure) 
             raise
         except Exception:
             logger.exception("The look after a lost answer of %s.%s failed", work.connector.key, work.action.key)
-    return _uncertain(f"{error.message} An earlier request may have acted.")
+    whose = "This" if api.may_have_acted else "An earlier"
+    return _uncertain(f"{error.message} {whose} attempt may have acted.")

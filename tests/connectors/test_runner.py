@@ -138,12 +138,22 @@ class TestKeys:
         player.vendor.expect(*CHARGE.calls, broken={0: marked})
         assert player.play(CHARGE)[0].result is Result.WAITING
 
-    @pytest.mark.parametrize("broken", [Broken("", 422, "{}"), Broken("", 200, "null"), Broken("", 403, "{}")])
-    def test_a_refused_repeat_says_nothing_about_the_first_try(self, player: Player, broken: Broken) -> None:
+    @pytest.mark.parametrize(
+        ("broken", "whose"),
+        [
+            (Broken("", 422, "{}"), "An earlier"),
+            (Broken("", 200, "null"), "This"),
+            (Broken("", 403, "{}"), "An earlier"),
+        ],
+    )
+    def test_a_refused_repeat_says_nothing_about_the_first_try(
+        self, player: Player, broken: Broken, whose: str
+    ) -> None:
         journal = self.lost(player).again()
         player.vendor.expect(*CHARGE.calls, broken={0: broken})
         outcome, _ = player.play(CHARGE, journal, **LOST)
         assert (outcome.result, outcome.may_have_acted) == (Result.UNCERTAIN, True)
+        assert outcome.message.endswith(f" {whose} attempt may have acted.")
 
     @pytest.mark.parametrize("broken", [Broken("", 429, "{}"), Broken("", then="refuse")])
     def test_a_repeat_that_never_arrived_leaves_the_first_try_open(self, player: Player, broken: Broken) -> None:
