@@ -9,8 +9,10 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
+from django.utils.html import format_html
 from django.views.generic import TemplateView, View
 
+from connectors import activity
 from connectors.base import RESOLVED
 from connectors.journal import spelled_out
 from connectors.registry import action_of, connector_or_none
@@ -84,6 +86,7 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             traits=[(name, value if personal else MASKED) for name, value in sorted(execution.traits.items())],
             action=action_of(execution),
             where=live.environment(execution),
+            paused=activity.pause(execution.connection) if execution.connection else "",
             offers=allowed,
             denied=bool(offers(execution)) and not allowed,
             uncertain=execution.state == State.UNCERTAIN,
@@ -171,5 +174,11 @@ class ExecutionDo(ConsoleViewMixin, View):
             label=f"{live.action_label(execution)} for {execution.subscriber}",
         )
         waits = after.state == State.WAITING  # until the vendor can show what an earlier try did
-        messages.success(request, sentence(after) if waits else offer.verb.said)
+        messages.success(request, sentence(after) if waits else _said(offer.verb.said, after))
         return HttpResponseRedirect(reverse("admin:prompts_execution_change", args=[after.pk]))
+
+
+def _said(done: str, after: Execution) -> str:
+    """Return what came of a decision; while the connection pauses, until when what goes on waits."""
+    paused = activity.pause(after.connection) if after.connection and after.state == State.QUEUED else ""
+    return format_html("It runs again when {} does. {}", after.connection, paused) if paused else done

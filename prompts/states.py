@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from connectors import breaker
 from prompts.models import Execution, State
 
 
@@ -46,6 +47,9 @@ def words(execution: Execution) -> StateWords:
 def sentence(execution: Execution) -> str:
     """Return what a person reads about `execution`: what was said when it came into its state, or what the state means."""
     state = State(execution.state)
+    account = execution.connection
+    if state is State.QUEUED and account is not None and account.closed_until is not None:
+        return breaker.sentence(account)
     if state is State.RUNNING:
         return f"Attempt {execution.attempts_made + 1} is under way."
     return execution.message or FALLBACK.get(state, STATES[state].label + ".")

@@ -492,6 +492,29 @@ def test_running_again_with_todays_settings_leads_to_the_new_execution(app: App,
     assert "Run again as another execution" in text_of(console(Role.APP_MEMBER).get(page_of(execution)))
 
 
+def test_running_again_during_a_pause_says_until_when_it_waits(app: App, console: Console) -> None:
+    execution = execution_of(app, State.REJECTED)
+    until = timezone.now() + timedelta(seconds=30)
+    app.connections.update(closed_until=until)
+    page = text_of(do(console(Role.APP_MEMBER), execution, "run-again"))
+    pause = f"Paused after repeated failures; next try {until:%-d %b %Y, %H:%M:%S} UTC ."
+    assert f"It runs again when Cleeng does. {pause}" in page
+    assert "Cleeng is paused: its last calls failed." in page
+    assert f"Account Cleeng Sandbox {pause}" in page
+    assert "Starts within seconds." not in page
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [({}, "active"), ({"health": "attention"}, "needs attention"), ({"active": False}, "switched off")],
+)
+def test_the_account_is_said_to_stand_as_it_does(app: App, console: Console, fields: dict[str, Any], said: str) -> None:
+    execution = execution_of(app, State.QUEUED)
+    app.connections.update(**fields)
+    page = console(Role.APP_MEMBER).get(page_of(execution)).content.decode()
+    assert f'<span class="eg-quiet">{said}</span>' in page
+
+
 def test_the_dialog_says_what_will_be_done_for_whom_and_where(app: App, console: Console) -> None:
     account = factories.ConnectionFactory(app=app, settings={"environment": "live"})
     execution = execution_of(app, State.REJECTED, connection=account)
