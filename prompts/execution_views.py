@@ -79,7 +79,10 @@ class ExecutionPage(ConsoleViewMixin, TemplateView):
             stamp=stamp(execution, attempts),
             moves=execution.state in live.MOVING,
             moments=[(moment, hide(moment.title), hide(moment.text)) for moment in moments],
-            attempts=[(attempt, exchanges_of(attempt), hide(attempt.message)) for attempt in reversed(attempts)],
+            attempts=[
+                (name, attempt, exchanges_of(attempt), hide(attempt.message))
+                for name, attempt in reversed(list(zip(timeline.names(attempts), attempts, strict=True)))
+            ],
             attempt_states=STATES,
             personal=personal,
             inputs=shown_inputs(execution, personal=personal),

@@ -51,5 +51,5 @@ def sentence(execution: Execution) -> str:
     if state is State.QUEUED and account is not None and account.closed_until is not None:
         return breaker.sentence(account)
     if state is State.RUNNING:
-        return f"Attempt {execution.attempts_made + 1} is under way."
+        return "An attempt is under way."
     return execution.message or FALLBACK.get(state, STATES[state].label + ".")

@@ -122,11 +122,22 @@ def _earlier_and_later(execution: Execution) -> Iterator[Moment]:
         yield Moment(other.settled_at or other.created_at, words.icon, words.tone, title, sentence(other), other)
 
 
-def _tries(attempts: list[Attempt]) -> Iterator[Moment]:
+def names(attempts: list[Attempt]) -> list[str]:
+    """Return what each attempt is called, oldest first: numbered through, since `number` begins anew when one is run again."""
+    found: list[str] = []
     before: Attempt | None = None
+    count = 0
     for attempt in attempts:
         is_look = before is not None and before.outcome == State.PENDING and before.number == attempt.number
-        name = "Asked the vendor" if is_look else f"Attempt {attempt.number}"
+        count += not is_look
+        found.append("Asked the vendor" if is_look else f"Attempt {count}")
+        before = attempt
+    return found
+
+
+def _tries(attempts: list[Attempt]) -> Iterator[Moment]:
+    before: Attempt | None = None
+    for attempt, name in zip(attempts, names(attempts), strict=True):
         waited = f"Waited {seconds(attempt.started_at - before.finished_at)}. " if before and before.finished_at else ""
         before = attempt
         if attempt.outcome == LOST:
@@ -181,8 +192,8 @@ def for_vendor_support(execution: Execution, attempts: list[Attempt], *, persona
         f"Our id: {execution.pk}",
         f"State: {STATES[State(execution.state)].label}",
     ]
-    for attempt in attempts:
-        lines += ["", f"Attempt {attempt.number}, {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC"]
+    for attempt, name in zip(attempts, names(attempts), strict=True):
+        lines += ["", f"{name}, {attempt.started_at:%Y-%m-%d %H:%M:%S} UTC"]
         for exchange in _exchanges(attempt):
             if not exchange.get("sent"):
                 lines.append(f"  {exchange['method']} {place(exchange['url'])}: not sent")

@@ -546,6 +546,22 @@ def test_held_for_a_person_can_be_tried_and_held_for_its_connection_leads_there(
 # --- end to end -------------------------------------------------------------------------------------------------------------
 
 
+def test_attempts_are_numbered_through_when_one_is_run_again(house: House, console: Console) -> None:
+    house.bind()
+    execution = house.report().executions.get()
+    house.sandbox.fault("PATCH", status=422)
+    executions.work("tests")
+    execution.refresh_from_db()
+    decisions.run_again(execution, by="somebody")
+    executions.work("tests")
+    assert [attempt.number for attempt in execution.attempts.all()] == [1, 1]
+    page = text_of(console(Role.COMPANY_ADMIN).get(page_of(execution)))
+    assert "Attempt 1: Refused" in page
+    assert "Attempt 2: Done" in page
+    assert "Requests and answers Attempt 2" in page
+    assert "Attempt 2, 20" in page  # the text for the vendor's support
+
+
 def test_a_whole_execution_is_told_with_its_requests_and_no_secret(house: House, console: Console) -> None:
     house.bind()
     event = house.report()
@@ -560,6 +576,7 @@ def test_a_whole_execution_is_told_with_its_requests_and_no_secret(house: House,
     assert "Attempt 2: Done" in page
     assert "PATCH" in page
     assert "[secret]" in page
+    assert page.index("Requests and answers Attempt 2") < page.rindex("Attempt 1")
     assert house.sandbox.token not in response.content.decode()
 
 
