@@ -83,7 +83,12 @@ def locked_out(request: HttpRequest, *_: Any, **__: Any) -> HttpResponse:
     return render(
         request,
         "tenancy/locked_out.html",
-        {**admin.site.each_context(request), "title": "Try again later", "minutes": minutes},
+        {
+            **admin.site.each_context(request),
+            "title": "Try again later",
+            "minutes": minutes,
+            "email_is_set_up": settings.EMAIL_IS_SET_UP,
+        },
         status=429,
     )
 

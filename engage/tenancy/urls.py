@@ -1,22 +1,16 @@
 """Pages below /console/account/ that need no role: the second step of signing in, a new password, and invitations."""
 
-from django.conf import settings
 from django.contrib.auth import views as auth_views
 from django.urls import path
 
-from engage.tenancy.forms import ForgottenPasswordForm
 from engage.tenancy.second_factor_views import CodeView
-from engage.tenancy.views import AcceptView, NewPasswordView
+from engage.tenancy.views import AcceptView, ForgottenView, NewPasswordView
 
 urlpatterns = [
     path("code/", CodeView.as_view(), name="sign_in_code"),
     path(
         "forgotten/",
-        auth_views.PasswordResetView.as_view(
-            form_class=ForgottenPasswordForm,
-            email_template_name="registration/password_reset_email.txt",
-            extra_context={"email_is_set_up": settings.EMAIL_IS_SET_UP},
-        ),
+        ForgottenView.as_view(),
         name="admin_password_reset",
     ),
     path("forgotten/sent/", auth_views.PasswordResetDoneView.as_view(), name="password_reset_done"),

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth import login
-from django.contrib.auth.views import PasswordResetConfirmView
+from django.contrib.auth.views import PasswordResetConfirmView, PasswordResetView
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -18,7 +18,16 @@ from django.views.generic import TemplateView
 
 from engage.audit.record import differences, record, snapshot
 from engage.tenancy import current, invitations, lockout, people, second_factor
-from engage.tenancy.forms import AcceptForm, AppForm, InviteForm, ModeForm, NewAppForm, NewPasswordForm, RoleForm
+from engage.tenancy.forms import (
+    AcceptForm,
+    AppForm,
+    ForgottenPasswordForm,
+    InviteForm,
+    ModeForm,
+    NewAppForm,
+    NewPasswordForm,
+    RoleForm,
+)
 from engage.tenancy.models import ApiKey, App, DeliveryMode, IdentitySecret, Invitation, KeyKind, Membership, User
 from engage.tenancy.people import NotAllowed
 from engage.tenancy.roles import Right, Role
@@ -39,6 +48,21 @@ class SwitchAppView(View):
         app = get_object_or_404(current.apps_of(_person(request)), pk=int(chosen) if chosen.isdecimal() else None)
         current.choose(request, app)
         return HttpResponseRedirect(reverse("admin:index"))
+
+
+class ForgottenView(PasswordResetView):
+    """Ask for a link to a new password; where no e-mail leaves, only say who can set one."""
+
+    form_class = ForgottenPasswordForm
+    email_template_name = "registration/password_reset_email.txt"
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Whether a link can be sent."""
+        return super().get_context_data(email_is_set_up=settings.EMAIL_IS_SET_UP, **kwargs)
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Send it."""
+        return (super().post if settings.EMAIL_IS_SET_UP else self.get)(request, *args, **kwargs)
 
 
 class NewPasswordView(PasswordResetConfirmView):

@@ -9,6 +9,7 @@ from axes.models import AccessAttempt
 from django.core import mail
 from django.test import Client
 from django.utils import timezone
+from pytest_django.fixtures import Settings
 
 from engage.audit.models import Entry
 from engage.tenancy.mail import _background
@@ -18,6 +19,11 @@ from tests import factories
 from tests.waiting import until
 
 LOGIN = "/console/login/"
+
+
+@pytest.fixture(autouse=True)
+def email_is_set_up(settings: Settings) -> None:
+    settings.EMAIL_IS_SET_UP = True
 
 
 @pytest.fixture
@@ -217,6 +223,21 @@ def test_a_forgotten_password_is_set_through_the_link_in_the_e_mail(ada: User) -
         == 302
     )
     assert attempt(client, ada.email, "another long phrase")[0] == 302
+
+
+def test_where_no_email_is_set_up_none_is_promised(ada: User, settings: Settings) -> None:
+    settings.EMAIL_IS_SET_UP = False
+    client, command = Client(), "<code>.venv/bin/python manage.py changepassword E-MAIL</code>"
+    pages = [ask("/console/account/forgotten/", {"email": ada.email}) for ask in (client.get, client.post)]
+    for page in pages:
+        assert command in page.content.decode()
+        assert "Send the link" not in page.content.decode()
+    for _ in range(5):
+        locked = client.post(LOGIN, {"username": ada.email, "password": "wrong"})
+    assert locked.status_code == 429
+    assert command in locked.content.decode()
+    assert "an e-mail says" not in locked.content.decode()
+    assert "Set a new password" not in locked.content.decode()
 
 
 def forgotten(email: str, address: str = "203.0.113.1") -> str:
