@@ -9,6 +9,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 MACHINES = ("api/v1/", "hooks/")
 """Asked by servers and browsers of other sites, which show a key or a signature and no cookie."""
 OPEN = {
+    "",  # leads to the console
     "healthz",
     "readyz",
     "metrics",  # has a token of its own
@@ -50,3 +51,8 @@ def test_who_is_not_signed_in_is_led_to_where_one_does() -> None:
             continue
         answer = client.get(f"/{path}")
         assert (answer.status_code, answer.get("Location", "").partition("?")[0]) == (302, "/console/login/"), path
+
+
+def test_the_bare_address_leads_to_the_console() -> None:
+    answer = Client().get("/")
+    assert (answer.status_code, answer["Location"]) == (302, "/console/")
