@@ -5,10 +5,13 @@ INSTALLED := $(VENV)/.installed
 COMPILE := $(VENV)/bin/pip-compile --quiet --generate-hashes --strip-extras --allow-unsafe \
 	--no-emit-index-url --no-emit-trusted-host --no-emit-find-links --no-emit-options --no-header
 
-.PHONY: demo test lint lock clean install bench bench-pages bench-neighbour bench-sync kill-imports crash chaos
+.PHONY: demo manage test lint lock clean install bench bench-pages bench-neighbour bench-sync kill-imports crash chaos
 
 demo: $(INSTALLED)  ## start everything; Ctrl-C ends it
 	@exec $(PYTHON) -m engage.demo
+
+manage: $(INSTALLED)  ## a command of manage.py on the demo's data (ARGS="sync_subscriptions --app streamly")
+	@$(PYTHON) -m engage.demo $(ARGS)
 
 test: $(INSTALLED)  ## the whole test suite; the browser's tests need Chromium and skip without it
 	$(PYTHON) -m pytest -n auto

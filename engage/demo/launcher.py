@@ -347,6 +347,22 @@ Ctrl-C ends everything; `make demo` goes on where it was; deleting {place.folder
 """
 
 
+def manage(arguments: Sequence[str]) -> int:
+    """Run a command of `manage.py` in the demo's environment, whether the demo runs or not; returns its exit status."""
+    os.umask(0o077)
+    try:
+        place = Place.from_environment(os.environ)
+        if not (place.folder / "engage.sqlite3").exists():
+            sys.stderr.write(f"There is no demo in {place.folder} yet: `make demo` makes one.\n")
+            return 1
+        environment = place.environment(Kept.of(place.folder), os.environ)
+    except (Problem, Lost) as problem:
+        sys.stderr.write(f"{problem}\n")
+        return 1
+    command = [sys.executable, str(ROOT / "manage.py"), *arguments]
+    return subprocess.run(command, env=environment, check=False).returncode  # noqa: S603 - our own
+
+
 def main() -> int:
     """Run the demo until somebody ends it; returns the exit status."""
     os.umask(0o077)  # databases, logs and secrets are the owner's alone

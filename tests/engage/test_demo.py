@@ -287,6 +287,18 @@ def group_members(marker: str) -> list[int]:
     return found
 
 
+def run_command(environment: dict[str, str], *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run what `make manage` does."""
+    command = [sys.executable, "-m", "engage.demo", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_command_on_a_demo_that_was_never_started_says_so_and_makes_none(tmp_path: Path) -> None:
+    ran = run_command({"PATH": os.environ["PATH"], "ENGAGE_DEMO_DIR": str(tmp_path)}, "purge")
+    assert (ran.returncode, ran.stderr) == (1, f"There is no demo in {tmp_path} yet: `make demo` makes one.\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for left-over processes in /proc")
 def test_it_starts_serves_an_accepted_prompt_and_ends_whole(tmp_path: Path) -> None:
     web, vendors, s3, mail = free_ports(4)
@@ -313,6 +325,8 @@ def test_it_starts_serves_an_accepted_prompt_and_ends_whole(tmp_path: Path) -> N
         for email, password in kept["passwords"].items():
             assert re.search(rf"{re.escape(email)}\s+{re.escape(password)}", output.read_text())
         assert requests.get(f"http://127.0.0.1:{web}/readyz", timeout=5).json()["status"] == "ok"
+        ran = run_command(environment, "sync_subscriptions", "--app", "streamly")
+        assert (ran.returncode, ran.stderr) == (0, "")
         answer = requests.post(
             f"http://127.0.0.1:{web}/api/v1/events",
             json={

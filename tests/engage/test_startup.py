@@ -57,6 +57,22 @@ def test_a_root_in_apples_place_is_said_aloud(
     assert ("In place of Apple's signatures, those of /root.pem are believed" in caplog.text) is said
 
 
+def test_a_command_without_its_settings_says_so_in_one_line(tmp_path: Path) -> None:
+    environment = {**os.environ, "SECRET_KEY": "", "DJANGO_SETTINGS_MODULE": "engage.settings"}
+    command = [sys.executable, "manage.py", "sync_subscriptions"]
+    ended = subprocess.run(
+        command,
+        env={**environment, "ENGAGE_VAR_DIR": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("manage.py: SECRET_KEY is not set.")
+    assert ended.stderr.count("\n") == 1
+
+
 @pytest.mark.parametrize(
     ("point", "address", "said"),
     [
