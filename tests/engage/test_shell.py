@@ -26,7 +26,7 @@ def page(client: Client, path: str = "/console/") -> str:
 def test_the_header_names_the_app_the_role_and_the_delivery_mode(console: Console) -> None:
     text = page(console(Role.APP_MEMBER))
     assert "Streamly" in text
-    assert "App member · Test subscribers only" in text
+    assert "Test subscribers only · App member" in text
 
 
 @pytest.mark.parametrize(
@@ -71,11 +71,11 @@ def test_somebody_with_several_apps_switches_by_post(app: App, other_app: App, s
     client = signed_in(user)
     first = page(client)
     assert "Switch to another App" in first
-    at_hand, other = (app, other_app) if "App administrator ·" in first else (other_app, app)
+    at_hand, other = (app, other_app) if "· App administrator" in first else (other_app, app)
     assert client.get("/console/switch-app/", {"app": other.pk}).status_code == 405
     assert client.post("/console/switch-app/", {"app": other.pk}).status_code == 302
     role = {app.pk: "App administrator", other_app.pk: "Read only"}
-    assert f"{role[other.pk]} ·" in page(client)
+    assert f"· {role[other.pk]}" in page(client)
     assert at_hand != other
 
 
