@@ -81,7 +81,7 @@ class Day:
 GROUPS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("done", "Done", (State.DONE, State.HANDED_OVER)),
     ("open", "Under way", (State.QUEUED, State.RUNNING, State.WAITING, State.PENDING, State.BLOCKED, State.HELD)),
-    ("trouble", "Needs a look", (State.UNCERTAIN, State.GAVE_UP, State.REJECTED)),
+    ("trouble", "Failed or unknown", (State.UNCERTAIN, State.GAVE_UP, State.REJECTED)),
     ("quiet", "Nothing to do", (State.SKIPPED, State.NOT_SENT, State.CLOSED)),
 )
 
@@ -103,6 +103,9 @@ def banner(request: HttpRequest) -> Banner | None:
             "pause_circle", "Nobody: no subscriber is served. What happens is recorded, not sent.", link, words
         )
     count = test_subscribers(app)
+    if not count:
+        text = "Test mode: nobody is served, since there is no test subscriber. What happens is recorded, not sent."
+        return Banner("science", text, link, words)
     who = "1 test subscriber is" if count == 1 else f"{count} test subscribers are"
     return Banner("science", f"Test mode: only {who} served. The rest is recorded, not sent.", link, words)
 

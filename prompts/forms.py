@@ -331,7 +331,7 @@ class BindingForm(forms.ModelForm[Binding]):
         label="If it fails",
         choices=[
             (OnError.STOP, "Stop: the actions below it are not carried out"),
-            (OnError.CONTINUE, "Carry on with the actions below it"),
+            (OnError.CONTINUE, "Continue with the actions below it"),
         ],
         widget=forms.RadioSelect(attrs={"class": " ".join(RADIO_CLASSES)}),
         initial=OnError.STOP,

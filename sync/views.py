@@ -76,7 +76,14 @@ def schedule_words(source: Source) -> str:
     if source.access == Access.API:
         return f"Every night at {pulls.NIGHTLY_HOUR:02}:00" if pulls.is_on(source) else "Switched off"
     if row is None:
-        return f"Every {source.interval.every} {source.interval.period}" if source.interval else "Only by hand"
+        every = source.interval
+        if every is None:
+            return "Only by hand"
+        return (
+            f"Every {every.get_period_display().removesuffix('s')}"
+            if every.every == 1
+            else f"Every {every.every} {every.period}"
+        )
     if (
         row.minute.isdigit()
         and row.hour.isdigit()

@@ -58,7 +58,9 @@ def why_refused(request: HttpRequest, factor: Authenticator, code: str) -> str:
     allowed, waits = factor.verify_is_allowed()
     if not allowed:
         seconds = round((waits["locked_until"] - timezone.now()).total_seconds()) + 1
-        return f"Wait {seconds} seconds after so many wrong codes. Then enter the newest one."
+        return (
+            f"Wait {seconds} second{'' if seconds == 1 else 's'} after so many wrong codes. Then enter the newest one."
+        )
     if django_otp.verify_token(factor.user, factor.persistent_id, code) is not None:
         return ""
     _count_failure(request, factor.user)

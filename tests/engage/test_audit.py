@@ -117,3 +117,8 @@ def test_the_history_of_one_thing_is_shown_on_its_page(app: App, console: Consol
     text = console(Role.READ_ONLY).get(f"/console/prompts/prompt/{prompt.pk}/history/").content.decode()
     assert "live → paused" in " ".join(text.split())
     assert "bob@example.com" not in text
+
+
+def test_a_switch_is_told_as_yes_or_no(app: App, console: Console) -> None:
+    record("switched off", factories.ConnectionFactory(app=app), {"active": [True, False]}, actor="ada@example.com")
+    assert "yes → no" in " ".join(console(Role.APP_ADMIN).get(LOG).content.decode().split())

@@ -34,6 +34,7 @@ def test_the_header_names_the_app_the_role_and_the_delivery_mode(console: Consol
     [
         (DeliveryMode.TEST, 2, "Test mode: only 2 test subscribers are served. The rest is recorded, not sent."),
         (DeliveryMode.TEST, 1, "Test mode: only 1 test subscriber is served. The rest is recorded, not sent."),
+        (DeliveryMode.TEST, 0, "Test mode: nobody is served, since there is no test subscriber."),
         (DeliveryMode.NOBODY, 2, "Nobody: no subscriber is served. What happens is recorded, not sent."),
     ],
 )

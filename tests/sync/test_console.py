@@ -160,7 +160,7 @@ def test_what_is_wrong_is_said_and_what_was_typed_is_kept(
 @pytest.mark.parametrize(
     ("schedule", "shown"),
     [
-        ({"schedule": "hourly"}, "Every 1 hours"),
+        ({"schedule": "hourly"}, "Every hour"),
         ({"schedule": "cron", "cron": "5 */2 * * mon-fri"}, "5 */2 * * mon-fri, America/Los_Angeles"),
         ({"schedule": "none"}, "Only by hand"),
         ({}, "Daily at 03:15, America/Los_Angeles"),
