@@ -1,6 +1,7 @@
 """Pages about people, keys and the App."""
 
 from typing import Any
+from uuid import uuid4
 
 from django.conf import settings
 from django.contrib import messages
@@ -33,6 +34,9 @@ from engage.tenancy.people import NotAllowed
 from engage.tenancy.roles import Right, Role
 from engage.tenancy.scoped import ConsoleViewMixin
 
+SENT_FORMS = "sent_key_forms"
+MOST_SENT_FORMS = 20
+"""In a session are the ids of the last forms that made a key; the key itself is kept nowhere."""
 MOST_IDENTITY_SECRETS = 2
 """Valid at once: the one in use, and the one that follows it."""
 
@@ -306,6 +310,7 @@ class KeysView(ConsoleViewMixin, TemplateView):
             ],
             identity_secrets=[secret for secret in secrets if secret.revoked_at is None],
             most_identity_secrets=MOST_IDENTITY_SECRETS,
+            new_form=uuid4(),
             revoked=[*(key for key in keys if key.revoked_at), *(secret for secret in secrets if secret.revoked_at)],
             **kwargs,
         )
@@ -314,12 +319,14 @@ class KeysView(ConsoleViewMixin, TemplateView):
         """Make or revoke a key or an identity secret."""
         what = request.POST.get("do", "")
         app, by = current.current_app(request), _person(request)
-        if what == "make-key" and request.POST.get("kind") in KeyKind.values:
+        if what in {"make-key", "make-secret"} and self._is_sent_again(request):
+            messages.warning(request, "Nothing was made: this form was sent before. What it made is shown only once.")
+        elif what == "make-key" and request.POST.get("kind") in KeyKind.values:
             with transaction.atomic():
                 key, token = ApiKey.make(app, request.POST["kind"], by)
                 record("created", key, {"kind": [None, key.get_kind_display()]}, request=request)
             return self._show(token, key.get_kind_display())
-        if what == "make-secret":
+        elif what == "make-secret":
             with transaction.atomic():
                 App.objects.select_for_update().get(pk=app.pk)
                 if IdentitySecret.objects.filter(app=app, revoked_at=None).count() < MOST_IDENTITY_SECRETS:
@@ -338,6 +345,16 @@ class KeysView(ConsoleViewMixin, TemplateView):
         else:
             raise Http404
         return HttpResponseRedirect(reverse("admin:tenancy_apikey_changelist"))
+
+    @staticmethod
+    def _is_sent_again(request: HttpRequest) -> bool:
+        """Whether this form was sent before, as a reload of the answer does: that is a page of its own, not kept anywhere."""
+        form, sent = request.POST.get("form", ""), request.session.get(SENT_FORMS, [])
+        if form in sent:
+            return True
+        if form:
+            request.session[SENT_FORMS] = [*sent, form[:36]][-MOST_SENT_FORMS:]
+        return False
 
     def _show(self, token: str, what: str) -> HttpResponse:
         return self.render_to_response(self.get_context_data(once=token, once_what=what))

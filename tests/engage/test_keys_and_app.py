@@ -52,6 +52,20 @@ def test_a_revoked_key_is_listed_as_such_and_recorded(app: App, console: Console
     assert client.post(KEYS, {"do": "revoke-key", "id": key.pk}).status_code == 404
 
 
+def test_a_reload_of_the_page_that_shows_a_key_makes_no_other(app: App, console: Console) -> None:
+    client = console(Role.APP_ADMIN)
+    form = client.get(KEYS).context["new_form"]
+    data = {"do": "make-key", "kind": "secret", "form": str(form)}
+    first, again = client.post(KEYS, data), client.post(KEYS, data, follow=True)
+    token = once(first)
+    assert ApiKey.objects.filter(app=app).count() == 1
+    assert "this form was sent before" in again.content.decode()
+    assert token not in again.content.decode()
+    assert token not in str(dict(client.session))
+    client.post(KEYS, {**data, "form": str(again.context["new_form"])})
+    assert ApiKey.objects.filter(app=app).count() == 2
+
+
 def test_at_most_two_identity_secrets_are_valid_at_once(app: App, console: Console) -> None:
     client = console(Role.APP_ADMIN)
     tokens = [once(client.post(KEYS, {"do": "make-secret"})) for _ in range(2)]
