@@ -109,7 +109,7 @@ def test_an_execution_is_decided_by_keyboard_once_the_page_says_that_it_needs_ch
     page.get_by_role("button", name="It happened").press("Enter")
     page.keyboard.type("The coupon is on the subscription.")
     # While the dialog is open nothing is taken from under the person's hands.
-    Execution.objects.filter(pk=execution.pk).update(fence=7)
+    Execution.objects.filter(pk=execution.pk).update(polls=7)
     page.wait_for_timeout(5000)
     expect(dialog.get_by_label("How do you know?")).to_have_value("The coupon is on the subscription.")
     page.keyboard.press("Tab")

@@ -180,6 +180,7 @@ def test_another_apps_executions_are_left_alone(app: App, other_app: App) -> Non
 def test_what_is_stuck_is_two_clicks_from_the_dashboard(app: App, console: Console, state: State) -> None:
     binding = factories.BindingFactory(prompt__app=app)
     long_ago = timezone.now() - timedelta(hours=2)
-    row = factories.ExecutionFactory(binding=binding, state=state, created_at=long_ago)
+    settled_at = long_ago if state == State.GAVE_UP else None
+    row = factories.ExecutionFactory(binding=binding, state=state, created_at=long_ago, settled_at=settled_at)
     [need] = dashboard.needs(app)
     assert f"/console/prompts/execution/{row.pk}/" in console(Role.APP_ADMIN).get(need.link).content.decode()

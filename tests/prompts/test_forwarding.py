@@ -675,7 +675,7 @@ def test_live_shows_forwards_where_they_are_asked_for(desk: Desk, tally: Counter
 def test_the_dashboard_counts_forwards_apart(desk: Desk, tally: Counter) -> None:
     desk.connect()
     desk.report("accept")
-    Execution.objects.update(state=State.GAVE_UP)
+    Execution.objects.update(state=State.GAVE_UP, settled_at=timezone.now())
     assert [need.text for need in dashboard.needs(desk.app)] == ["1 event could not be forwarded this week"]
     assert sum(bar.count for day in dashboard.week(desk.app) for bar in day.bars) == 0
 
