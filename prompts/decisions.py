@@ -181,7 +181,7 @@ def stop_trying(execution: Execution, *, by: str, note: str = "") -> Execution:
     """
     with _changing(execution):
         execution.refresh_from_db()  # it may have been tried since the person looked, and its answer lost
-        acted = execution.may_have_acted or execution.job is not None
+        acted = execution.may_have_happened
         nothing_acted = Q(may_have_acted=False, job__isnull=True)
         return _change(
             execution,

@@ -135,6 +135,6 @@ def _outcome(execution: Execution, declared: Connector, journal: AttemptJournal)
 
 def _gone(execution: Execution, text: str) -> Outcome:
     """What becomes of that which nobody can carry out any more: nothing has happened, or a person says what has."""
-    if execution.job is None and not execution.may_have_acted:
+    if not execution.may_have_happened:
         return Outcome(Result.REJECTED, text, reason=Reason.GONE)
     return Outcome(Result.UNCERTAIN, f"{text} It may have happened before.", may_have_acted=True, reason=Reason.GONE)

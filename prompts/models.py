@@ -464,6 +464,11 @@ class Execution(models.Model):
         return f"{self.state}/{self.fence}"
 
     @property
+    def may_have_happened(self) -> bool:
+        """Whether a write may have acted, or the vendor has accepted a job that is not settled: nobody may take it for undone."""
+        return self.may_have_acted or self.job is not None
+
+    @property
     def wants_report(self) -> bool:
         """Whether the client carries it out and has not said yet what came of it."""
         return self.state == State.HANDED_OVER and self.due_at is not None

@@ -149,7 +149,9 @@ def _stop(execution: Execution, doing: str) -> Offer:
     text = (
         f"{doing} is not tried again and ends as Closed. Where the prompt says Stop, the actions after it are skipped."
     )
-    if execution.may_have_acted:
+    if execution.job is not None:
+        text = f"{doing} is not asked about again. It had been accepted, so it will need checking."
+    elif execution.may_have_acted:
         text = f"{doing} is not tried again. An earlier try may have acted, so it will need checking."
     return Offer(STOP_TRYING, text)
 

@@ -13,7 +13,7 @@ from pytest_django import Settings
 from connectors import registry
 from connectors.models import Connection
 from engage.tenancy.models import App
-from prompts import claims, decisions, events, executions, recovery, retries, versions
+from prompts import claims, decisions, events, executions, offers, recovery, retries, versions
 from prompts.journal import AttemptJournal
 from prompts.models import Attempt, Execution, LimitTaken, PromptEvent, State
 from sync.models import Subscriber
@@ -353,7 +353,10 @@ class TestJob:
         return execution
 
     def test_one_that_is_stopped_while_it_is_held_needs_checking_and_keeps_the_limit(self, shop: Shop) -> None:
-        execution = decisions.stop_trying(self.held(shop), by="ann@example.com")
+        held = self.held(shop)
+        [stop] = [offer.text for offer in offers.offers(held) if offer.verb is offers.STOP_TRYING]
+        assert "it will need checking" in stop
+        execution = decisions.stop_trying(held, by="ann@example.com")
         assert (execution.state, execution.reason, execution.may_have_acted) == (State.UNCERTAIN, "unsettled", True)
         assert "had accepted it" in execution.message
         assert LimitTaken.objects.exists()
