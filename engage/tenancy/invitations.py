@@ -43,7 +43,7 @@ def invite(request: HttpRequest, email: str, role: Role) -> tuple[Invitation, st
             email=email,
             role=role,
             token_hash=token_hash(token),
-            invited_by=_maker(request),
+            invited_by=current.person_or_none(request),
             expires_at=timezone.now() + Invitation.VALID_FOR,
         )
         record("invited", invitation, {"role": [None, role.label]}, request=request)
@@ -61,7 +61,9 @@ def renew(request: HttpRequest, invitation: Invitation) -> str:
     with company_locked(request):
         _check(request, Role(invitation.role))
         if not invitation.waiting().update(
-            token_hash=token_hash(token), expires_at=timezone.now() + Invitation.VALID_FOR, invited_by=_maker(request)
+            token_hash=token_hash(token),
+            expires_at=timezone.now() + Invitation.VALID_FOR,
+            invited_by=current.person_or_none(request),
         ):
             raise NotAllowed(OVER)
         invitation.refresh_from_db()
@@ -133,10 +135,6 @@ def mail(invitation: Invitation, link: str) -> bool:
 def link_of(token: str) -> str:
     """Return the address that an invited person opens."""
     return str(settings.ENGAGE_BASE_URL) + reverse("accept_invitation", args=[token])
-
-
-def _maker(request: HttpRequest) -> User | None:
-    return request.user if isinstance(request.user, User) else None
 
 
 def _check(request: HttpRequest, role: Role) -> None:
