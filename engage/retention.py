@@ -20,7 +20,7 @@ from django.db import connection, models, transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from connectors.models import Script
-from engage import bell
+from engage import bell, places
 from engage.alerts.models import Alert
 from engage.audit.models import Entry
 from engage.schedules.models import Slot
@@ -33,7 +33,6 @@ from sync.uploads import FORGOTTEN_AFTER, IDLE
 logger = logging.getLogger(__name__)
 
 TASK = "engage.purge"
-RUN = 5.0  # seconds of a worker's thread
 EVERY = timedelta(hours=1)
 """After this the schedule begins anew, and so what rang until then falls silent: two of them would never be one again."""
 HEARD_WITHIN = 600.0  # seconds in which a busy worker may get to the next run
@@ -137,7 +136,7 @@ def work(now: datetime, begun: datetime) -> None:
         begun: when the schedule rang for the first of these runs.
 
     """
-    if any(purge(now, seconds=RUN).values()) and now < begun + EVERY:
+    if any(purge(now, seconds=places.WORKS_FOR).values()) and now < begun + EVERY:
         bell.ring(TASK, begun.isoformat(), good_for=HEARD_WITHIN)
 
 
